@@ -1,0 +1,431 @@
+"""PostgreSQL as the rest of the product sees it: transactions with an actor, reads in one round trip, rows as Structs.
+
+Owns the pool, the compilation of SQLAlchemy Core statements to asyncpg's SQL (once each), the translation of constraint
+names into domain errors, and the count of queries that tests assert. SQLAlchemy's bind and result processors do not run on
+this path: types are asyncpg codecs, lists are `= ANY(:ids)`. It does not build statements and knows no table.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, overload
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import asyncpg
+import msgspec
+from pgvector.asyncpg import register_vector
+from sqlalchemy import MetaData
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.sql import ClauseElement
+
+from tradepost.core.errors import Conflict, DomainError, NotFound, Unavailable
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+ActorRole = Literal["anonymous", "person", "staff", "system"]
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who a transaction acts for; row-level security and the audit log read it.
+
+    `session` is the hash of a visitor's session, which owns guest carts. `staff` sees every person's rows, `system` is jobs.
+    """
+
+    role: ActorRole = "anonymous"
+    user_id: UUID | None = None
+    session: bytes | None = None
+
+
+SYSTEM = Actor(role="system")
+ANYBODY = Actor()
+
+
+class DatabaseUnreachable(Unavailable):
+    """The database does not answer at the moment; please try again."""
+
+
+class TookTooLong(Unavailable):
+    """That took longer than the database allows; please narrow it down or try again."""
+
+
+class ChangedMeanwhile(Conflict):
+    """Somebody else changed the same thing at the same moment; please try again."""
+
+
+@dataclass(eq=False)
+class RuleBroken(Conflict):
+    """The database refused the change: {rule}."""
+
+    rule: str
+
+
+class QueryCount:
+    """How many statements a stretch of work sent to the database, and the seconds it waited for them."""
+
+    __slots__ = ("queries", "seconds")
+
+    def __init__(self) -> None:
+        self.queries = 0
+        self.seconds = 0.0
+
+
+_count: ContextVar[QueryCount | None] = ContextVar("query_count", default=None)
+_constraint_errors: dict[str, Callable[[], DomainError]] = {}
+
+
+@contextmanager
+def count_queries() -> Iterator[QueryCount]:
+    """Count the statements that this task sends within the block."""
+    count = QueryCount()
+    token = _count.set(count)
+    try:
+        yield count
+    finally:
+        _count.reset(token)
+
+
+def on_violation(constraint: str, error: Callable[[], DomainError]) -> None:
+    """Declare the domain error that stands for a violated constraint or unique index, by its name."""
+    _constraint_errors[constraint] = error
+
+
+class _Compiled(msgspec.Struct):
+    sql: str
+    names: tuple[str, ...]
+    defaults: dict[str, Any]
+    readers: dict[type, Callable[[Any], Any]]
+
+    def arguments(self, params: Mapping[str, Any]) -> list[Any]:
+        if len(params) > len(self.names) or not params.keys() <= set(self.names):
+            raise TypeError(f"unknown parameters {sorted(params.keys() - set(self.names))} for: {self.sql}")
+        defaults = self.defaults
+        return [params[n] if n in params else defaults[n] for n in self.names]
+
+
+_compiled: WeakKeyDictionary[ClauseElement, _Compiled] = WeakKeyDictionary()
+_dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy ships this constructor untyped
+
+
+def compiled(statement: ClauseElement) -> _Compiled:
+    """Return the asyncpg form of a Core statement, compiled on first use and kept as long as the statement lives."""
+    found = _compiled.get(statement)
+    if found is None:
+        result = statement.compile(dialect=_dialect)
+        names = tuple(result.positiontup or ())  # type: ignore[attr-defined]  # only SQLCompiler has it
+        optional = {n: b.value for n, b in result.binds.items() if not b.required}
+        if "POSTCOMPILE" in str(result):
+            raise TypeError(f"expanding IN is not run on this path, use = ANY(:ids): {result}")
+        found = _compiled[statement] = _Compiled(str(result), names, optional, {})
+    return found
+
+
+def _reader(names: tuple[str, ...], into: type[Any]) -> Callable[[Any], Any]:
+    """Build the function that makes one Struct of one row: by position where the columns are in the Struct's order."""
+    fields = {f.name: f for f in msgspec.structs.fields(into)}
+    unknown = set(names) - fields.keys()
+    missing = {n for n, f in fields.items() if f.required} - set(names)
+    if unknown or missing:
+        raise TypeError(
+            f"{into.__name__}: columns without a field {sorted(unknown)}, fields without a column {sorted(missing)}"
+        )
+    nested = [n for n in names if _is_nested(fields[n].type)]
+    if nested:
+        return lambda row: msgspec.convert(dict(row), into)
+    if names == into.__struct_fields__[: len(names)]:
+        return lambda row: into(*row)
+    return lambda row: into(**dict(row))
+
+
+def _is_nested(annotation: Any) -> bool:
+    arguments = get_args(annotation)
+    if get_origin(annotation) is not None and arguments:
+        return get_origin(annotation) in {tuple, frozenset} or any(_is_nested(a) for a in arguments)
+    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
+
+
+async def _no_json_text(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + msgspec.json.encode(value),
+        decoder=lambda data: msgspec.json.decode(data[1:]),
+    )
+    if await connection.fetchval("select true from pg_type where typname = 'vector'"):
+        await register_vector(connection)
+
+
+async def _leave_clean(connection: asyncpg.Connection) -> None:
+    """Replace asyncpg's own reset, which costs a round trip: settings are only ever local to a transaction here."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
+
+
+def _literal(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-z_-]*", text):
+        raise ValueError(f"not a setting: {text!r}")
+    return f"'{text}'"
+
+
+def _begin(actor: Actor, *, read_only: bool) -> str:
+    user = str(actor.user_id) if actor.user_id else ""
+    session = actor.session.hex() if actor.session else ""
+    return (
+        f"BEGIN{' READ ONLY' if read_only else ''}; SELECT set_config('app.role', {_literal(actor.role)}, true), "
+        f"set_config('app.user_id', {_literal(user)}, true), set_config('app.session', {_literal(session)}, true)"
+    )
+
+
+def translate(error: BaseException) -> DomainError | None:
+    """Return the domain error for a driver's error, or None when it is a defect that should surface as such."""
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        name = error.constraint_name or ""
+        made = _constraint_errors.get(name)
+        return made() if made else RuleBroken(name or str(error))
+    if isinstance(error, asyncpg.QueryCanceledError | asyncpg.LockNotAvailableError | TimeoutError):
+        return TookTooLong()
+    if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
+        return ChangedMeanwhile()
+    if isinstance(
+        error,
+        asyncpg.PostgresConnectionError
+        | asyncpg.InterfaceError
+        | asyncpg.OperatorInterventionError
+        | asyncpg.InsufficientResourcesError
+        | OSError,
+    ):
+        return DatabaseUnreachable()
+    return None
+
+
+class _Runner:
+    """The reading half that a transaction and a bare connection share."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+
+    async def _call(self, method: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        count = _count.get()
+        if count is None:
+            try:
+                return await method(*arguments)
+            except Exception as error:
+                raise translate(error) or error from error
+        count.queries += 1
+        started = time.perf_counter()
+        try:
+            return await method(*arguments)
+        except Exception as error:
+            raise translate(error) or error from error
+        finally:
+            count.seconds += time.perf_counter() - started
+
+    @overload
+    async def all(self, statement: ClauseElement, *, into: type[T], **params: Any) -> list[T]: ...
+    @overload
+    async def all(self, statement: ClauseElement, *, into: None = None, **params: Any) -> list[Any]: ...
+    async def all(self, statement: ClauseElement, *, into: type[T] | None = None, **params: Any) -> list[Any]:
+        """Return every row, as Structs of type `into` or as asyncpg records."""
+        ready = compiled(statement)
+        rows = await self._call(self.connection.fetch, ready.sql, *ready.arguments(params))
+        if into is None or not rows:
+            return list(rows)
+        return [read(row) for read in (_reader_for(ready, rows[0], into),) for row in rows]
+
+    @overload
+    async def maybe(self, statement: ClauseElement, *, into: type[T], **params: Any) -> T | None: ...
+    @overload
+    async def maybe(self, statement: ClauseElement, *, into: None = None, **params: Any) -> Any | None: ...
+    async def maybe(self, statement: ClauseElement, *, into: type[T] | None = None, **params: Any) -> Any | None:
+        """Return the first row or None."""
+        ready = compiled(statement)
+        row = await self._call(self.connection.fetchrow, ready.sql, *ready.arguments(params))
+        if row is None or into is None:
+            return row
+        return _reader_for(ready, row, into)(row)
+
+    @overload
+    async def one(self, statement: ClauseElement, *, into: type[T], **params: Any) -> T: ...
+    @overload
+    async def one(self, statement: ClauseElement, *, into: None = None, **params: Any) -> Any: ...
+    async def one(self, statement: ClauseElement, *, into: type[T] | None = None, **params: Any) -> Any:
+        """Return the first row. Raises `NotFound` where there is none."""
+        row: Any = await self.maybe(statement, into=into, **params)  # type: ignore[call-overload]  # into may be None here
+        if row is None:
+            raise NotFound
+        return row
+
+    async def value(self, statement: ClauseElement, **params: Any) -> Any:
+        """Return the first column of the first row, or None."""
+        ready = compiled(statement)
+        return await self._call(self.connection.fetchval, ready.sql, *ready.arguments(params))
+
+    async def values(self, statement: ClauseElement, **params: Any) -> list[Any]:
+        """Return the first column of every row."""
+        return [row[0] for row in await self.all(statement, into=None, **params)]
+
+
+def _reader_for(ready: _Compiled, row: Any, into: type[Any]) -> Callable[[Any], Any]:
+    found = ready.readers.get(into)
+    if found is None:
+        found = ready.readers[into] = _reader(tuple(row.keys()), into)
+    return found
+
+
+class Transaction(_Runner):
+    """One open transaction. Functions that take one join it; whoever opened it commits."""
+
+    def __init__(self, connection: asyncpg.Connection, actor: Actor) -> None:
+        super().__init__(connection)
+        self.actor = actor
+        self.reactions: list[Callable[[], Awaitable[None]]] = []
+
+    async def control(self, sql: str) -> None:
+        """Send BEGIN, COMMIT or SAVEPOINT; these are not counted as queries."""
+        try:
+            await self.connection.execute(sql)
+        except Exception as error:
+            raise translate(error) or error from error
+
+    async def run(self, statement: ClauseElement, **params: Any) -> int:
+        """Run a change and return how many rows it touched."""
+        ready = compiled(statement)
+        status = await self._call(self.connection.execute, ready.sql, *ready.arguments(params))
+        count = str(status).rsplit(" ", 1)[-1]
+        return int(count) if count.isdigit() else 0
+
+    async def run_many(self, statement: ClauseElement, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Run one change for every row of parameters, pipelined."""
+        ready = compiled(statement)
+        await self._call(self.connection.executemany, ready.sql, [ready.arguments(row) for row in rows])
+
+    async def copy_in(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Insert rows by COPY and return how many; `rows` may be a generator, it is streamed."""
+        status = await self._call(lambda: self.connection.copy_records_to_table(table, columns=columns, records=rows))
+        return int(str(status).rsplit(" ", 1)[-1])
+
+    def after_commit(self, reaction: Callable[[], Awaitable[None]]) -> None:
+        """Have `reaction` awaited once this transaction has committed; never when it rolls back."""
+        self.reactions.append(reaction)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[Self]:
+        """Within the block, an error undoes only what the block did."""
+        await self.control("SAVEPOINT inner_step")
+        try:
+            yield self
+        except BaseException:
+            await self.control("ROLLBACK TO SAVEPOINT inner_step")
+            raise
+        await self.control("RELEASE SAVEPOINT inner_step")
+
+
+class Database:
+    """The pool of one store's database in this process, with a replica's beside it where the settings name one."""
+
+    def __init__(self, pool: asyncpg.Pool, replica: asyncpg.Pool | None = None) -> None:
+        self._pool = pool
+        self._replica = replica
+
+    @classmethod
+    async def open(  # one keyword per setting of the pool
+        cls,
+        dsn: str,
+        *,
+        replica_dsn: str = "",
+        size: int = 8,
+        statement_timeout_ms: int = 10_000,
+        lock_timeout_ms: int = 5_000,
+        statement_cache: int = 512,
+        name: str = "tradepost",
+    ) -> Self:
+        """Open the pool; connections are made when first needed. `statement_cache` 0 suits a transaction-mode pooler."""
+
+        def pool(address: str) -> Any:
+            return asyncpg.create_pool(
+                address,
+                min_size=0,
+                max_size=size,
+                init=_no_json_text,
+                reset=_leave_clean,
+                statement_cache_size=statement_cache,
+                max_inactive_connection_lifetime=300,
+                server_settings={
+                    "application_name": name,
+                    "statement_timeout": str(statement_timeout_ms),
+                    "lock_timeout": str(lock_timeout_ms),
+                    "idle_in_transaction_session_timeout": "60000",
+                    "timezone": "UTC",
+                },
+            )
+
+        return cls(await pool(dsn), await pool(replica_dsn) if replica_dsn else None)
+
+    async def close(self) -> None:
+        """Close every connection; waits for those in use."""
+        await self._pool.close()
+        if self._replica:
+            await self._replica.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a bare connection: for LISTEN, COPY out and maintenance, not for requests."""
+        try:
+            lent = await self._pool.acquire()
+        except Exception as error:
+            raise translate(error) or error from error
+        try:
+            yield lent
+        finally:
+            await self._pool.release(lent)
+
+    @asynccontextmanager
+    async def transaction(self, *, actor: Actor, read_only: bool = False) -> AsyncIterator[Transaction]:
+        """Open a transaction for an actor; commit at the end of the block, roll back on any error."""
+        async with self.connection() as connection:
+            tx = Transaction(connection, actor)
+            await tx.control(_begin(actor, read_only=read_only))
+            try:
+                yield tx
+                await tx.control("COMMIT")
+            except BaseException:
+                if not connection.is_closed() and connection.is_in_transaction():
+                    await connection.execute("ROLLBACK")
+                raise
+        for reaction in tx.reactions:
+            await reaction()
+
+    @overload
+    async def read(self, statement: ClauseElement, *, into: type[T], **params: Any) -> list[T]: ...
+    @overload
+    async def read(self, statement: ClauseElement, *, into: None = None, **params: Any) -> list[Any]: ...
+    async def read(self, statement: ClauseElement, *, into: type[T] | None = None, **params: Any) -> list[Any]:
+        """Read public tables in one round trip, without BEGIN; from the replica where there is one."""
+        pool = self._replica or self._pool
+        try:
+            lent = await pool.acquire()
+        except Exception as error:
+            raise translate(error) or error from error
+        try:
+            return await _Runner(lent).all(statement, into=into, **params)
+        finally:
+            await pool.release(lent)
+
+    async def read_maybe(self, statement: ClauseElement, *, into: type[T], **params: Any) -> T | None:
+        """Read the first row of a public query, or None."""
+        rows = await self.read(statement, into=into, **params)
+        return rows[0] if rows else None

@@ -1,0 +1,182 @@
+"""Settings: TOML files into typed Structs, environment over file; a mistake names its file and line.
+
+Promises that an unknown key is an error and that a secret can come from the environment instead of a file.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from tradepost.core.errors import Invalid
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class BadSettings(Invalid):
+    """{path}:{line}: {problem}"""
+
+    path: str
+    line: int
+    problem: str
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where PostgreSQL is. An empty `url` means the embedded server."""
+
+    url: str = ""
+    owner_url: str = ""
+    replica_url: str = ""
+    pool_size: int = 8
+    statement_timeout_ms: int = 10_000
+    lock_timeout_ms: int = 5_000
+    statement_cache: int = 512
+
+
+class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Redis or Valkey is. An empty `url` means the embedded server."""
+
+    url: str = ""
+    timeout_ms: int = 250
+
+
+class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where files are kept. An empty `url` means a folder below the home; `s3://bucket/prefix` for an S3 store."""
+
+    url: str = ""
+    upload_limit_mb: int = 12
+
+
+class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The mail server. An empty `smtp_url` writes mail to the outbox page only."""
+
+    smtp_url: str = ""
+    sender: str = ""
+
+
+class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the server listens. `domain` is what store names are put in front of."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    domain: str = "localhost"
+    scheme: str = "http"
+    workers: int = 1
+
+
+class StripeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys of the Stripe account; `api_base` points tests at a local server."""
+
+    secret_key: str = ""
+    webhook_secret: str = ""
+    api_base: str = ""
+
+
+class PaynowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys of the Paynow integration; `api_base` points tests at a local server."""
+
+    integration_id: str = ""
+    integration_key: str = ""
+    api_base: str = ""
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is logged and how: `json` for machines, `console` for people."""
+
+    level: str = "info"
+    format: str = "console"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of an installation; stores have their own on top."""
+
+    stores: tuple[str, ...] = ("tese", "souk-loop", "shop-assistant", "marketplace-watch", "omade")
+    secret_key: str = ""
+    database: DatabaseSettings = DatabaseSettings()
+    cache: CacheSettings = CacheSettings()
+    files: FileSettings = FileSettings()
+    mail: MailSettings = MailSettings()
+    http: HttpSettings = HttpSettings()
+    stripe: StripeSettings = StripeSettings()
+    paynow: PaynowSettings = PaynowSettings()
+    log: LogSettings = LogSettings()
+
+
+def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Read the installation's settings: defaults, then the file where there is one, then the environment.
+
+    `TRADEPOST_DATABASE__URL` overrides `url` in `[database]`; `TRADEPOST_STORES` takes a comma-separated list.
+    Raises `BadSettings`.
+    """
+    text = path.read_text("utf-8") if path and path.exists() else ""
+    name = str(path) if path else "environment"
+    return parse(text, name, Settings, overrides=_overrides(environment))
+
+
+def parse(text: str, name: str, into: type[T], overrides: Mapping[str, Any] | None = None) -> T:
+    """Read TOML text into a Struct. Raises `BadSettings` with the file's name and the line at fault."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise BadSettings(name, int(line[1]) if line else 1, f"this is not TOML: {error}") from None
+    _merge(data, overrides or {})
+    try:
+        return msgspec.convert(data, into, strict=not overrides)
+    except msgspec.ValidationError as error:
+        raise BadSettings(name, _line_of(text, str(error)), _sentence(str(error))) from None
+
+
+def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
+    known = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    found: dict[str, Any] = {}
+    for variable, value in environment.items():
+        section, _, key = variable.removeprefix("TRADEPOST_").lower().partition("__")
+        if not variable.startswith("TRADEPOST_") or section not in known:
+            continue
+        if key:
+            found.setdefault(section, {})[key] = value
+        elif section == "stores":
+            found[section] = [part.strip() for part in value.split(",") if part.strip()]
+        else:
+            found[section] = value
+    return found
+
+
+def _merge(data: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(data.get(key), dict):
+            _merge(data[key], value)
+        else:
+            data[key] = value
+
+
+def _sentence(problem: str) -> str:
+    unknown = re.match(r"Object contains unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", problem)
+    if unknown:
+        place = f" in [{unknown[2]}]" if unknown[2] else ""
+        return f"there is no setting “{unknown[1]}”{place}"
+    return problem[:1].lower() + problem[1:]
+
+
+def _line_of(text: str, problem: str) -> int:
+    """Find the line an error speaks of: msgspec names the path of the value, TOML keeps no positions."""
+    where = re.search(r"at `\$\.?([^`]*)`", problem)
+    unknown = re.match(r"Object (?:contains unknown|missing required) field `([^`]+)`", problem)
+    path = [p for p in re.split(r"\.", where[1]) if p] if where else []
+    if unknown and "unknown" in problem:
+        path.append(unknown[1])
+    line = 0
+    lines = text.splitlines()
+    for part in path:
+        key, _, index = part.partition("[")
+        pattern = re.compile(rf"^\s*(\[+\s*([\w.\"-]+\.)?{re.escape(key)}\s*\]+|\"?{re.escape(key)}\"?\s*=)")
+        hits = [n for n, content in enumerate(lines[line:], line) if pattern.match(content)]
+        if hits:
+            line = hits[min(int(index.rstrip("]")), len(hits) - 1)] if index.rstrip("]").isdigit() else hits[0]
+    return line + 1
