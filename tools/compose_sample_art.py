@@ -134,7 +134,9 @@ def pile(deal: Deal, dice: Random) -> list[Piece]:
     """Six pieces stacked three, two, one."""
     spots = [(0.5, 0.585), (0.36, 0.73), (0.64, 0.73), (0.22, 0.87), (0.78, 0.87), (0.5, 0.885)]
     return [
-        Piece(deal(i), 0.345, x + dice.uniform(-0.01, 0.01), y, dice.uniform(-22, 22), dice.random() < 0.4, grounded=i > 2)
+        Piece(
+            deal(i), 0.345, x + dice.uniform(-0.01, 0.01), y, dice.uniform(-22, 22), dice.random() < 0.4, grounded=i > 2
+        )
         for i, (x, y) in enumerate(spots)
     ]
 
@@ -198,7 +200,17 @@ def crate(deal: Deal, dice: Random) -> list[Piece]:
 
 def scatter(deal: Deal, dice: Random) -> list[Piece]:
     """Nine pieces strewn over the ground, the outer ones cut by the edge."""
-    spots = [(0.07, 0.13), (0.47, 0.06), (0.9, 0.17), (0.24, 0.43), (0.66, 0.39), (0.98, 0.62), (0.04, 0.79), (0.43, 0.76), (0.8, 0.9)]
+    spots = [
+        (0.07, 0.13),
+        (0.47, 0.06),
+        (0.9, 0.17),
+        (0.24, 0.43),
+        (0.66, 0.39),
+        (0.98, 0.62),
+        (0.04, 0.79),
+        (0.43, 0.76),
+        (0.8, 0.9),
+    ]
     return [
         Piece(deal(i), 0.31, x + dice.uniform(-0.02, 0.02), y + dice.uniform(-0.02, 0.02), dice.uniform(-60, 60))
         for i, (x, y) in enumerate(spots)
@@ -214,7 +226,13 @@ def ring(deal: Deal, dice: Random) -> list[Piece]:
     """One in the middle, six around it."""
     turn = dice.uniform(0, math.pi / 3)
     around = [
-        Piece(deal(i + 1), 0.25, 0.5 + 0.345 * math.cos(turn + i * math.pi / 3), 0.5 + 0.345 * math.sin(turn + i * math.pi / 3), dice.uniform(-30, 30))
+        Piece(
+            deal(i + 1),
+            0.25,
+            0.5 + 0.345 * math.cos(turn + i * math.pi / 3),
+            0.5 + 0.345 * math.sin(turn + i * math.pi / 3),
+            dice.uniform(-30, 30),
+        )
         for i in range(6)
     ]
     return [*around, Piece(deal(0), 0.4, 0.5, 0.5, dice.uniform(-8, 8))]
@@ -406,7 +424,13 @@ def _draw_plinth(ground: Image.Image, picture: Picture) -> None:
     shadow = Image.new("L", picture.size, 0)
     shift = lean * width * 0.06
     ImageDraw.Draw(shadow).ellipse(
-        (width / 2 - half * 1.04 + shift, top + tall - depth * 0.9, width / 2 + half * 1.04 + shift, top + tall + depth * 1.25), fill=120
+        (
+            width / 2 - half * 1.04 + shift,
+            top + tall - depth * 0.9,
+            width / 2 + half * 1.04 + shift,
+            top + tall + depth * 1.25,
+        ),
+        fill=120,
     )
     ground.paste(_darker(picture.floor, 0.62), (0, 0), shadow.filter(ImageFilter.GaussianBlur(22)))
     side = _smooth_ellipse(picture.size, (width / 2 - half, top + tall - depth, width / 2 + half, top + tall + depth))
@@ -414,7 +438,9 @@ def _draw_plinth(ground: Image.Image, picture: Picture) -> None:
     body.paste(255, (round(width / 2 - half), round(top), round(width / 2 + half), round(top + tall)))
     across = Image.linear_gradient("L").rotate(90 if lean > 0 else -90).resize(picture.size, Image.Resampling.BICUBIC)
     stone = Image.composite(
-        Image.new("RGB", picture.size, _darker(picture.floor, 0.3)), Image.new("RGB", picture.size, _darker(picture.floor, 0.06)), across
+        Image.new("RGB", picture.size, _darker(picture.floor, 0.3)),
+        Image.new("RGB", picture.size, _darker(picture.floor, 0.06)),
+        across,
     )
     ground.paste(stone, (0, 0), ImageChops.lighter(side, body))
     lid = _smooth_ellipse(picture.size, (width / 2 - half, top - depth, width / 2 + half, top + depth))
@@ -482,7 +508,9 @@ def _bleed(image: Image.Image) -> Image.Image:
         near = padded.filter(ImageFilter.GaussianBlur(radius))
         reached = near.getchannel("a").point(lambda v: 255 if v > 2 else 0)
         colours = near.convert("RGBA").convert("RGB")
-        spilled = Image.composite(colours, spilled, ImageChops.darker(reached, alpha.point(lambda v: 0 if v > 235 else 255)))
+        spilled = Image.composite(
+            colours, spilled, ImageChops.darker(reached, alpha.point(lambda v: 0 if v > 235 else 255))
+        )
     return spilled
 
 
@@ -527,10 +555,17 @@ def cast_shadow(size: tuple[int, int], alpha: Image.Image, at: tuple[int, int], 
     slide = lean * 0.85
     reach = round(abs(slide) * short) + 1
     squat = alpha.resize((width, short), Image.Resampling.BILINEAR)
-    fade = ImageChops.invert(Image.linear_gradient("L")).resize(squat.size).point([round(255 - 0.75 * v) for v in range(256)])
+    fade = (
+        ImageChops.invert(Image.linear_gradient("L"))
+        .resize(squat.size)
+        .point([round(255 - 0.75 * v) for v in range(256)])
+    )
     squat = ImageChops.multiply(squat, fade)
     leaning = squat.transform(
-        (width + 2 * reach, short), Image.Transform.AFFINE, (1, slide, -reach - slide * short, 0, 1, 0), Image.Resampling.BILINEAR
+        (width + 2 * reach, short),
+        Image.Transform.AFFINE,
+        (1, slide, -reach - slide * short, 0, 1, 0),
+        Image.Resampling.BILINEAR,
     )
     soft = 8 + height * 0.022 + lift * 0.16
     tall = _stamp(size, leaning, (at[0] - reach, foot - short)).filter(ImageFilter.GaussianBlur(soft))
@@ -557,7 +592,9 @@ def drop_shadow(size: tuple[int, int], alpha: Image.Image, at: tuple[int, int], 
     """The shadow of a piece that lies on the ground, seen from above."""
     far = _stamp(size, alpha, (at[0] + round(lean * 20), at[1] + 26)).filter(ImageFilter.GaussianBlur(19))
     near = _stamp(size, alpha, (at[0] + round(lean * 6), at[1] + 8)).filter(ImageFilter.GaussianBlur(6))
-    return ImageChops.add(far.point([round(v * 0.34) for v in range(256)]), near.point([round(v * 0.24) for v in range(256)]))
+    return ImageChops.add(
+        far.point([round(v * 0.34) for v in range(256)]), near.point([round(v * 0.24) for v in range(256)])
+    )
 
 
 def compose(picture: Picture, assets: Assets) -> Image.Image:
@@ -587,7 +624,9 @@ def compose(picture: Picture, assets: Assets) -> Image.Image:
     return canvas
 
 
-def _shade_behind(canvas: Image.Image, covered: Image.Image, alpha: Image.Image, at: tuple[int, int], lean: float) -> None:
+def _shade_behind(
+    canvas: Image.Image, covered: Image.Image, alpha: Image.Image, at: tuple[int, int], lean: float
+) -> None:
     """Darken what already stands behind a piece, close to its outline."""
     halo = _stamp(canvas.size, alpha, (at[0] + round(lean * 8), at[1] + 4)).filter(ImageFilter.GaussianBlur(15))
     halo = ImageChops.multiply(halo, covered).point([round(v * 0.42) for v in range(256)])
