@@ -126,7 +126,7 @@ def compiled(statement: ClauseElement) -> _Compiled:
     if found is None:
         result = statement.compile(dialect=_dialect)
         names = tuple(result.positiontup or ())  # type: ignore[attr-defined]  # only SQLCompiler has it
-        optional = {n: b.value for n, b in result.binds.items() if not b.required}
+        optional = {n: b.value for n, b in result.binds.items() if not b.required}  # type: ignore[attr-defined]  # as above
         if "POSTCOMPILE" in str(result):
             raise TypeError(f"expanding IN is not run on this path, use = ANY(:ids): {result}")
         found = _compiled[statement] = _Compiled(str(result), names, optional, {})
@@ -264,7 +264,7 @@ class _Runner:
     async def one(self, statement: ClauseElement, *, into: None = None, **params: Any) -> Any: ...
     async def one(self, statement: ClauseElement, *, into: type[T] | None = None, **params: Any) -> Any:
         """Return the first row. Raises `NotFound` where there is none."""
-        row: Any = await self.maybe(statement, into=into, **params)  # type: ignore[call-overload]  # into may be None here
+        row: Any = await self.maybe(statement, into=into, **params)
         if row is None:
             raise NotFound
         return row

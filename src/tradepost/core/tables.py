@@ -1,0 +1,49 @@
+"""Tables of the engine room itself: recorded facts, and replies kept for repeated requests."""
+
+from sqlalchemy import Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+from tradepost.core.columns import created, moment, one_of, words
+from tradepost.core.database import metadata
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", UUID, nullable=False, server_default=text("uuidv7()")),
+    moment("at", default_now=True),
+    words("kind"),
+    Column("user_id", UUID),
+    Column("session_hash", LargeBinary),
+    Column("subject_id", UUID),
+    Column("data", JSONB, nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("id", "at"),
+    Index("ix_events_kind_user_id_at", "kind", "user_id", "at"),
+    Index("ix_events_subject_id_at", "subject_id", "at"),
+    Index("ix_events_at", "at"),
+    postgresql_partition_by="RANGE (at)",
+    comment="Facts, written in the transaction that caused them; never changed. One partition a month.",
+)
+
+store_facts = Table(
+    "store_facts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    words("value"),
+    comment="What SQL itself must know of the store's settings: currency, country, preset version.",
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    words("actor"),
+    words("key"),
+    Column("request_hash", LargeBinary, nullable=False),
+    words("state", default="running"),
+    Column("status", Integer),
+    Column("response", JSONB),
+    created(),
+    PrimaryKeyConstraint("actor", "key"),
+    one_of("state", "running", "done"),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+    comment="One row for each Idempotency-Key a client sent, with the reply to repeat.",
+)

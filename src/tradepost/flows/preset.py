@@ -1,0 +1,284 @@
+"""A store's settings as its preset writes them (`presets/<store>/store.toml` and `processes/*.toml`).
+
+Owns the shape of those files; an unknown key is an error that names the file and line.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from tradepost.core.settings import parse
+
+PRESETS = Path(__file__).parents[1] / "presets"
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Identity(_Part):
+    """Who the store is and where it trades."""
+
+    code: str
+    name: str
+    tagline: str
+    description: str
+    currency: str
+    currencies: tuple[str, ...]
+    locale: str
+    timezone: str
+    country: str
+    place: str
+    order_prefix: str
+    search_language: str = "english"
+    support_email: str = ""
+
+
+class Features(_Part):
+    """What the store lets people do."""
+
+    guest_checkout: bool = True
+    selling: Literal["everyone", "sellers", "staff", "nobody"] = "sellers"
+    reviews: bool = True
+    wishlists: bool = True
+    distance: bool = True
+    delivery: bool = True
+    outside_listings: bool = False
+    feeds: bool = False
+
+
+class Copy(_Part):
+    """The store's own voice."""
+
+    hero_title: str
+    hero_text: str
+    hero_action: str
+    search_placeholder: str
+    empty_cart: str
+    empty_results: str
+    sell_title: str
+    sell_text: str
+    order_thanks: str
+    footer_text: str
+    sign_up_title: str
+    sign_up_text: str
+
+
+class Role(_Part):
+    """A role and its permissions."""
+
+    code: str
+    name: str
+    description: str = ""
+    permissions: tuple[str, ...]
+    default: bool = False
+    self_service: bool = False
+
+
+class Named(_Part):
+    """A feed or a condition."""
+
+    code: str
+    name: str
+    description: str = ""
+    position: int = 0
+
+
+class Unit(_Part):
+    """A unit that goods are sold by."""
+
+    code: str
+    name: str
+    short: str
+    step: Decimal = Decimal(1)
+
+
+class Category(_Part):
+    """A category of the tree; `parent` is a slug."""
+
+    slug: str
+    name: str
+    description: str = ""
+    parent: str | None = None
+    emoji: str = ""
+    position: int = 0
+
+
+class Field(_Part):
+    """An attribute that listings of a kind have."""
+
+    key: str
+    label: str
+    type: Literal["text", "number", "boolean", "choice"]
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    required: bool = False
+    filter: bool = False
+
+
+class Kind(_Part):
+    """A kind of listing with its fields."""
+
+    code: Literal["product", "service", "supplier_product"]
+    name: str
+    plural: str
+    default_unit: str
+    fields: tuple[Field, ...] = ()
+
+
+class HomeSection(_Part):
+    """One band of the home page."""
+
+    kind: Literal["hero", "categories", "listings", "story"]
+    title: str = ""
+    text: str = ""
+    sort: Literal["newest", "popular", "nearest", "price"] = "newest"
+    feed: str | None = None
+    category: str | None = None
+    kind_code: str | None = None
+    limit: int = 12
+
+
+class TaxRate(_Part):
+    """A rate for a category's subtree, a country, both or everything; the most specific wins."""
+
+    name: str
+    percent: Decimal
+    category: str | None = None
+    country: str | None = None
+
+
+class Tax(_Part):
+    """Whether prices include tax, and at which rates."""
+
+    inclusive: bool = True
+    rates: tuple[TaxRate, ...] = ()
+
+
+class ShippingOption(_Part):
+    """A way of delivery; the price is per seller."""
+
+    code: str
+    name: str
+    description: str = ""
+    price: Decimal = Decimal(0)
+    free_from: Decimal | None = None
+    countries: tuple[str, ...] = ()
+    pickup: bool = False
+
+
+class Payments(_Part):
+    """Which gateways the store offers, in order, and what the platform keeps."""
+
+    gateways: tuple[str, ...] = ("sandbox",)
+    commission: Decimal = Decimal(0)
+
+
+class Loyalty(_Part):
+    """Points earned for each whole unit of currency paid, and what a point is worth at checkout."""
+
+    points_per_unit: Decimal = Decimal(0)
+    value_per_point: Decimal = Decimal(0)
+    expires_after_days: int = 365
+
+
+class Source(_Part):
+    """An outside market."""
+
+    code: str
+    name: str
+    kind: str
+    url: str = ""
+    description: str = ""
+
+
+class SignIn(_Part):
+    """A sample person that `demo` names in its table."""
+
+    username: str
+    role: str
+    note: str = ""
+
+
+class SamplePromo(_Part):
+    """A promo code of the sample data."""
+
+    code: str
+    kind: Literal["percent", "fixed"]
+    amount: Decimal
+    valid_days: int = 365
+    usage_limit: int | None = None
+
+
+class Sample(_Part):
+    """Sample people's password, and whom to introduce."""
+
+    password: str = ""
+    sign_ins: tuple[SignIn, ...] = ()
+    promo_codes: tuple[SamplePromo, ...] = ()
+
+
+class StoreSettings(_Part):
+    """All of `store.toml`."""
+
+    store: Identity
+    features: Features
+    copy: Copy
+    roles: tuple[Role, ...]
+    feeds: tuple[Named, ...]
+    conditions: tuple[Named, ...] = ()
+    units: tuple[Unit, ...]
+    categories: tuple[Category, ...]
+    kinds: tuple[Kind, ...]
+    home: tuple[HomeSection, ...]
+    tax: Tax = Tax()
+    shipping: tuple[ShippingOption, ...] = ()
+    payments: Payments = Payments()
+    loyalty: Loyalty | None = None
+    sources: tuple[Source, ...] = ()
+    sample: Sample = Sample()
+
+
+class State(_Part):
+    """A state of a process; `documented` is its spelling in the store's document."""
+
+    code: str
+    name: str
+    documented: str = ""
+    tone: Literal["info", "good", "warn", "bad", "idle"] = "info"
+    final: bool = False
+    open: bool = True
+
+
+class Transition(_Part, rename={"from_state": "from", "to_state": "to"}):
+    """A move: who may make it, what it does, and after what time (ISO 8601 duration) the system makes it."""
+
+    from_state: str
+    to_state: str
+    by: tuple[Literal["system", "buyer", "seller", "staff", "rider"], ...]
+    label: str = ""
+    effects: tuple[str, ...] = ()
+    timer: str | None = None
+
+
+class Process(_Part):
+    """All of a process file."""
+
+    name: str
+    kind: str
+    initial: str
+    states: tuple[State, ...]
+    transitions: tuple[Transition, ...]
+
+
+def load_preset(folder: Path, overrides: dict[str, Any] | None = None) -> StoreSettings:
+    """Read a store's settings. Raises `BadSettings`."""
+    path = folder / "store.toml"
+    return parse(path.read_text("utf-8"), str(path), StoreSettings, overrides)
+
+
+def load_processes(folder: Path) -> list[Process]:
+    """Read every process of a preset, by file name. Raises `BadSettings`."""
+    return [parse(p.read_text("utf-8"), str(p), Process) for p in sorted((folder / "processes").glob("*.toml"))]

@@ -1,0 +1,126 @@
+"""The database's history: Alembic revisions, and the one function that applies them safely.
+
+Promises that two processes migrating at once are one after the other (an advisory lock), that a migration never waits for a
+table longer than the lock timeout, and that objects belong to `tradepost_owner` and are granted to `tradepost_app` and
+`tradepost_readonly` with least privilege.
+"""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from pgqueuer.db import AsyncpgDriver
+from pgqueuer.queries import Queries
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+FOLDER = Path(__file__).parent
+LOCK = 0x7472616465  # “trade” in ASCII: the advisory lock under which a database is migrated
+OWNER, APP, READONLY = "tradepost_owner", "tradepost_app", "tradepost_readonly"
+EXTENSIONS = ("citext", "pg_trgm", "unaccent", "btree_gist", "vector", "pg_stat_statements")
+
+
+def configuration() -> Config:
+    """Return Alembic's configuration without a file: everything is said in code."""
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+async def create_database(dsn: str, name: str) -> bool:
+    """Create roles, an empty database owned by `tradepost_owner` and its extensions; `dsn` is a superuser's.
+
+    Return whether the database is new. Safe to repeat and to run twice at once.
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
+        for role, login in ((OWNER, "NOLOGIN"), (APP, "LOGIN"), (READONLY, "LOGIN")):
+            if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
+                await connection.execute(f"CREATE ROLE {role} {login}")
+        existing = await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name)
+        if not existing:
+            await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER}')
+    finally:
+        await connection.close()
+    return not existing
+
+
+async def migrate(dsn: str, to: str = "head", *, lock_timeout: str = "5s", statement_timeout: str = "15min") -> None:
+    """Bring a database to a revision. `dsn` belongs to a superuser, or to `tradepost_owner` where extensions exist.
+
+    Raises the driver's error when a lock cannot be had in time; the revision at fault is rolled back whole.
+    """
+    engine = create_async_engine(_alchemy(dsn), poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})")
+            await _prepare(await connection.run_sync(_driver))
+            await connection.exec_driver_sql(f"SET ROLE {OWNER}")
+            await connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
+            await connection.exec_driver_sql(f"SET statement_timeout = '{statement_timeout}'")
+            await connection.commit()
+            await connection.run_sync(_upgrade, to)
+            await _jobs_schema(await connection.run_sync(_driver))
+            await connection.commit()
+    finally:
+        await engine.dispose()
+
+
+async def current_revision(dsn: str) -> str | None:
+    """Return the revision a database is at, or None when it was never migrated."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        if not await connection.fetchval("SELECT to_regclass('public.alembic_version') IS NOT NULL"):
+            return None
+        revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+        return revision
+    finally:
+        await connection.close()
+
+
+def _alchemy(dsn: str) -> str:
+    """Return an asyncpg DSN as SQLAlchemy's URL; a socket folder travels as the host parameter."""
+    scheme, _, rest = dsn.partition("://")
+    if not scheme.startswith("postgres"):
+        raise ValueError(f"not a PostgreSQL address: {quote(scheme)}")
+    return f"postgresql+asyncpg://{rest}"
+
+
+def _driver(connection: Connection) -> asyncpg.Connection:
+    return connection.connection.driver_connection
+
+
+def _upgrade(connection: Connection, to: str) -> None:
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    available = set(r[0] for r in await connection.fetch("SELECT name FROM pg_available_extensions"))
+    geo = ("postgis",) if "postgis" in available else ("cube",)
+    for extension in (*EXTENSIONS, *geo):
+        await connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
+
+
+async def _jobs_schema(connection: asyncpg.Connection) -> None:
+    """Let the job library lay out or converge its own tables; it versions them itself."""
+    queries = Queries(AsyncpgDriver(connection))
+    if await queries.has_table("pgqueuer"):
+        await queries.upgrade()
+    else:
+        await queries.install()
+    await connection.execute(
+        f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA public TO {OWNER}"
+    )
+    tables = await connection.fetch(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename LIKE 'pgqueuer%'"
+    )
+    for (table,) in tables:
+        await connection.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{table}" TO {APP}')
+    await connection.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {APP}")

@@ -1,0 +1,13 @@
+"""Every table of the product, for Alembic and for the data browser: importing this fills `metadata`."""
+
+import tradepost.accounts.tables
+import tradepost.cart.tables
+import tradepost.catalog.tables
+import tradepost.core.tables
+import tradepost.delivery.tables
+import tradepost.orders.tables
+import tradepost.payments.tables
+import tradepost.reviews.tables  # noqa: F401  # imported for what it adds to the metadata
+from tradepost.core.database import metadata
+
+__all__ = ["metadata"]

@@ -1,0 +1,262 @@
+-- What the database itself keeps true: times of change, summaries, totals, legal moves, balanced books.
+
+CREATE FUNCTION touch_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END $$;
+
+DO $$
+DECLARE
+    t text;
+BEGIN
+    FOR t IN SELECT table_name FROM information_schema.columns
+             WHERE table_schema = 'public' AND column_name = 'updated_at' LOOP
+        EXECUTE format('CREATE TRIGGER touch_updated_at BEFORE UPDATE ON %I FOR EACH ROW
+                        EXECUTE FUNCTION touch_updated_at()', t);
+    END LOOP;
+END $$;
+
+-- Categories: the path of slugs from the root, and no cycles.
+CREATE FUNCTION categories_set_path() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    above text;
+BEGIN
+    IF NEW.parent_id IS NULL THEN
+        NEW.path := NEW.slug;
+        RETURN NEW;
+    END IF;
+    SELECT path INTO above FROM categories WHERE id = NEW.parent_id;
+    IF TG_OP = 'UPDATE' AND (above = OLD.path OR above LIKE OLD.path || '/%') THEN
+        RAISE EXCEPTION 'a category cannot be below itself'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_categories_no_cycle';
+    END IF;
+    NEW.path := above || '/' || NEW.slug;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER set_path BEFORE INSERT OR UPDATE OF parent_id, slug ON categories
+    FOR EACH ROW EXECUTE FUNCTION categories_set_path();
+
+CREATE FUNCTION categories_move_subtree() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE categories SET path = NEW.path || substr(path, length(OLD.path) + 1) WHERE path LIKE OLD.path || '/%';
+    RETURN NULL;
+END $$;
+CREATE TRIGGER move_subtree AFTER UPDATE OF parent_id, slug ON categories
+    FOR EACH ROW WHEN (OLD.path IS DISTINCT FROM NEW.path) EXECUTE FUNCTION categories_move_subtree();
+
+-- Listings: typed attributes and counters beside them.
+CREATE FUNCTION listings_derive() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO listing_stats (listing_id) SELECT id FROM changed;
+    INSERT INTO listing_attributes (listing_id, key, value, number)
+        SELECT c.id, e.key, e.value #>> '{}',
+               CASE WHEN jsonb_typeof(e.value) = 'number' THEN (e.value #>> '{}')::float8 END
+        FROM changed c CROSS JOIN LATERAL jsonb_each(c.attributes) AS e(key, value)
+        WHERE jsonb_typeof(e.value) <> 'null';
+    RETURN NULL;
+END $$;
+CREATE TRIGGER derive_inserted AFTER INSERT ON listings
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION listings_derive();
+
+CREATE FUNCTION listings_derive_updated() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM changed c JOIN before b USING (id) WHERE b.attributes IS DISTINCT FROM c.attributes) THEN
+        RETURN NULL;
+    END IF;
+    DELETE FROM listing_attributes a USING changed c JOIN before b ON b.id = c.id
+        WHERE a.listing_id = c.id AND b.attributes IS DISTINCT FROM c.attributes AND NOT c.attributes ? a.key;
+    INSERT INTO listing_attributes (listing_id, key, value, number)
+        SELECT c.id, e.key, e.value #>> '{}',
+               CASE WHEN jsonb_typeof(e.value) = 'number' THEN (e.value #>> '{}')::float8 END
+        FROM changed c JOIN before b USING (id) CROSS JOIN LATERAL jsonb_each(c.attributes) AS e(key, value)
+        WHERE b.attributes IS DISTINCT FROM c.attributes AND jsonb_typeof(e.value) <> 'null'
+        ON CONFLICT (listing_id, key) DO UPDATE SET value = excluded.value, number = excluded.number;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER derive_updated AFTER UPDATE ON listings
+    REFERENCING NEW TABLE AS changed OLD TABLE AS before
+    FOR EACH STATEMENT EXECUTE FUNCTION listings_derive_updated();
+
+-- Listings: price, unit and stock of the cheapest active variant, and the first picture, as cards show them.
+CREATE FUNCTION refresh_listing_summaries(ids uuid[]) RETURNS void LANGUAGE sql AS $$
+    UPDATE listings l SET
+        price_minor = s.price_minor, price_to_minor = s.price_to_minor, compare_at_minor = s.compare_at_minor,
+        currency = s.currency, unit = s.unit, in_stock = s.in_stock
+    FROM (
+        SELECT i.id,
+               min(p.amount_minor) AS price_minor,
+               max(p.amount_minor) AS price_to_minor,
+               (array_agg(p.compare_at_minor ORDER BY p.amount_minor, v.position))[1] AS compare_at_minor,
+               (array_agg(p.currency ORDER BY p.amount_minor, v.position) FILTER (WHERE p.currency IS NOT NULL))[1] AS currency,
+               (array_agg(v.unit ORDER BY p.amount_minor, v.position))[1] AS unit,
+               coalesce(bool_or(v.on_hand IS NULL OR v.on_hand - v.reserved >= v.sale_step
+                                OR v.backorder_until > now()), false) AS in_stock
+        FROM unnest(ids) AS i(id)
+        LEFT JOIN variants v ON v.listing_id = i.id AND v.is_active
+        LEFT JOIN LATERAL (
+            SELECT amount_minor, compare_at_minor, currency FROM prices
+            WHERE variant_id = v.id AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
+              AND currency = (SELECT value FROM store_facts WHERE name = 'currency')
+            LIMIT 1
+        ) p ON true
+        GROUP BY i.id
+    ) s
+    WHERE l.id = s.id
+      AND (l.price_minor, l.price_to_minor, l.compare_at_minor, l.currency, l.unit, l.in_stock)
+          IS DISTINCT FROM (s.price_minor, s.price_to_minor, s.compare_at_minor, s.currency, s.unit, s.in_stock)
+$$;
+
+CREATE FUNCTION variants_summarise() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        -- Most updates only move stock; the listing cares when that empties or refills a variant.
+        PERFORM refresh_listing_summaries(array_agg(DISTINCT n.listing_id))
+        FROM changed n JOIN before o USING (id)
+        WHERE (o.on_hand IS NULL OR o.on_hand - o.reserved >= o.sale_step)
+              IS DISTINCT FROM (n.on_hand IS NULL OR n.on_hand - n.reserved >= n.sale_step)
+           OR (o.unit, o.sale_step, o.is_active, o.position, o.backorder_until)
+              IS DISTINCT FROM (n.unit, n.sale_step, n.is_active, n.position, n.backorder_until)
+        HAVING count(*) > 0;
+    ELSE
+        PERFORM refresh_listing_summaries(array_agg(DISTINCT listing_id)) FROM changed HAVING count(*) > 0;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER summarise_inserted AFTER INSERT ON variants
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION variants_summarise();
+CREATE TRIGGER summarise_updated AFTER UPDATE ON variants
+    REFERENCING NEW TABLE AS changed OLD TABLE AS before FOR EACH STATEMENT EXECUTE FUNCTION variants_summarise();
+CREATE TRIGGER summarise_deleted AFTER DELETE ON variants
+    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION variants_summarise();
+
+CREATE FUNCTION prices_summarise() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM refresh_listing_summaries(array_agg(DISTINCT v.listing_id))
+    FROM changed c JOIN variants v ON v.id = c.variant_id HAVING count(*) > 0;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER summarise_inserted AFTER INSERT ON prices
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION prices_summarise();
+CREATE TRIGGER summarise_updated AFTER UPDATE ON prices
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION prices_summarise();
+CREATE TRIGGER summarise_deleted AFTER DELETE ON prices
+    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION prices_summarise();
+
+CREATE FUNCTION images_summarise() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE listings l SET image_id = s.file_id
+    FROM (
+        SELECT i.listing_id, (
+            SELECT file_id FROM listing_images
+            WHERE listing_id = i.listing_id AND file_id IS NOT NULL ORDER BY position LIMIT 1) AS file_id
+        FROM (SELECT DISTINCT listing_id FROM changed) i
+    ) s
+    WHERE l.id = s.listing_id AND l.image_id IS DISTINCT FROM s.file_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER summarise_inserted AFTER INSERT ON listing_images
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION images_summarise();
+CREATE TRIGGER summarise_updated AFTER UPDATE ON listing_images
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION images_summarise();
+CREATE TRIGGER summarise_deleted AFTER DELETE ON listing_images
+    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION images_summarise();
+
+CREATE FUNCTION reviews_count() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP IN ('UPDATE', 'DELETE') AND OLD.status = 'shown' THEN
+        UPDATE listings SET rating_count = rating_count - 1, rating_sum = rating_sum - OLD.rating WHERE id = OLD.listing_id;
+    END IF;
+    IF TG_OP IN ('INSERT', 'UPDATE') AND NEW.status = 'shown' THEN
+        UPDATE listings SET rating_count = rating_count + 1, rating_sum = rating_sum + NEW.rating WHERE id = NEW.listing_id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_reviews AFTER INSERT OR DELETE OR UPDATE OF rating, status ON reviews
+    FOR EACH ROW EXECUTE FUNCTION reviews_count();
+
+CREATE FUNCTION likes_count() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        UPDATE listing_stats SET likes = likes + 1 WHERE listing_id = NEW.listing_id;
+    ELSE
+        UPDATE listing_stats SET likes = greatest(likes - 1, 0) WHERE listing_id = OLD.listing_id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_likes AFTER INSERT OR DELETE ON likes FOR EACH ROW EXECUTE FUNCTION likes_count();
+
+-- Orders: totals are the sums of the lines and of the shipping, whatever happens to either and however many do it at once.
+CREATE FUNCTION orders_sum_up() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- Locking first makes the sums below see what a concurrent change committed meanwhile.
+    PERFORM FROM orders WHERE id IN (SELECT order_id FROM changed) ORDER BY id FOR UPDATE;
+    UPDATE orders o SET
+        subtotal_minor = coalesce(l.gross, 0), discount_minor = coalesce(l.discount, 0),
+        points_minor = coalesce(l.points, 0), tax_minor = coalesce(l.tax, 0),
+        included_tax_minor = coalesce(l.included, 0), shipping_minor = coalesce(f.shipping, 0),
+        seller_ids = coalesce(l.sellers, '{}')
+    FROM (SELECT DISTINCT order_id FROM changed) c
+    LEFT JOIN LATERAL (
+        SELECT sum(gross_minor) AS gross, sum(discount_minor) AS discount, sum(points_minor) AS points,
+               sum(tax_minor) AS tax, sum(included_tax_minor) AS included,
+               array_agg(DISTINCT seller_id) AS sellers
+        FROM order_lines WHERE order_id = c.order_id
+    ) l ON true
+    LEFT JOIN LATERAL (SELECT sum(shipping_minor) AS shipping FROM fulfilments WHERE order_id = c.order_id) f ON true
+    WHERE o.id = c.order_id;
+    RETURN NULL;
+END $$;
+DO $$
+DECLARE
+    t text;
+BEGIN
+    FOREACH t IN ARRAY ARRAY['order_lines', 'fulfilments'] LOOP
+        EXECUTE format('CREATE TRIGGER sum_up_inserted AFTER INSERT ON %I REFERENCING NEW TABLE AS changed
+                        FOR EACH STATEMENT EXECUTE FUNCTION orders_sum_up()', t);
+        EXECUTE format('CREATE TRIGGER sum_up_updated AFTER UPDATE ON %I REFERENCING NEW TABLE AS changed
+                        FOR EACH STATEMENT EXECUTE FUNCTION orders_sum_up()', t);
+        EXECUTE format('CREATE TRIGGER sum_up_deleted AFTER DELETE ON %I REFERENCING OLD TABLE AS changed
+                        FOR EACH STATEMENT EXECUTE FUNCTION orders_sum_up()', t);
+    END LOOP;
+END $$;
+
+CREATE FUNCTION orders_check_move() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM order_transitions
+                   WHERE process = NEW.process AND from_state = OLD.state AND to_state = NEW.state) THEN
+        RAISE EXCEPTION 'no move from % to % in %', OLD.state, NEW.state, NEW.process
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_orders_legal_move';
+    END IF;
+    NEW.state_since := now();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER check_move BEFORE UPDATE OF state ON orders
+    FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION orders_check_move();
+
+-- The books: balanced at commit, never rewritten.
+CREATE FUNCTION ledger_check_balance() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    off record;
+BEGIN
+    SELECT a.currency, sum(e.amount_minor) AS amount INTO off
+    FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
+    WHERE e.journal_id = NEW.journal_id GROUP BY a.currency HAVING sum(e.amount_minor) <> 0 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'journal % is out of balance by % %', NEW.journal_id, off.amount, off.currency
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_ledger_entries_balanced';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER check_balance AFTER INSERT ON ledger_entries
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_check_balance();
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_' || TG_TABLE_NAME || '_append_only';
+END $$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_journals
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

@@ -1,0 +1,143 @@
+"""Tables of payments and of the ledger."""
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+from tradepost.core.columns import created, currency, key, minor, moment, one_of, reference, updated, words
+from tradepost.core.database import metadata
+
+payments = Table(
+    "payments",
+    metadata,
+    key(),
+    Column("order_id", UUID, nullable=False),
+    Column("buyer_id", UUID),
+    Column("session_hash", LargeBinary),
+    words("purpose", default="full"),
+    words("gateway"),
+    words("method"),
+    minor("amount_minor"),
+    minor("refunded_minor", default=0),
+    currency(),
+    words("state", default="initiated"),
+    words("gateway_ref", nullable=True),
+    words("redirect_url", nullable=True),
+    words("error", nullable=True),
+    moment("charged_at", nullable=True),
+    moment("checked_at", nullable=True),
+    moment("settled_at", nullable=True),
+    created(),
+    updated(),
+    UniqueConstraint("gateway", "gateway_ref"),
+    CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
+    CheckConstraint("refunded_minor BETWEEN 0 AND amount_minor", name="refunded_within_amount"),
+    one_of("purpose", "full", "deposit", "balance"),
+    one_of("state", "initiated", "success", "failed", "refunded", "partly_refunded", "cancelled"),
+    Index("uq_payments_open", "order_id", "purpose", unique=True,
+          postgresql_where=text("state IN ('initiated', 'success', 'refunded', 'partly_refunded')")),
+    Index("ix_payments_order_id", "order_id"),
+    Index("ix_payments_unsettled", "created_at", postgresql_where=text("state = 'initiated'")),
+    comment="One attempt to take money for an order; its id is the idempotency key at the gateway.",
+)  # fmt: skip
+
+refunds = Table(
+    "refunds",
+    metadata,
+    key(),
+    reference("payment_id", "payments.id"),
+    Column("order_id", UUID, nullable=False),
+    Column("buyer_id", UUID),
+    minor("amount_minor"),
+    currency(),
+    words("reason", default=""),
+    words("state", default="requested"),
+    words("gateway_ref", nullable=True),
+    Column("lines", JSONB, nullable=False, server_default="[]"),
+    Column("requested_by", UUID),
+    created(),
+    updated(),
+    CheckConstraint("amount_minor > 0", name="amount_positive"),
+    one_of("state", "requested", "success", "failed"),
+    Index("ix_refunds_payment_id", "payment_id"),
+    Index("ix_refunds_order_id", "order_id"),
+    Index("ix_refunds_unsettled", "created_at", postgresql_where=text("state = 'requested'")),
+    comment="Money given back, in whole or in part.",
+)
+
+gateway_events = Table(
+    "gateway_events",
+    metadata,
+    words("gateway"),
+    words("event_id"),
+    moment("received_at", default_now=True),
+    Column("body", JSONB, nullable=False),
+    PrimaryKeyConstraint("gateway", "event_id"),
+    comment="Webhook calls that were genuine, kept so that each is handled once and can be replayed.",
+)
+
+ledger_accounts = Table(
+    "ledger_accounts",
+    metadata,
+    key(),
+    words("kind"),
+    Column("owner_id", UUID),
+    currency(),
+    UniqueConstraint("kind", "owner_id", "currency", postgresql_nulls_not_distinct=True),
+    one_of("kind", "clearing", "buyer", "seller", "held", "fee", "tax", "shipping", "points", "payout", "loss"),
+    comment="Accounts of the books: a seller's balance, the platform's fee, money at a gateway, and so on.",
+)
+
+ledger_journals = Table(
+    "ledger_journals",
+    metadata,
+    key(),
+    words("kind"),
+    words("reference"),
+    Column("order_id", UUID),
+    moment("at", default_now=True),
+    UniqueConstraint("kind", "reference"),
+    Index("ix_ledger_journals_order_id", "order_id"),
+    comment="One money fact; (kind, reference) makes it impossible to book it twice.",
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    reference("journal_id", "ledger_journals.id"),
+    Column("line_no", Integer, nullable=False),
+    reference("account_id", "ledger_accounts.id"),
+    minor("amount_minor"),
+    PrimaryKeyConstraint("journal_id", "line_no"),
+    CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
+    Index("ix_ledger_entries_account_id", "account_id", "journal_id"),
+    comment="Debits (positive) and credits (negative) of a journal; per journal and currency they sum to 0.",
+)
+
+payouts = Table(
+    "payouts",
+    metadata,
+    key(),
+    reference("seller_id", "users.id"),
+    minor("amount_minor"),
+    currency(),
+    words("state", default="requested"),
+    words("gateway", default="manual"),
+    words("gateway_ref", nullable=True),
+    words("error", nullable=True),
+    created(),
+    updated(),
+    CheckConstraint("amount_minor > 0", name="amount_positive"),
+    one_of("state", "requested", "paid", "failed"),
+    Index("ix_payouts_seller_id", "seller_id"),
+    comment="Money paid out to a seller.",
+)
