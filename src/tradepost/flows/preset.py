@@ -18,7 +18,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     pass
 
 
-class Identity(_Part):
+class Identity(_Part, frozen=True, kw_only=True):
     """Who the store is and where it trades."""
 
     code: str
@@ -36,7 +36,7 @@ class Identity(_Part):
     support_email: str = ""
 
 
-class Features(_Part):
+class Features(_Part, frozen=True, kw_only=True):
     """What the store lets people do."""
 
     guest_checkout: bool = True
@@ -49,7 +49,7 @@ class Features(_Part):
     feeds: bool = False
 
 
-class Copy(_Part):
+class Copy(_Part, frozen=True, kw_only=True):
     """The store's own voice."""
 
     hero_title: str
@@ -66,7 +66,7 @@ class Copy(_Part):
     sign_up_text: str
 
 
-class Role(_Part):
+class Role(_Part, frozen=True, kw_only=True):
     """A role and its permissions."""
 
     code: str
@@ -77,7 +77,7 @@ class Role(_Part):
     self_service: bool = False
 
 
-class Named(_Part):
+class Named(_Part, frozen=True, kw_only=True):
     """A feed or a condition."""
 
     code: str
@@ -86,7 +86,7 @@ class Named(_Part):
     position: int = 0
 
 
-class Unit(_Part):
+class Unit(_Part, frozen=True, kw_only=True):
     """A unit that goods are sold by."""
 
     code: str
@@ -95,7 +95,7 @@ class Unit(_Part):
     step: Decimal = Decimal(1)
 
 
-class Category(_Part):
+class Category(_Part, frozen=True, kw_only=True):
     """A category of the tree; `parent` is a slug."""
 
     slug: str
@@ -106,7 +106,7 @@ class Category(_Part):
     position: int = 0
 
 
-class Field(_Part):
+class Field(_Part, frozen=True, kw_only=True):
     """An attribute that listings of a kind have."""
 
     key: str
@@ -118,7 +118,7 @@ class Field(_Part):
     filter: bool = False
 
 
-class Kind(_Part):
+class Kind(_Part, frozen=True, kw_only=True):
     """A kind of listing with its fields."""
 
     code: Literal["product", "service", "supplier_product"]
@@ -128,7 +128,7 @@ class Kind(_Part):
     fields: tuple[Field, ...] = ()
 
 
-class HomeSection(_Part):
+class HomeSection(_Part, frozen=True, kw_only=True):
     """One band of the home page."""
 
     kind: Literal["hero", "categories", "listings", "story"]
@@ -141,7 +141,7 @@ class HomeSection(_Part):
     limit: int = 12
 
 
-class TaxRate(_Part):
+class TaxRate(_Part, frozen=True, kw_only=True):
     """A rate for a category's subtree, a country, both or everything; the most specific wins."""
 
     name: str
@@ -150,14 +150,14 @@ class TaxRate(_Part):
     country: str | None = None
 
 
-class Tax(_Part):
+class Tax(_Part, frozen=True, kw_only=True):
     """Whether prices include tax, and at which rates."""
 
     inclusive: bool = True
     rates: tuple[TaxRate, ...] = ()
 
 
-class ShippingOption(_Part):
+class ShippingOption(_Part, frozen=True, kw_only=True):
     """A way of delivery; the price is per seller."""
 
     code: str
@@ -169,14 +169,14 @@ class ShippingOption(_Part):
     pickup: bool = False
 
 
-class Payments(_Part):
+class Payments(_Part, frozen=True, kw_only=True):
     """Which gateways the store offers, in order, and what the platform keeps."""
 
     gateways: tuple[str, ...] = ("sandbox",)
     commission: Decimal = Decimal(0)
 
 
-class Loyalty(_Part):
+class Loyalty(_Part, frozen=True, kw_only=True):
     """Points earned for each whole unit of currency paid, and what a point is worth at checkout."""
 
     points_per_unit: Decimal = Decimal(0)
@@ -184,7 +184,7 @@ class Loyalty(_Part):
     expires_after_days: int = 365
 
 
-class Source(_Part):
+class Source(_Part, frozen=True, kw_only=True):
     """An outside market."""
 
     code: str
@@ -194,7 +194,7 @@ class Source(_Part):
     description: str = ""
 
 
-class SignIn(_Part):
+class SignIn(_Part, frozen=True, kw_only=True):
     """A sample person that `demo` names in its table."""
 
     username: str
@@ -202,7 +202,7 @@ class SignIn(_Part):
     note: str = ""
 
 
-class SamplePromo(_Part):
+class SamplePromo(_Part, frozen=True, kw_only=True):
     """A promo code of the sample data."""
 
     code: str
@@ -212,7 +212,7 @@ class SamplePromo(_Part):
     usage_limit: int | None = None
 
 
-class Sample(_Part):
+class Sample(_Part, frozen=True, kw_only=True):
     """Sample people's password, and whom to introduce."""
 
     password: str = ""
@@ -220,7 +220,7 @@ class Sample(_Part):
     promo_codes: tuple[SamplePromo, ...] = ()
 
 
-class StoreSettings(_Part):
+class StoreSettings(_Part, frozen=True, kw_only=True):
     """All of `store.toml`."""
 
     store: Identity
@@ -241,7 +241,7 @@ class StoreSettings(_Part):
     sample: Sample = Sample()
 
 
-class State(_Part):
+class State(_Part, frozen=True, kw_only=True):
     """A state of a process; `documented` is its spelling in the store's document."""
 
     code: str
@@ -252,7 +252,7 @@ class State(_Part):
     open: bool = True
 
 
-class Transition(_Part, rename={"from_state": "from", "to_state": "to"}):
+class Transition(_Part, frozen=True, kw_only=True, rename={"from_state": "from", "to_state": "to"}):
     """A move: who may make it, what it does, and after what time (ISO 8601 duration) the system makes it."""
 
     from_state: str
@@ -263,7 +263,7 @@ class Transition(_Part, rename={"from_state": "from", "to_state": "to"}):
     timer: str | None = None
 
 
-class Process(_Part):
+class Process(_Part, frozen=True, kw_only=True):
     """All of a process file."""
 
     name: str

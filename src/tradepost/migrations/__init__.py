@@ -102,7 +102,7 @@ def _upgrade(connection: Connection, to: str) -> None:
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
-    available = set(r[0] for r in await connection.fetch("SELECT name FROM pg_available_extensions"))
+    available = {r[0] for r in await connection.fetch("SELECT name FROM pg_available_extensions")}
     geo = ("postgis",) if "postgis" in available else ("cube",)
     for extension in (*EXTENSIONS, *geo):
         await connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
