@@ -31,3 +31,25 @@ def secret_token() -> str:
 def token_hash(token: str) -> bytes:
     """Return the SHA-256 under which a secret token is stored; the tokens are random, so no salt is needed."""
     return hashlib.sha256(token.encode()).digest()
+
+
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def short_id(key: UUID) -> str:
+    """Return a UUID as 22 letters and digits, for addresses of pages."""
+    number, digits = key.int, []
+    for _ in range(22):
+        number, rest = divmod(number, 62)
+        digits.append(_BASE62[rest])
+    return "".join(reversed(digits))
+
+
+def from_short_id(text: str) -> UUID | None:
+    """Return the UUID that `short_id` wrote, or None when the text is not one."""
+    if len(text) != 22 or not text.isascii() or not text.isalnum():
+        return None
+    number = 0
+    for letter in text:
+        number = number * 62 + _BASE62.index(letter)
+    return UUID(int=number) if number < 1 << 128 else None

@@ -3,6 +3,7 @@
 Owns the shape of those files; an unknown key is an error that names the file and line.
 """
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -260,7 +261,7 @@ class Transition(_Part, frozen=True, kw_only=True, rename={"from_state": "from",
     by: tuple[Literal["system", "buyer", "seller", "staff", "rider"], ...]
     label: str = ""
     effects: tuple[str, ...] = ()
-    timer: str | None = None
+    timer: timedelta | None = None
 
 
 class Process(_Part, frozen=True, kw_only=True):

@@ -1,0 +1,142 @@
+"""Bring a store's database in line with its preset: reference rows always, sample data once.
+
+Promises that it can be repeated at any time (rows are upserted by their codes), that a code which is no longer in the preset
+stays as long as data refers to it, and that sample data is loaded whole or not at all. Runs as the owner, not as the server's
+role.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.sql.schema import Table
+
+from tradepost.accounts.tables import role_permissions, roles
+from tradepost.catalog.tables import categories, conditions, feeds, listing_kinds, sources, units
+from tradepost.core.database import SYSTEM, Database, Transaction
+from tradepost.core.settings import BadSettings
+from tradepost.core.tables import store_facts
+from tradepost.flows.preset import Process, StoreSettings, load_preset, load_processes
+from tradepost.orders.tables import order_states, order_transitions, processes
+
+Progress = Callable[[str, int, int], None]
+
+
+def silent(_what: str, _done: int, _whole: int) -> None:
+    """Report no progress."""
+
+
+async def install_store(db: Database, folder: Path) -> StoreSettings:
+    """Load a preset's roles, categories, kinds, processes and the like. `db` is the owner's connection.
+
+    Raises `BadSettings` for a preset that is not sound.
+    """
+    settings, courses = load_preset(folder), load_processes(folder)
+    async with db.transaction(actor=SYSTEM) as tx:
+        await _lock_installation(tx)
+        await _put(
+            tx,
+            store_facts,
+            [{"name": "currency", "value": settings.store.currency}, {"name": "code", "value": settings.store.code}],
+        )
+        await _install_roles(tx, settings)
+        await _install_catalog(tx, settings)
+        for course in courses:
+            await _install_process(tx, course)
+    return settings
+
+
+async def _lock_installation(tx: Transaction) -> None:
+    """Let a second installation of the same store wait for this one."""
+    await tx.value(select(func.pg_advisory_xact_lock(0x696E7374)))
+
+
+async def _put(tx: Transaction, table: Table, rows: list[dict[str, object]]) -> None:
+    """Insert rows or, where the primary key exists, set their other columns."""
+    if not rows:
+        return
+    names = list(rows[0])
+    keys = [c.name for c in table.primary_key.columns]
+    statement = upsert(table).values({n: bindparam(n, type_=table.c[n].type) for n in names})
+    others = {n: statement.excluded[n] for n in names if n not in keys}
+    change = (
+        statement.on_conflict_do_update(index_elements=keys, set_=others)
+        if others
+        else statement.on_conflict_do_nothing()
+    )
+    await tx.run_many(change, rows)
+
+
+async def _install_roles(tx: Transaction, settings: StoreSettings) -> None:
+    await _put(tx, roles, [
+        {"code": r.code, "name": r.name, "description": r.description, "is_default": r.default, "is_self_service": r.self_service}
+        for r in settings.roles
+    ])  # fmt: skip
+    await tx.run(role_permissions.delete())
+    await _put(tx, role_permissions, [{"role": r.code, "permission": p} for r in settings.roles for p in r.permissions])
+
+
+async def _install_catalog(tx: Transaction, settings: StoreSettings) -> None:
+    await _put(tx, feeds, [{"code": f.code, "name": f.name, "description": f.description} for f in settings.feeds])
+    await _put(tx, conditions, [{"code": c.code, "name": c.name, "position": c.position} for c in settings.conditions])
+    await _put(tx, units, [{"code": u.code, "name": u.name, "short": u.short, "step": u.step} for u in settings.units])
+    await _put(tx, listing_kinds, [
+        {"code": k.code, "name": k.name, "plural": k.plural, "fields": msgspec.to_builtins(k.fields)} for k in settings.kinds
+    ])  # fmt: skip
+    for source in settings.sources:
+        values = {
+            "code": source.code,
+            "name": source.name,
+            "kind": source.kind,
+            "url": source.url,
+            "description": source.description,
+        }
+        await _put_by(tx, sources, "code", values)
+    await _install_categories(tx, settings)
+
+
+async def _put_by(tx: Transaction, table: Table, unique: str, values: dict[str, object]) -> None:
+    change = upsert(table).values(values)
+    await tx.run(
+        change.on_conflict_do_update(
+            index_elements=[unique], set_={n: change.excluded[n] for n in values if n != unique}
+        )
+    )
+
+
+async def _install_categories(tx: Transaction, settings: StoreSettings) -> None:
+    """Parents before children, whatever the order in the file."""
+    ids: dict[str, object] = {}
+    left = list(settings.categories)
+    while left:
+        ready = [c for c in left if c.parent is None or c.parent in ids]
+        if not ready:
+            raise BadSettings(
+                "store.toml", 1, f"no such parent category: {', '.join(sorted(str(c.parent) for c in left))}"
+            )
+        for c in ready:
+            values = {"slug": c.slug, "name": c.name, "description": c.description, "emoji": c.emoji, "position": c.position,
+                      "parent_id": ids.get(c.parent or "")}  # fmt: skip
+            change = upsert(categories).values(values)
+            change = change.on_conflict_do_update(
+                index_elements=["slug"], set_={n: change.excluded[n] for n in values if n != "slug"}
+            )
+            ids[c.slug] = await tx.value(change.returning(categories.c.id))
+        left = [c for c in left if c.slug not in ids]
+
+
+async def _install_process(tx: Transaction, course: Process) -> None:
+    await _put(tx, processes, [{"code": course.name, "kind": course.kind, "initial_state": course.initial}])
+    await _put(tx, order_states, [
+        {"process": course.name, "code": s.code, "name": s.name, "documented": s.documented or s.code, "tone": s.tone,
+         "is_open": s.open, "is_final": s.final, "position": n}
+        for n, s in enumerate(course.states)
+    ])  # fmt: skip
+    await tx.run(order_transitions.delete().where(order_transitions.c.process == course.name))
+    change = insert(order_transitions)
+    for t in course.transitions:
+        values = {"process": course.name, "from_state": t.from_state, "to_state": t.to_state, "actors": list(t.by),
+                  "label": t.label, "effects": list(t.effects), "timer": t.timer}  # fmt: skip
+        await tx.run(change.values(values))

@@ -1,0 +1,91 @@
+"""One store at run time: its settings and everything a use case needs to act for it.
+
+Owns the opening and closing of a store's connections. Several stores live in one process; nothing here is global.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tradepost.core.cache import Cache
+from tradepost.core.crypto import Keyring
+from tradepost.core.database import Database
+from tradepost.core.files import FileStore
+from tradepost.core.settings import Settings
+from tradepost.flows.preset import PRESETS, StoreSettings, load_preset
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store that is open: settings, database, cache, files, keys and payment gateways."""
+
+    code: str
+    settings: StoreSettings
+    installation: Settings
+    preset_folder: Path
+    base_url: str
+    db: Database
+    cache: Cache
+    files: FileStore
+    keys: Keyring
+    gateways: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def currency(self) -> str:
+        """The currency prices are shown in."""
+        return self.settings.store.currency
+
+
+def database_name(code: str) -> str:
+    """Return the name of a store's database."""
+    return f"tradepost_{code.replace('-', '_')}"
+
+
+def store_url(installation: Settings, code: str) -> str:
+    """Return the address of a store's home page, without the slash at the end."""
+    http = installation.http
+    standard = {"http": 80, "https": 443}[http.scheme] == http.port
+    return f"{http.scheme}://{code}.{http.domain}{'' if standard else f':{http.port}'}"
+
+
+@asynccontextmanager
+async def open_store(
+    code: str,
+    installation: Settings,
+    *,
+    dsn: str,
+    cache_url: str,
+    files_url: str,
+    keys: Keyring,
+    preset_folder: Path | None = None,
+) -> AsyncIterator[Store]:
+    """Open a store for the length of the block. Raises `BadSettings`; an absent database shows at first use."""
+    folder = preset_folder or PRESETS / code
+    settings = load_preset(folder)
+    db = await Database.open(
+        dsn,
+        replica_dsn=installation.database.replica_url,
+        size=installation.database.pool_size,
+        statement_timeout_ms=installation.database.statement_timeout_ms,
+        lock_timeout_ms=installation.database.lock_timeout_ms,
+        statement_cache=installation.database.statement_cache,
+        name=f"tradepost-{code}",
+    )
+    cache = await Cache.open(cache_url, timeout_ms=installation.cache.timeout_ms)
+    try:
+        yield Store(
+            code=code,
+            settings=settings,
+            installation=installation,
+            preset_folder=folder,
+            base_url=store_url(installation, code),
+            db=db,
+            cache=cache,
+            files=FileStore.open(files_url),
+            keys=keys,
+        )
+    finally:
+        await cache.close()
+        await db.close()
