@@ -1,0 +1,174 @@
+"""Fixtures: a real PostgreSQL and a real Valkey for each worker, a fresh clone of a migrated database for each test."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from tests.factories import Factory
+from tradepost.core.crypto import Keyring
+from tradepost.core.database import Database
+from tradepost.core.embedded import embedded_services
+from tradepost.core.settings import Settings
+from tradepost.flows.install_store import install_store
+from tradepost.flows.store import Store, open_store
+from tradepost.migrations import create_database, migrate
+
+MARKET = Path(__file__).parent / "presets" / "market"
+_real_connect = socket.socket.connect
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection that would leave this machine."""
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+            raise AssertionError(f"a test tried to reach {address}")
+        _real_connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+class Servers:
+    """The database server and the cache of this test worker."""
+
+    def __init__(self, dsn: Callable[[str, str], str], cache_url: str) -> None:
+        self.dsn = dsn
+        self.cache_url = cache_url
+        self.made = 0
+
+    async def clone(self, template: str) -> str:
+        """Return the name of a new database, a copy of `template`."""
+        self.made += 1
+        name = f"t{os.getpid()}_{self.made}"
+        await self.command(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER tradepost_owner')
+        return name
+
+    async def drop(self, name: str) -> None:
+        """Drop a database and whoever is still connected to it."""
+        await self.command(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    async def command(self, sql: str) -> None:
+        """Run one statement as the superuser."""
+        connection = await asyncpg.connect(self.dsn("postgres", "postgres"))
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+    """Start the embedded servers, or use those that TRADEPOST_TEST_DATABASE_URL and TRADEPOST_TEST_CACHE_URL name."""
+    async with AsyncExitStack() as stack:
+        outside = os.environ.get("TRADEPOST_TEST_DATABASE_URL")
+        if outside:
+            base = outside.rsplit("/", 1)[0]
+            scheme, rest = base.split("://")
+            host = rest.rsplit("@", 1)[-1]
+            yield Servers(lambda name, user: f"{scheme}://{user}@{host}/{name}", os.environ["TRADEPOST_TEST_CACHE_URL"])
+            return
+        home = tmp_path_factory.mktemp("home")
+        services = await stack.enter_async_context(
+            embedded_services(home, {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
+        )
+        yield Servers(services.postgres.dsn, services.cache.url)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def migrated(servers: Servers) -> str:
+    """Return the name of a migrated database to clone."""
+    name = f"template_migrated_{os.getpid()}"
+    await create_database(servers.dsn("postgres", "postgres"), name)
+    await migrate(servers.dsn(name, "postgres"))
+    return name
+
+
+@pytest_asyncio.fixture(scope="session")
+async def market(servers: Servers, migrated: str) -> str:
+    """Return the name of a database with the test preset installed, to clone."""
+    name = await servers.clone(migrated)
+    owner = await Database.open(servers.dsn(name, "postgres"), size=2)
+    await install_store(owner, MARKET)
+    await owner.close()
+    return name
+
+
+@pytest_asyncio.fixture
+async def database_name(servers: Servers, migrated: str) -> AsyncIterator[str]:
+    """Clone the migrated database for one test."""
+    name = await servers.clone(migrated)
+    yield name
+    await servers.drop(name)
+
+
+@pytest.fixture
+def owner_dsn(servers: Servers, database_name: str) -> str:
+    """Return the owner's address of the test's database."""
+    return servers.dsn(database_name, "postgres")
+
+
+@pytest_asyncio.fixture
+async def db(servers: Servers, database_name: str) -> AsyncIterator[Database]:
+    """Open the test's empty database as the server would."""
+    opened = await Database.open(servers.dsn(database_name, "tradepost_app"), size=8)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def owner(servers: Servers, database_name: str) -> AsyncIterator[Database]:
+    """Open the test's empty database as its owner: no row-level security."""
+    opened = await Database.open(servers.dsn(database_name, "postgres"), size=2)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def store(servers: Servers, market: str, tmp_path: Path) -> AsyncIterator[Store]:
+    """Open a store of its own for one test: the test preset, no people, no listings."""
+    name = await servers.clone(market)
+    keys = Keyring.from_secret("test", b"0" * 32)
+    opened = open_store(
+        "market",
+        Settings(stores=("market",)),
+        dsn=servers.dsn(name, "tradepost_app"),
+        cache_url=servers.cache_url,
+        files_url=str(tmp_path / "files"),
+        keys=keys,
+        preset_folder=MARKET,
+    )
+    async with opened as store:
+        yield store
+    await servers.drop(name)
+
+
+@pytest_asyncio.fixture
+async def make(store: Store) -> Factory:
+    """Make people, listings and the like in the test's store."""
+    return Factory(store)
+
+
+@pytest.fixture
+def race() -> Callable[..., Awaitable[list[Any]]]:
+    """Run coroutines at once and return their results, errors included."""
+
+    async def run(*work: Awaitable[Any]) -> list[Any]:
+        return await asyncio.gather(*work, return_exceptions=True)
+
+    return run
+
+
+@pytest.fixture
+def ids() -> Iterator[UUID]:
+    """Return predictable ids, in order."""
+    return (UUID(int=n) for n in range(1, 1000))
