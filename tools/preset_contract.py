@@ -1,218 +1,35 @@
-"""The shape of a preset's files, as Structs that refuse what they do not know.
+"""The shape of a preset's sample files, what the checks find, and the values a preset may choose from.
 
-Decimals stay text here: `check_preset.py` reads them, so that it can name the listing a bad one belongs to.
+`store.toml` and the process files have their shape in `tradepost.flows.preset`. Decimals of the sample stay text here, so that
+a check can name the listing a bad one belongs to.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-Permission = Literal[
+from tradepost.flows.preset import Process, StoreSettings
+
+PERMISSIONS = {
     "buy", "sell", "review", "see_all_orders", "move_orders", "refund_orders", "manage_catalog", "manage_people",
     "manage_store", "moderate", "deliver", "see_reports", "staff",
-]  # fmt: skip
-Effect = Literal[
+}  # fmt: skip
+EFFECTS = {
     "sell_stock", "release_stock", "restock", "refund_payment", "hold_money", "release_money", "open_fulfilments",
     "complete_fulfilments", "earn_points", "reverse_points", "notify_buyer", "notify_seller",
-]  # fmt: skip
-Kind = Literal["product", "service", "supplier_product"]
+}  # fmt: skip
+GATEWAYS = {"sandbox", "cash", "stripe", "paynow"}
+EXPONENTS = {"JPY": 0, "KRW": 0, "TND": 3, "BHD": 3, "KWD": 3}
+PLACE_COLUMNS = ["country", "region", "district", "name", "lat", "lon", "population"]
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A piece of a preset; an unknown key is an error."""
-
-
-class Store(Shape, frozen=True, kw_only=True):
-    code: str
-    name: str
-    tagline: str
-    description: str
-    currency: str
-    currencies: list[str]
-    locale: str
-    timezone: str
-    country: str
-    place: str
-    order_prefix: str
-    search_language: str
-    support_email: str
-
-
-class Features(Shape, frozen=True, kw_only=True):
-    guest_checkout: bool
-    selling: Literal["everyone", "sellers", "staff", "nobody"]
-    reviews: bool
-    wishlists: bool
-    distance: bool
-    delivery: bool
-    outside_listings: bool
-    feeds: bool
-
-
-class Copy(Shape, frozen=True, kw_only=True):
-    hero_title: str
-    hero_text: str
-    hero_action: str
-    search_placeholder: str
-    empty_cart: str
-    empty_results: str
-    sell_title: str
-    sell_text: str
-    order_thanks: str
-    footer_text: str
-    sign_up_title: str
-    sign_up_text: str
-
-
-class Role(Shape, frozen=True, kw_only=True):
-    code: str
-    name: str
-    description: str
-    permissions: list[Permission]
-    default: bool = False
-    self_service: bool = False
-
-
-class Feed(Shape, frozen=True, kw_only=True):
-    code: str
-    name: str
-    description: str
-
-
-class Condition(Shape, frozen=True, kw_only=True):
-    code: str
-    name: str
-    position: int
-
-
-class Unit(Shape, frozen=True, kw_only=True):
-    code: str
-    name: str
-    short: str
-    step: str
-
-
-class Category(Shape, frozen=True, kw_only=True):
-    slug: str
-    name: str
-    description: str
-    position: int
-    emoji: str
-    parent: str | None = None
-
-
-class Field(Shape, frozen=True, kw_only=True):
-    key: str
-    label: str
-    type: Literal["text", "number", "boolean", "choice"]
-    choices: list[str] = []
-    unit: str | None = None
-    required: bool = False
-    filter: bool = False
-
-
-class ListingKind(Shape, frozen=True, kw_only=True):
-    code: Kind
-    name: str
-    plural: str
-    default_unit: str
-    fields: list[Field] = []
-
-
-class HomeSection(Shape, frozen=True, kw_only=True):
-    kind: Literal["hero", "categories", "listings", "story"]
-    title: str = ""
-    text: str = ""
-    sort: Literal["newest", "popular", "nearest", "price"] | None = None
-    feed: str | None = None
-    category: str | None = None
-    kind_code: Kind | None = None
-    limit: int | None = None
-
-
-class TaxRate(Shape, frozen=True, kw_only=True):
-    name: str
-    percent: str
-    category: str | None = None
-    country: str | None = None
-
-
-class Tax(Shape, frozen=True, kw_only=True):
-    inclusive: bool
-    rates: list[TaxRate]
-
-
-class Shipping(Shape, frozen=True, kw_only=True):
-    code: str
-    name: str
-    description: str
-    price: str
-    free_from: str | None = None
-    countries: list[str] = []
-    pickup: bool = False
-
-
-class Payments(Shape, frozen=True, kw_only=True):
-    gateways: list[Literal["sandbox", "cash", "stripe", "paynow"]]
-    commission: str
-
-
-class SignIn(Shape, frozen=True, kw_only=True):
-    username: str
-    role: str
-    note: str
-
-
-class Sample(Shape, frozen=True, kw_only=True):
-    password: str
-    sign_ins: list[SignIn]
-
-
-class StoreFile(Shape, frozen=True, kw_only=True):
-    """store.toml."""
-
-    store: Store
-    features: Features
-    copy: Copy
-    roles: list[Role]
-    feeds: list[Feed]
-    units: list[Unit]
-    categories: list[Category]
-    kinds: list[ListingKind]
-    home: list[HomeSection]
-    tax: Tax
-    shipping: list[Shipping]
-    payments: Payments
-    sample: Sample
-    conditions: list[Condition] = []
-
-
-class State(Shape, frozen=True, kw_only=True):
-    code: str
-    name: str
-    documented: str
-    tone: Literal["info", "good", "warn", "bad", "idle"]
-    final: bool
-    open: bool
-
-
-class Transition(Shape, frozen=True, kw_only=True, rename={"from_": "from"}):
-    from_: str
-    to: str
-    by: list[Literal["system", "buyer", "seller", "staff", "rider"]]
-    label: str
-    effects: list[Effect]
-    timer: str | None = None
-
-
-class Process(Shape, frozen=True, kw_only=True):
-    """processes/<name>.toml."""
-
-    name: str
-    kind: str
-    initial: str
-    states: list[State]
-    transitions: list[Transition]
+    """A piece of the sample; an unknown key is an error."""
 
 
 class Person(Shape, frozen=True, kw_only=True):
@@ -254,7 +71,7 @@ class Listing(Shape, frozen=True, kw_only=True):
     external_id: str | None = None
     outside_url: str | None = None
     outside_seller: OutsideSeller | None = None
-    kind: Kind
+    kind: str
     feed: str
     title: str
     description: str
@@ -283,4 +100,92 @@ class Review(Shape, frozen=True, kw_only=True):
     reply: str | None
 
 
-PLACE_COLUMNS = ["country", "region", "district", "name", "lat", "lon", "population"]
+@dataclass
+class Findings:
+    """What is wrong (problems) and what is merely doubtful (hints)."""
+
+    problems: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+    def need(self, true: object, problem: str) -> bool:
+        """Record the problem unless the first argument is true; say whether it was."""
+        if not true:
+            self.problems.append(problem)
+        return bool(true)
+
+    def prefer(self, true: object, hint: str) -> None:
+        """Record a hint unless the first argument is true."""
+        if not true:
+            self.hints.append(hint)
+
+    def unique(self, values: Iterable[str], what: str) -> None:
+        """Record every value that comes twice."""
+        for value, times in Counter(values).items():
+            self.need(times == 1, f"{what} {value!r} comes {times} times")
+
+
+class PricePoint(Shape, frozen=True, kw_only=True):
+    """A line of sample/price_history.jsonl; a listing's lines run from the oldest to the newest."""
+
+    listing: str
+    days_ago: float
+    price: str
+    availability: Literal["available", "sold", "deleted"]
+
+
+class NotificationSettings(Shape, frozen=True, kw_only=True):
+    email: bool
+    push: bool
+    frequency: Literal["instant", "daily", "weekly"]
+
+
+class SavedAlert(Shape, frozen=True, kw_only=True):
+    """A line of sample/alerts.jsonl; how `criteria` is read is the alerts module's affair."""
+
+    username: str
+    name: str
+    criteria: dict[str, Any]
+    query: str
+    notification_settings: NotificationSettings
+
+
+@dataclass
+class Preset:
+    """A preset's files, read. A sample file that could not be read is empty, and a problem says so."""
+
+    folder: Path
+    store: StoreSettings
+    processes: list[Process]
+    people: list[Person]
+    listings: list[Listing]
+    reviews: list[Review]
+    places: list[dict[str, str]]
+    price_history: list[PricePoint]
+    alerts: list[SavedAlert]
+
+    @property
+    def exponent(self) -> int:
+        """Decimal places of the store's currency."""
+        return EXPONENTS.get(self.store.store.currency, 2)
+
+    @property
+    def leaves(self) -> set[str]:
+        """Categories that have none below them."""
+        slugs = {category.slug for category in self.store.categories}
+        return slugs - {category.parent for category in self.store.categories if category.parent}
+
+
+def number(text: str, what: str, findings: Findings, least: str = "0", places: int = 3) -> Decimal | None:
+    """The decimal a text stands for, when it is one in range with at most that many places."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        findings.need(False, f"{what}: {text!r} is not a decimal")
+        return None
+    exponent = value.as_tuple().exponent
+    fits = value.is_finite() and isinstance(exponent, int) and -exponent <= places and value >= Decimal(least)
+    return (
+        value
+        if findings.need(fits, f"{what}: {text!r} must be at least {least} with at most {places} decimal places")
+        else None
+    )
