@@ -145,7 +145,7 @@ class SavedAlert(Shape, frozen=True, kw_only=True):
     username: str
     name: str
     criteria: dict[str, Any]
-    query: str
+    query: str | None
     notification_settings: NotificationSettings
 
 

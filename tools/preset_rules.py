@@ -183,9 +183,13 @@ def check_process(process: Process, findings: Findings) -> None:
         reached |= fresh
         fresh = {move.to_state for move in process.transitions if move.from_state in reached} - reached
     left = {move.from_state for move in process.transitions}
+    left_for_more = {move.from_state for move in process.transitions if "refund_payment" not in move.effects}
     for code, state in states.items():
         findings.need(code in reached, f"{where}: state {code!r} cannot be reached")
-        findings.need(state.final != (code in left), f"{where}: state {code!r} is final and has moves, or neither")
+        findings.need(state.final or code in left, f"{where}: state {code!r} is a dead end and not final")
+        findings.need(
+            not state.final or code not in left_for_more, f"{where}: final state {code!r} has moves other than refunds"
+        )
         findings.need(not (state.final and state.open), f"{where}: state {code!r} is final and open")
     effects = {effect for move in process.transitions for effect in move.effects}
     if "hold_money" in effects:
