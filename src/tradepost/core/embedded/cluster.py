@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ SUPERUSER = "postgres"
 NEEDED_NEW_MB = 300
 NEEDED_OLD_MB = 32
 _LEFTOVER_S = 60.0
+_UNFINISHED = "pg.unfinished-"
 
 
 @dataclass(eq=False)
@@ -107,19 +109,18 @@ def _free_mb(home: Home) -> int:
 
 
 async def make(site: Site) -> None:
-    """Make the data folder under another name and rename it when it is whole; what an interruption left is cleared first."""
-    making = site.home.path / "pg.unfinished"
-    _remove(making)
-    making.mkdir(mode=0o700)
+    """Make the data folder under another name and rename it when it is whole; clears what interrupted attempts have left."""
+    for leftover in site.home.path.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(leftover, ignore_errors=True)  # its initdb may be clearing up just now; what stays goes next time
+    making = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=site.home.path))
     try:
         if site.user:
             site.user.take(making)
         if not await _initdb(making, site):
             raise failure(site, NEEDED_NEW_MB)
-        making.rename(site.home.pg)
-        _sync(site.home.path)
+        _finish(making, site.home)
     finally:
-        _remove(making)
+        shutil.rmtree(making, ignore_errors=True)
 
 
 async def _initdb(making: Path, site: Site) -> bool:
@@ -210,13 +211,10 @@ def _is_server_of(pid: int, home: Home) -> bool:
     return identity(home) in shown.stdout
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _finish(making: Path, home: Home) -> None:
+    """Give the folder its final name, for good even if the power goes."""
+    making.rename(home.pg)
+    descriptor = os.open(home.path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
