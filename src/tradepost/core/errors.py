@@ -4,7 +4,7 @@ Owns the kinds; modules declare their own errors as dataclasses below one of the
 knows nothing of HTTP: edges hold one table each that maps a kind to a status, a page or an exit code.
 """
 
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
 
@@ -56,6 +56,13 @@ class Invalid(DomainError):
 
     kind = "invalid"
     field: str | None = None
+
+
+@dataclass(eq=False)
+class FieldErrors(Invalid):
+    """Please look at the marked fields again."""
+
+    errors: dict[str, str]
 
 
 class TooMany(DomainError):

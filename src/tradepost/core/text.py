@@ -1,0 +1,34 @@
+"""Text as people type it: one spelling for the same letters, and nothing in it that cannot be seen.
+
+Promises that text which passes `is_plain` can be stored, printed and put in a mail header's value without harm. It does not
+escape anything: that is the templates' work.
+"""
+
+import re
+import unicodedata
+
+_JOINERS = {"\u200c", "\u200d", "\u200e", "\u200f"}  # Persian, emoji and right-to-left text need them
+
+
+def one_line(text: str) -> str:
+    """Return text with runs of white space as one space, none at the ends, and invisible formatting left out."""
+    return re.sub(r"\s+", " ", _composed(text)).strip()
+
+
+def paragraphs(text: str) -> str:
+    """Return text with its line breaks, at most one empty line in a row, and invisible formatting left out."""
+    lines = [line.rstrip() for line in _composed(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def is_plain(text: str) -> bool:
+    """Whether text holds no control character (line breaks and tabs aside) and no half of a surrogate pair."""
+    return all(c in "\n\r\t" or unicodedata.category(c) not in {"Cc", "Cs"} for c in text)
+
+
+def _composed(text: str) -> str:
+    """Compose letters with their accents; leave out marks that only turn the text around or hide in it."""
+    if text.isascii():
+        return text
+    kept = (c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
+    return unicodedata.normalize("NFC", "".join(kept))
