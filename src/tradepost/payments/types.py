@@ -1,0 +1,130 @@
+"""What the rest of the product sees of payments, refunds, payouts and the books."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from tradepost.core.errors import Conflict, Invalid, NotFound, Refused, Unavailable
+
+PaymentState = Literal["initiated", "success", "failed", "refunded", "partly_refunded", "cancelled"]
+
+
+class NoSuchPayment(NotFound):
+    """There is no such payment."""
+
+
+@dataclass(eq=False)
+class GatewayUnknown(Invalid):
+    """This store does not take payments by “{gateway}”."""
+
+    gateway: str
+    field: str | None = "gateway"
+
+
+@dataclass(eq=False)
+class GatewayDown(Unavailable):
+    """{gateway} does not answer at the moment; nothing was charged that we know of. Please look at your order in a minute."""
+
+    gateway: str
+
+
+class ForgedWebhook(Refused):
+    """The signature of this call is not genuine."""
+
+
+@dataclass(eq=False)
+class PaymentMismatch(Conflict):
+    """The gateway speaks of {got}, the payment is over {expected}; nothing was booked."""
+
+    expected: str
+    got: str
+
+
+@dataclass(eq=False)
+class RefundTooLarge(Invalid):
+    """At most {left} can still be refunded."""
+
+    left: str
+    field: str | None = "amount"
+
+
+@dataclass(eq=False)
+class NothingToPayOut(Conflict):
+    """There is nothing to pay out: the balance is {balance}."""
+
+    balance: str
+
+
+class PayoutUnderWay(Conflict):
+    """A payout is already under way."""
+
+
+class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment as its order's page shows it. `redirect_url`: where the buyer finishes paying, while it is initiated."""
+
+    id: UUID
+    purpose: str
+    gateway: str
+    method: str
+    amount_minor: int
+    refunded_minor: int
+    currency: str
+    state: PaymentState
+    redirect_url: str | None
+    instructions: str
+    error: str | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
+class RefundView(msgspec.Struct, frozen=True, kw_only=True):
+    """Money on its way back, or back."""
+
+    id: UUID
+    payment_id: UUID
+    amount_minor: int
+    currency: str
+    reason: str
+    state: str
+    created_at: datetime
+
+
+class Payout(msgspec.Struct, frozen=True, kw_only=True):
+    """Money sent to a seller."""
+
+    id: UUID
+    seller_id: UUID
+    amount_minor: int
+    currency: str
+    state: str
+    gateway: str
+    gateway_ref: str | None
+    error: str | None
+    created_at: datetime
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a seller has with the store: payable now, held until receipt, and ever paid out. Negative `payable_minor`: the
+    seller owes it, and the next sales pay it off."""
+
+    currency: str
+    payable_minor: int
+    held_minor: int
+    paid_out_minor: int
+
+
+class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One booking on a seller's account: money in is positive. `balance_minor` is the account after it."""
+
+    journal_id: UUID
+    at: datetime
+    kind: str
+    order_id: UUID | None
+    order_number: str | None
+    account: Literal["seller", "held"]
+    amount_minor: int
+    balance_minor: int
+    currency: str
