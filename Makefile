@@ -1,0 +1,57 @@
+# What people and CI run. `make` alone lists it. Needs nothing but make and Python 3.11 or newer.
+
+SHELL = /bin/sh
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+DATA ?= ../shared/data
+ONLY ?=
+UPGRADE ?=
+
+# Where packages may not keep their compiled form, every start spends seconds on compiling them again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test lint types race bench bench-search bench-extract bench-assistant lock clean runtime dev
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
+
+demo: runtime ## open the five stores on this machine (PORT=8000, TRADEPOST_HOME=.tradepost); Ctrl-C closes them
+	@$(BIN)/tradepost demo
+
+test: dev ## run everything: lint, types, contracts, tests, browser
+	@$(BIN)/python tools/run_tests.py
+
+lint: dev ## check style, format and import contracts
+	@$(BIN)/python tools/run_tests.py lint contracts
+
+types: dev ## check types
+	@$(BIN)/python tools/run_tests.py types
+
+race: dev ## let many buyers fight for few goods, with crashes; fails on any fault
+	@$(BIN)/python benchmarks/checkout_race.py
+
+bench: dev ## measure every path of the budgets (ONLY=checkout for one, DATA=folder)
+	@$(BIN)/python benchmarks/run.py --data "$(DATA)" $(if $(ONLY),--only "$(ONLY)")
+
+bench-search: dev ## measure how good search results are (DATA=folder)
+	@$(BIN)/python benchmarks/search_quality.py --data "$(DATA)"
+
+bench-extract: dev ## measure how well listings are read from web pages (DATA=folder)
+	@$(BIN)/python benchmarks/extraction.py --data "$(DATA)"
+
+bench-assistant: dev ## measure how well the assistant understands and acts (DATA=folder)
+	@$(BIN)/python benchmarks/assistant.py --data "$(DATA)"
+
+lock: dev ## write the lock files anew after a change of pyproject.toml (UPGRADE=1 takes newer versions too)
+	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## remove the environment and every cache; the stores' data in .tradepost stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+runtime:
+	@tools/bootstrap.sh runtime
+
+dev:
+	@tools/bootstrap.sh dev

@@ -1,0 +1,46 @@
+"""Write the four lock files: exact versions and SHA-256 sums of everything that is installed.
+
+Versions stay as they are unless pyproject.toml no longer allows them or `--upgrade` is given.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+UV = Path(sys.prefix) / "bin" / "uv"
+OPTIONS = (
+    "--universal",
+    "--python-version",
+    "3.11",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-header",
+    "--quiet",
+)
+
+
+def main() -> None:
+    """Lock what runs, then the rest around it, so that a package has one version everywhere."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--upgrade", action="store_true")
+    upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
+    compile_lock("requirements.lock", ["pyproject.toml", *upgrade])
+    compile_lock("requirements-dev.lock", ["pyproject.toml", "--group", "dev", "-c", "requirements.lock", *upgrade])
+    # What `pip install --editable` needs to build this project, and the installer itself.
+    compile_lock("requirements-build.lock", ["-", "-c", "requirements-dev.lock", *upgrade], "hatchling\neditables\n")
+    compile_lock("requirements-uv.lock", ["-", *upgrade], "uv\n")
+
+
+def compile_lock(name: str, sources: list[str], text: str = "") -> None:
+    """Write one lock file."""
+    command: list[str | Path] = [UV, "pip", "compile", *OPTIONS, "--output-file", name, *sources]
+    done = subprocess.run(command, input=text, stdout=subprocess.DEVNULL, text=True, cwd=CHECKOUT, check=False)
+    if done.returncode:
+        sys.exit(f"{name} was not written; the reason stands above")
+    print(f"{name}: {(CHECKOUT / name).read_text().count('==')} packages")
+
+
+if __name__ == "__main__":
+    main()

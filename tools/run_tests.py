@@ -1,0 +1,206 @@
+"""Run every leg of the tests and end with what came of them.
+
+All legs run even where one fails. A leg that cannot run here is named with its reason; with TRADEPOST_REQUIRE_ALL_LEGS=1 it
+counts as a failure. The last line sums up the legs that pytest runs: `N passed, N failed, N skipped`.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BIN = Path(sys.prefix) / "bin"
+CHROMIUM = "TRADEPOST_CHROMIUM"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+MAC_BROWSERS = ("Chromium.app/Contents/MacOS/Chromium", "Google Chrome.app/Contents/MacOS/Google Chrome")
+
+
+class CannotRun(Exception):
+    """Why a leg cannot run on this machine."""
+
+
+@dataclass
+class Outcome:
+    """What came of a leg. `passed` and the others count tests, so they stay 0 where pytest does not run the leg."""
+
+    leg: str
+    state: str = "passed"
+    reason: str = ""
+    seconds: float = 0.0
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    skips: list[str] = field(default_factory=list)
+
+
+def main() -> None:
+    """Run the legs named on the command line, or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("legs", nargs="*", metavar="leg", help=f"which to run, of {', '.join(LEGS)}; all unless given")
+    chosen = parser.parse_args().legs or list(LEGS)
+    if unknown := set(chosen) - set(LEGS):
+        parser.error(f"there is no leg called {', '.join(sorted(unknown))}")
+    outcomes = [run_leg(leg) for leg in LEGS if leg in chosen]
+    strict = os.environ.get("TRADEPOST_REQUIRE_ALL_LEGS") == "1"
+    report(outcomes, strict=strict)
+    bad = {"FAILED", "NOT RUN"} if strict else {"FAILED"}
+    sys.exit(any(outcome.state in bad for outcome in outcomes))
+
+
+def run_leg(leg: str) -> Outcome:
+    """Run one leg, timed."""
+    say(f"== {leg}")
+    outcome = Outcome(leg)
+    started = time.monotonic()
+    try:
+        LEGS[leg](outcome)
+    except CannotRun as why:
+        outcome.state, outcome.reason = "NOT RUN", str(why)
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def lint(outcome: Outcome) -> None:
+    """Style and format: both are run, so that one round shows all."""
+    codes = [call([BIN / "ruff", *options, "."]) for options in (["check"], ["format", "--check"])]
+    judge(outcome, max(codes))
+
+
+def types(outcome: Outcome) -> None:
+    """Types of the whole package."""
+    judge(outcome, call([BIN / "mypy"]))
+
+
+def contracts(outcome: Outcome) -> None:
+    """Which module may import which."""
+    judge(outcome, call([BIN / "lint-imports"]))
+
+
+def tests(outcome: Outcome) -> None:
+    """Everything but the browser, on two workers."""
+    pytest(outcome, ["-n", "2", "-m", "not browser"])
+
+
+def browser(outcome: Outcome) -> None:
+    """What only a real browser can tell."""
+    pytest(outcome, ["-m", "browser"], {CHROMIUM: find_browser()})
+
+
+LEGS: dict[str, Callable[[Outcome], None]] = {
+    "lint": lint,
+    "types": types,
+    "contracts": contracts,
+    "tests": tests,
+    "browser": browser,
+}
+
+
+def pytest(outcome: Outcome, options: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    """Run pytest, count what it did, and fail a leg in which nothing ran: a leg without tests tests nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.xml"
+        code = call([sys.executable, "-m", "pytest", *options, f"--junitxml={results}"], environment)
+        if results.exists():
+            count(outcome, results)
+    judge(outcome, code)
+    if code == 5 or (code == 0 and outcome.passed == 0):
+        outcome.state, outcome.reason = "FAILED", "no test ran"
+    elif outcome.state == "FAILED" and not outcome.failed:
+        outcome.reason = f"pytest ended with code {code}"
+    if outcome.state == "FAILED":
+        outcome.failed = max(outcome.failed, 1)
+
+
+def count(outcome: Outcome, results: Path) -> None:
+    """Read the counts and the reasons for skipping out of pytest's own report."""
+    for case in ET.parse(results).getroot().iter("testcase"):  # noqa: S314  (written by pytest a moment ago)
+        skip = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed += 1
+        elif skip is not None:
+            outcome.skipped += 1
+            outcome.skips.append(f"{case.get('classname')}.{case.get('name')}: {skip.get('message')}")
+        else:
+            outcome.passed += 1
+
+
+def find_browser() -> str:
+    """Return a Chromium that starts, installed where that is possible. Raises `CannotRun`."""
+    named = os.environ.get(CHROMIUM)
+    if named:
+        if not starts(named):
+            raise CannotRun(f"{CHROMIUM} names {named}, which does not start")
+        return named
+    if found := installed_browser():
+        return found
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        say("installing chromium")
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        for step in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
+            call(["apt-get", "--quiet", *step], quiet)
+        if found := installed_browser():
+            return found
+    remedy = "sudo apt-get install chromium" if shutil.which("apt-get") else f"install one, or name it in {CHROMIUM}"
+    raise CannotRun(f"there is no Chromium that starts; {remedy}")
+
+
+def installed_browser() -> str | None:
+    """Return the first Chromium that starts; Ubuntu has a stub of that name which only asks for its snap."""
+    names = [shutil.which(name) for name in BROWSERS]
+    names += [f"/Applications/{name}" for name in MAC_BROWSERS if sys.platform == "darwin"]
+    return next((name for name in names if name and starts(name)), None)
+
+
+def starts(program: str) -> bool:
+    """Return whether a program can say its version."""
+    try:
+        return subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def call(command: Sequence[str | Path], environment: dict[str, str] | None = None) -> int:
+    """Run a command in the open and return its exit code."""
+    return subprocess.run(command, env={**os.environ, **(environment or {})}, check=False).returncode
+
+
+def judge(outcome: Outcome, code: int) -> None:
+    """Note whether the leg's program was content."""
+    if code:
+        outcome.state = "FAILED"
+
+
+def report(outcomes: Sequence[Outcome], *, strict: bool) -> None:
+    """Print what was skipped and why, what came of each leg, and the sum of the tests on the last line."""
+    for outcome in outcomes:
+        for skip in outcome.skips:
+            say(f"skipped: {skip}")
+    say("== legs")
+    for outcome in outcomes:
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        say(f"{outcome.leg:<10} {outcome.state} ({outcome.seconds:.0f} s){reason}")
+    if strict and any(outcome.state == "NOT RUN" for outcome in outcomes):
+        say("a leg that was not run counts as failed here (TRADEPOST_REQUIRE_ALL_LEGS=1)")
+    passed, failed, skipped = (
+        sum(getattr(outcome, name) for outcome in outcomes) for name in ("passed", "failed", "skipped")
+    )
+    say(f"{passed} passed, {failed} failed, {skipped} skipped")
+
+
+def say(text: str) -> None:
+    """Print at once, so that the order with what the legs print stays true."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
