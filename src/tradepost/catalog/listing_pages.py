@@ -1,23 +1,16 @@
 """Reading pages of listings, one listing, categories and places."""
 
-import base64
 import time
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-import msgspec
-
 from tradepost.catalog import queries
 from tradepost.catalog.types import (
-    LARGEST_PAGE,
-    BadCursor,
     Category,
     Listing,
     ListingCard,
     ListingFilter,
-    ListingPage,
     NoSuchCategory,
     NoSuchListing,
     Place,
@@ -25,8 +18,10 @@ from tradepost.catalog.types import (
     Sort,
 )
 from tradepost.core.database import Database, Transaction
+from tradepost.core.pages import Moment, NoSuchPage, Page, from_cursor, page_size, to_cursor
 
 _TREE_LIFETIME_S = 10.0
+_SORT_VALUES: dict[str, Any] = {"newest": Moment, "popular": float, "nearest": float, "cheapest": int, "dearest": int}
 
 
 class CategoryTree:
@@ -81,12 +76,12 @@ def forget_categories(db: Database) -> None:
 
 async def list_listings(
     db: Database, wanted: ListingFilter, *, sort: Sort = "newest", after: str | None = None, limit: int = 24
-) -> ListingPage:
+) -> Page[ListingCard]:
     """Return one page of active listings in one query. `after` is the cursor of the page before.
 
-    Raises `BadCursor`. `limit` is cut to 100.
+    Raises `NoSuchPage`. `limit` is cut to 100.
     """
-    limit = max(1, min(limit, LARGEST_PAGE))
+    limit = page_size(limit)
     sort = "newest" if sort == "nearest" and wanted.near is None else sort
     params = _params(wanted, sort)
     if after is not None:
@@ -94,7 +89,7 @@ async def list_listings(
     statement = queries.listing_page(sort, _present(wanted), after=after is not None)
     rows = await db.read(statement, into=ListingCard, limit=limit + 1, **params)
     items = tuple(rows[:limit])
-    return ListingPage(items, _cursor(sort, items[-1]) if len(rows) > limit else None)
+    return Page(items, to_cursor(sort, items[-1].sort_value, items[-1].id) if len(rows) > limit else None)
 
 
 def _present(wanted: ListingFilter) -> frozenset[str]:
@@ -111,26 +106,11 @@ def _params(wanted: ListingFilter, sort: Sort) -> dict[str, Any]:
     return params
 
 
-class _Place(msgspec.Struct, frozen=True, array_like=True):
-    sort: str
-    value: Any
-    id: UUID
-
-
-def _cursor(sort: Sort, last: ListingCard) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(_Place(sort, last.sort_value, last.id))).decode().rstrip("=")
-
-
-def _read_cursor(text: str, sort: Sort) -> tuple[Any, UUID]:
-    kinds: dict[str, Any] = {"newest": datetime, "popular": float, "nearest": float, "cheapest": int, "dearest": int}
-    try:
-        place = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Place)
-        value = msgspec.convert(place.value, kinds[sort], strict=False)
-    except (ValueError, msgspec.MsgspecError):
-        raise BadCursor from None
-    if place.sort != sort:
-        raise BadCursor
-    return value, place.id
+def _read_cursor(cursor: str, sort: Sort) -> tuple[Any, UUID]:
+    of, value, key = from_cursor(cursor, str, _SORT_VALUES[sort], UUID)
+    if of != sort:
+        raise NoSuchPage
+    return value, key
 
 
 async def get_listing(
@@ -172,7 +152,7 @@ async def list_own_listings(
         seller_id=seller_id,
         status=status,
         after_id=after,
-        limit=min(limit, LARGEST_PAGE),
+        limit=page_size(limit),
     )
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID, aggregate_order_by
 
@@ -68,11 +69,7 @@ PLACE_BY_NAME = (
     .order_by(places.c.population.desc())
     .limit(1)
 )
-PLACE_NEAREST = (
-    select(*_PLACE)
-    .order_by(func.geo_order(places.c.location, _LAT, _LON))
-    .limit(1)
-)
+PLACE_NEAREST = select(*_PLACE).order_by(func.geo_order(places.c.location, _LAT, _LON)).limit(1)
 
 _SELLER_NAME = func.coalesce(users.c.business_name, users.c.display_name).label("seller_name")
 _CARD = (
@@ -248,7 +245,10 @@ _LISTING = (
 LISTING_BY_ID = _LISTING.where(listings.c.id == bindparam("listing_id", type_=UUID))
 
 _ON_HAND = (
-    select(func.sum(variants.c.on_hand)).where(variants.c.listing_id == listings.c.id).correlate(listings).scalar_subquery()
+    select(func.sum(variants.c.on_hand))
+    .where(variants.c.listing_id == listings.c.id)
+    .correlate(listings)
+    .scalar_subquery()
 )
 _SELLER_ROW = select(
     listings.c.id, listings.c.slug, listings.c.title, listings.c.status, listings.c.kind, listings.c.price_minor,
@@ -265,4 +265,10 @@ SELLER_LISTINGS = (
     )
     .order_by(listings.c.id.desc())
     .limit(bindparam("limit", type_=BigInteger))
+)
+
+COUNT_VIEW = (
+    update(listing_stats)
+    .values(views=listing_stats.c.views + 1)
+    .where(listing_stats.c.listing_id == bindparam("of", type_=UUID))
 )

@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Double,
     ForeignKey,
     Index,
@@ -190,6 +191,7 @@ variants = Table(
     Column("on_hand", Quantity),
     Column("reserved", Quantity, nullable=False, server_default="0"),
     moment("backorder_until", nullable=True),
+    Column("expected_on", Date),
     Column("is_active", Boolean, nullable=False, server_default="true"),
     created(),
     updated(),
@@ -255,10 +257,10 @@ reservations = Table(
     updated(),
     PrimaryKeyConstraint("order_id", "variant_id"),
     CheckConstraint("quantity > 0", name="quantity_positive"),
-    one_of("state", "held", "sold", "released"),
+    one_of("state", "held", "owed", "sold", "released"),
     Index("ix_reservations_due", "expires_at", postgresql_where=text("state = 'held'")),
-    Index("ix_reservations_variant_id", "variant_id", postgresql_where=text("state = 'held'")),
-    comment="Stock held for an order until it is paid or the time is up.",
+    Index("ix_reservations_variant_id", "variant_id", postgresql_where=text("state IN ('held', 'owed')")),
+    comment="Stock held for an order until it is paid or the time is up; owed: paid for, to come from the next delivery.",
 )
 
 listing_images = Table(

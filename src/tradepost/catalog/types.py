@@ -9,11 +9,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from tradepost.core.errors import Conflict, Invalid, NotFound, Refused
+from tradepost.core.errors import Conflict, NotFound, Refused
 from tradepost.core.ids import short_id
 
 Sort = Literal["newest", "popular", "nearest", "cheapest", "dearest"]
-LARGEST_PAGE = 100
 
 
 class NoSuchListing(NotFound):
@@ -22,29 +21,6 @@ class NoSuchListing(NotFound):
 
 class NoSuchCategory(NotFound):
     """There is no such category."""
-
-
-@dataclass(eq=False)
-class BadCursor(Invalid):
-    """The place to continue from is not valid; please start from the first page."""
-
-    field: str | None = "after"
-
-
-@dataclass(eq=False)
-class BadValue(Invalid):
-    """{problem}"""
-
-    problem: str
-    field: str | None = None
-
-
-@dataclass(eq=False)
-class FieldErrors(Invalid):
-    """Please look at the marked fields again."""
-
-    errors: dict[str, str]
-    field: str | None = None
 
 
 class SellersOnly(Refused):
@@ -135,6 +111,11 @@ class ListingCard(msgspec.Struct, frozen=True):
         """How many reviews there are."""
         return self.rating_count
 
+    @property
+    def badges(self) -> dict[str, bool]:
+        """The attributes that are simply true of it, such as organic, for labels on cards."""
+        return {key: True for key, value in self.attributes.items() if value is True}
+
 
 class ListingFilter(msgspec.Struct, frozen=True, kw_only=True):
     """What a page of listings is to show. Prices in minor units, `near` as latitude and longitude in degrees."""
@@ -150,13 +131,6 @@ class ListingFilter(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, Any] = {}
     near: tuple[float, float] | None = None
     radius_m: float | None = None
-
-
-class ListingPage(msgspec.Struct, frozen=True):
-    """A page of listings; `after` is the cursor of the next one, None at the end."""
-
-    items: tuple[ListingCard, ...]
-    after: str | None
 
 
 class Image(msgspec.Struct, frozen=True):

@@ -32,3 +32,9 @@ def _composed(text: str) -> str:
         return text
     kept = (c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
     return unicodedata.normalize("NFC", "".join(kept))
+
+
+def slugify(text: str) -> str:
+    """Return text as a part of a page's address: lower-case ASCII letters, digits and hyphens, at most 80 long."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80].rstrip("-") or "listing"

@@ -31,10 +31,10 @@ def configuration() -> Config:
     return config
 
 
-async def create_database(dsn: str, name: str) -> bool:
+async def create_database(dsn: str, name: str, *, template: str = "") -> bool:
     """Create roles, an empty database owned by `tradepost_owner` and its extensions; `dsn` is a superuser's.
 
-    Return whether the database is new. Safe to repeat and to run twice at once.
+    With `template` it is a copy of that database. Return whether the database is new. Safe to repeat and to run twice at once.
     """
     connection = await asyncpg.connect(dsn)
     try:
@@ -44,7 +44,7 @@ async def create_database(dsn: str, name: str) -> bool:
                 await connection.execute(f"CREATE ROLE {role} {login}")
         existing = await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name)
         if not existing:
-            await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER}')
+            await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER}' + (f' TEMPLATE "{template}"' if template else ""))
     finally:
         await connection.close()
     return not existing

@@ -1,0 +1,5 @@
+"""`python -m tradepost` is `tradepost`."""
+
+from tradepost.cli import main
+
+main()

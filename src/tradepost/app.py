@@ -1,0 +1,48 @@
+"""The web application: one Litestar app for all stores of the process, behind the host-name router."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Litestar, Request, Response
+from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
+from litestar.static_files import create_static_files_router
+
+from tradepost import __version__
+from tradepost.api.docs import documentation
+from tradepost.api.errors import problem
+from tradepost.api.routes import api_routes
+from tradepost.flows.store import Store
+from tradepost.web.context import provide_caller, provide_store
+from tradepost.web.errors import error_page
+from tradepost.web.hosting import Hosting
+from tradepost.web.rendering import STATIC
+from tradepost.web.routes import page_routes
+
+LARGEST_BODY = 16 * 1024 * 1024
+
+
+def create_app(
+    stores: Mapping[str, Store], *, domain: str = "localhost", secure: bool = False, show_costs: bool = False
+) -> Hosting:
+    """Return the ASGI application for these stores, keyed by code."""
+    inner = Litestar(
+        route_handlers=[*page_routes, *api_routes, _static()],
+        dependencies={"store": Provide(provide_store, sync_to_thread=False), "caller": Provide(provide_caller)},
+        exception_handlers={Exception: _answer_error},
+        openapi_config=OpenAPIConfig(
+            title="Tradepost", version=__version__, path="/api", render_plugins=[documentation]
+        ),
+        request_max_body_size=LARGEST_BODY,
+        signature_namespace={"Store": Store},
+        debug=False,
+    )
+    return Hosting(inner, stores, domain=domain, secure=secure, show_costs=show_costs)
+
+
+def _static() -> Any:
+    return create_static_files_router("/static", directories=[STATIC], cache_control=None, include_in_schema=False)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response[Any]:
+    return problem(request, error) if request.url.path.startswith("/api/") else await error_page(request, error)

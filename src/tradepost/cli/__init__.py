@@ -1,0 +1,85 @@
+"""The command line: `tradepost demo`, `serve`, `worker`, `migrate`, `sample`. Errors are one sentence and an exit code."""
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tradepost.core.errors import DomainError
+from tradepost.core.settings import Settings, load_settings
+
+EXIT_CODES = {"not_found": 3, "refused": 4, "conflict": 5, "invalid": 2, "too_many": 6, "unavailable": 7, "error": 1}
+cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the command line; a domain error becomes one sentence on standard error and an exit code that is not 0."""
+    try:
+        cli()
+    except DomainError as error:
+        errors.print(f"[bold red]tradepost:[/] {error.message}", highlight=False, soft_wrap=True)
+        sys.exit(EXIT_CODES[error.kind])
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a command's coroutine on the fast event loop."""
+    import uvloop
+
+    uvloop.run(work())
+
+
+def installation(settings_file: Path | None = None) -> Settings:
+    """Return the installation's settings: `tradepost.toml` in the current folder unless another file is named."""
+    return load_settings(settings_file or Path("tradepost.toml"), os.environ)
+
+
+@cli.command()
+def demo(
+    port: Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Port of all five stores.")] = 8000,
+    stores: Annotated[str, typer.Option(help="Comma-separated stores to open; all five unless given.")] = "",
+) -> None:
+    """Open the five stores on this machine, with embedded servers and sample data; Ctrl-C stops all of it."""
+    from tradepost.cli.demo import run_demo
+
+    run(lambda: run_demo(port, [s for s in stores.split(",") if s]))
+
+
+@cli.command()
+def serve(settings: Annotated[Path | None, typer.Option(help="The settings file.")] = None) -> None:
+    """Serve the stores of the settings file on your own PostgreSQL and Redis or Valkey."""
+    from tradepost.cli.serve import serve_forever
+
+    serve_forever(settings)
+
+
+@cli.command()
+def worker(settings: Annotated[Path | None, typer.Option(help="The settings file.")] = None) -> None:
+    """Run background jobs of all stores, without a web server."""
+    from tradepost.cli.serve import work_forever
+
+    run(lambda: work_forever(installation(settings)))
+
+
+@cli.command()
+def migrate(settings: Annotated[Path | None, typer.Option(help="The settings file.")] = None) -> None:
+    """Create what is missing and bring every store's database to the newest revision and preset."""
+    from tradepost.cli.serve import migrate_stores
+
+    run(lambda: migrate_stores(installation(settings)))
+
+
+@cli.command()
+def sample(
+    store: Annotated[str, typer.Option(help="The store to grow.")],
+    listings: Annotated[int, typer.Option(min=1, max=5_000_000, help="How many listings it shall have in all.")],
+    database: Annotated[str, typer.Option(help="The owner's database address; the demo's own unless given.")] = "",
+) -> None:
+    """Grow a store to many plausible listings, for benchmarks."""
+    from tradepost.cli.sample import grow
+
+    run(lambda: grow(store, listings, database))

@@ -1,0 +1,184 @@
+"""`tradepost demo`: five stores open on one machine, from nothing, within seconds."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import msgspec
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from tradepost.app import create_app
+from tradepost.core.crypto import Keyring
+from tradepost.core.database import Database
+from tradepost.core.embedded import EmbeddedServices, embedded_services
+from tradepost.core.errors import Conflict, NotFound, Unavailable
+from tradepost.core.files import FileStore
+from tradepost.core.home import Home, find_home, open_home
+from tradepost.core.log import configure_logging
+from tradepost.core.settings import HttpSettings, Settings, load_settings
+from tradepost.flows.install_store import install_store
+from tradepost.flows.load_sample import load_sample
+from tradepost.flows.preset import PRESETS
+from tradepost.flows.store import Store, database_name, open_store
+from tradepost.migrations import create_database, migrate
+from tradepost.worker import run_worker
+
+TEMPLATE = "tradepost_template"
+console = Console()
+
+
+@dataclass(eq=False)
+class PortTaken(Conflict):
+    """Port {port} is in use by another program; choose another one with PORT={other} make demo."""
+
+    port: int
+    other: int
+
+
+@dataclass(eq=False)
+class NoSuchStore(NotFound):
+    """There is no store “{name}”; there are {known}."""
+
+    name: str
+    known: str
+
+
+@dataclass(eq=False)
+class ServerEnded(Unavailable):
+    """{what} stopped by itself: {why}"""
+
+    what: str
+    why: str
+
+
+async def run_demo(port: int, wanted: Sequence[str]) -> None:
+    """Open the stores and serve until interrupted. Raises a domain error for whatever stands in the way."""
+    check_port(port)
+    settings = msgspec.structs.replace(load_settings(None, os.environ), http=HttpSettings(port=port))
+    codes = check_stores(wanted or settings.stores)
+    configure_logging("warning", "console")
+    async with AsyncExitStack() as stack:
+        home = open_home(find_home(os.environ))
+        console.print("Starting PostgreSQL and Valkey …", style="dim")
+        services = await stack.enter_async_context(embedded_services(home.path))
+        await prepare(services, home, codes)
+        stores = {code: await stack.enter_async_context(_open(code, settings, services, home)) for code in codes}
+        console.print(introduction(stores, port))
+        await serve(stores, services, port)
+    console.print("Stopped. Your data is kept; the next start takes seconds.", style="dim")
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that somebody listens on. Raises `PortTaken`."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+                raise PortTaken(port, 9000 if port != 9000 else 9100) from None
+            raise
+
+
+def check_stores(codes: Sequence[str]) -> list[str]:
+    """Return the stores' codes. Raises `NoSuchStore`."""
+    known = sorted(p.name for p in PRESETS.iterdir() if (p / "store.toml").exists())
+    for code in codes:
+        if code not in known:
+            raise NoSuchStore(code, ", ".join(known))
+    return list(codes)
+
+
+async def prepare(services: EmbeddedServices, home: Home, codes: Sequence[str]) -> None:
+    """Create, migrate and fill what is missing; new databases are copies of one migrated template."""
+    admin = services.postgres.dsn("postgres")
+    await create_database(admin, TEMPLATE)
+    await migrate(services.postgres.dsn(TEMPLATE))
+    for code in codes:
+        if not await create_database(admin, database_name(code), template=TEMPLATE):
+            await migrate(services.postgres.dsn(database_name(code)))
+    bars = Progress(
+        TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
+    )
+    with bars:
+        await asyncio.gather(*(_fill(services, home, code, bars) for code in codes))
+
+
+async def _fill(services: EmbeddedServices, home: Home, code: str, bars: Progress) -> None:
+    owner = await Database.open(services.postgres.dsn(database_name(code)), size=2, statement_timeout_ms=120_000)
+    task = bars.add_task(code, total=None)
+
+    def progress(what: str, done: int, whole: int) -> None:
+        bars.update(task, description=f"{code} {what}", completed=done, total=whole)
+
+    try:
+        settings = await install_store(owner, PRESETS / code)
+        await load_sample(owner, FileStore.open(str(home.files(code))), PRESETS / code, settings, progress)
+    finally:
+        await owner.close()
+
+
+@asynccontextmanager
+async def _open(code: str, settings: Settings, services: EmbeddedServices, home: Home) -> AsyncIterator[Store]:
+    keys = Keyring.from_file(home.keys)
+    opened = open_store(
+        code, settings, dsn=services.postgres.dsn(database_name(code), "tradepost_app"), cache_url=services.cache.url,
+        files_url=str(home.files(code)), keys=keys,
+    )  # fmt: skip
+    async with opened as store:
+        yield store
+
+
+def introduction(stores: dict[str, Store], port: int) -> Table:
+    """Return the table of addresses and of who may sign in."""
+    table = Table(
+        title=f"All stores: http://localhost:{port}   (Ctrl-C stops)", title_justify="left", header_style="bold"
+    )
+    for heading in ("Store", "Address", "Sign in as", "Role", "Password"):
+        table.add_column(heading, overflow="fold")
+    for store in stores.values():
+        sample = store.settings.sample
+        for n, person in enumerate(sample.sign_ins):
+            first = n == 0
+            table.add_row(
+                store.settings.store.name if first else "", store.base_url if first else "", person.username, person.role,
+                sample.password if first else "", end_section=n == len(sample.sign_ins) - 1,
+            )  # fmt: skip
+    return table
+
+
+async def serve(stores: dict[str, Store], services: EmbeddedServices, port: int) -> None:
+    """Serve pages and run jobs in this process until SIGINT or SIGTERM, or until a server ends by itself."""
+    server = Server(create_app(stores), address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    jobs = [asyncio.create_task(run_worker(store, stop)) for store in stores.values()]
+    serving = asyncio.create_task(server.serve())
+    watching = asyncio.create_task(services.wait())
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({serving, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    server.stop()
+    for task in (watching, stopping):
+        task.cancel()
+    await asyncio.wait([serving, *jobs], timeout=5)
+    for task in (serving, *jobs):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task
+    if watching in done:
+        raise watching.result()
+    if serving in done and not stopping.done():
+        raise ServerEnded("The web server", repr(serving.exception()))

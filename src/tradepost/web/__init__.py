@@ -1,0 +1,1 @@
+"""Pages: server-rendered HTML, static files, themes and pictures. Every form works without JavaScript."""

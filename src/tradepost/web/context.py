@@ -1,0 +1,41 @@
+"""What handlers are given: the store by host name, and the caller by cookie or bearer token."""
+
+from litestar import Request
+from litestar.exceptions import NotFoundException
+
+from tradepost.accounts.types import Caller
+from tradepost.core.ids import token_hash
+from tradepost.flows.sign_in import load_caller, load_caller_by_token
+from tradepost.flows.store import Store
+from tradepost.web.security import SESSION_COOKIE, check_csrf
+
+
+def provide_store(request: Request) -> Store:
+    """Return the store that the request's host names. Raises a 404 for a host that is none."""
+    store: Store | None = request.scope.get("tradepost_store")  # type: ignore[typeddict-item]  # our own key
+    if store is None:
+        raise NotFoundException("There is no store at this address.")
+    return store
+
+
+async def provide_caller(request: Request, store: Store) -> Caller:
+    """Return who makes the request. A bearer token wins over the cookie; a cookie's post must carry the CSRF token.
+
+    Raises `StaleForm`, `TokenInvalid`.
+    """
+    address = request.client.host if request.client else ""
+    authorization = request.headers.get("authorization", "")
+    if authorization.lower().startswith("bearer "):
+        caller = await load_caller_by_token(store, authorization[7:].strip(), address)
+    else:
+        await check_csrf(store.keys.derive("csrf"), request)
+        token = request.cookies.get(SESSION_COOKIE)
+        caller = await load_caller(store, token, address) if token else Caller(address=address)
+    request.state["caller"] = caller
+    return caller
+
+
+def session_hash(request: Request) -> bytes | None:
+    """Return the hash of the browser's session token, if it has one."""
+    token = request.cookies.get(SESSION_COOKIE)
+    return token_hash(token) if token else None

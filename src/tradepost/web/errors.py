@@ -1,0 +1,66 @@
+"""Domain errors as pages."""
+
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from tradepost.accounts.types import Caller, SignInFirst
+from tradepost.core.database import DatabaseUnreachable
+from tradepost.core.errors import DomainError
+from tradepost.web.pages import go, page
+from tradepost.web.rendering import template
+
+log = structlog.get_logger("tradepost.web")
+STATUS = {
+    "not_found": 404,
+    "refused": 403,
+    "conflict": 409,
+    "invalid": 422,
+    "too_many": 429,
+    "unavailable": 503,
+    "error": 400,
+}
+TITLES = {
+    400: "That did not work", 403: "Not for you, sorry", 404: "Nothing here", 405: "That is not possible here",
+    409: "Somebody was faster", 413: "That is too large", 422: "Please check that again", 429: "A little slower, please",
+    500: "Something broke on our side", 503: "Back in a moment",
+}  # fmt: skip
+
+
+async def error_page(request: Request, error: Exception) -> Response[Any]:
+    """Return the page for an error: what happened and what to do; a person who must sign in is sent there."""
+    if isinstance(error, SignInFirst) and request.method == "GET":
+        return go(request, f"/sign-in?next={request.url.path}", say="Please sign in first.", tone="info")
+    status, message = describe(request, error)
+    store = request.scope.get("tradepost_store")
+    if store is None:
+        return Response(
+            f"{TITLES.get(status, 'Error')}: {message}", status_code=status, media_type="text/plain; charset=utf-8"
+        )
+    caller = request.state.get("caller", Caller()) if hasattr(request.state, "get") else Caller()
+    try:
+        return await page(
+            request, store, caller, "error", status=status, status_code=status, title=TITLES.get(status, TITLES[400]),
+            message=message, request_id=request.scope.get("request_id", ""),
+        )  # fmt: skip
+    except DomainError:
+        # The database is away, and the frame of the page needs it: say so without the frame.
+        body = template("pages/error_bare.html").render(
+            title=TITLES.get(status, TITLES[400]), message=message, store=store.settings
+        )
+        return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers={"retry-after": "5"})
+
+
+def describe(request: Request, error: Exception) -> tuple[int, str]:
+    """Return the status and the sentence for any error; what is not foreseen is logged with its traceback."""
+    if isinstance(error, DomainError):
+        if isinstance(error, DatabaseUnreachable):
+            log.warning("database_unreachable", path=request.url.path)
+        return STATUS[error.kind], error.message
+    if isinstance(error, HTTPException):
+        status = error.status_code
+        return status, "The address may be mistyped, or the page has moved." if status == 404 else error.detail
+    log.error("unforeseen_error", path=request.url.path, request_id=request.scope.get("request_id"), exc_info=error)
+    return 500, "We have been told. Nothing you did was lost; please try again in a moment."

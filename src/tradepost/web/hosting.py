@@ -1,0 +1,68 @@
+"""The outermost layer: chooses the store by host name, adds headers, counts queries, writes the access log.
+
+Plain ASGI, because it runs for every request and must cost next to nothing.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from tradepost.core.database import count_queries
+from tradepost.core.ids import readable_code
+from tradepost.flows.store import Store
+from tradepost.web.security import HEADERS, STRICT_TRANSPORT
+
+log = structlog.get_logger("tradepost.http")
+
+
+class Hosting:
+    """Serves several stores on one port: `tese.localhost` is the store `tese`, the bare domain is the index."""
+
+    def __init__(
+        self, app: Any, stores: Mapping[str, Store], *, domain: str, secure: bool, show_costs: bool = False
+    ) -> None:
+        self.app = app
+        self.stores = stores
+        self.domain = domain
+        self.show_costs = show_costs
+        self.headers = [*HEADERS, STRICT_TRANSPORT] if secure else HEADERS
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        scope["tradepost_store"] = self._store(scope)
+        scope["tradepost_stores"] = self.stores
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        await self._serve(scope, receive, send)
+
+    def _store(self, scope: Any) -> Store | None:
+        host = next((v for k, v in scope["headers"] if k == b"host"), b"").decode("latin-1").rsplit(":", 1)[0].lower()
+        return self.stores.get(host.removesuffix(f".{self.domain}")) if host != self.domain else None
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        started, status = time.perf_counter(), 0
+        request_id = readable_code(10)
+        scope["request_id"] = request_id
+        with count_queries() as count:
+
+            async def answer(message: Any) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                    message["headers"] = [*message["headers"], *self.headers, (b"x-request-id", request_id.encode())]
+                    if self.show_costs:
+                        message["headers"].append((b"x-query-count", str(count.queries).encode()))
+                await send(message)
+
+            await self.app(scope, receive, answer)
+        log.info(
+            "request", id=request_id, store=scope["tradepost_store"].code if scope["tradepost_store"] else "",
+            method=scope["method"], path=scope["path"], status=status, ms=round((time.perf_counter() - started) * 1000, 1),
+            queries=count.queries,
+        )  # fmt: skip

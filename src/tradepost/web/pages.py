@@ -1,0 +1,96 @@
+"""Rendering a page: the context every template expects, flashes, and answers to posts."""
+
+import base64
+from typing import Any, Literal
+
+import msgspec
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+from litestar.response import Redirect
+
+from tradepost.accounts.types import Caller
+from tradepost.catalog.listing_pages import category_tree
+from tradepost.flows.store import Store
+from tradepost.web.rendering import template
+from tradepost.web.security import cookie, csrf_token, forget, local_path
+
+FLASH_COOKIE, SCHEME_COOKIE = "flash", "scheme"
+Tone = Literal["good", "info", "warn", "bad"]
+
+
+class Flash(msgspec.Struct, frozen=True):
+    """A message shown once, on the next page."""
+
+    tone: str
+    text: str
+
+
+async def page(
+    request: Request,
+    store: Store,
+    caller: Caller,
+    name: str,
+    *,
+    status: int = 200,
+    cookies: tuple[Cookie, ...] = (),
+    **context: Any,
+) -> Response[str]:
+    """Render `pages/<name>.html` with what every page needs besides `context`."""
+    secret = store.keys.derive("csrf")
+    token, fresh = csrf_token(secret, request)
+    flashes = _read_flashes(request)
+    body = template(f"pages/{name}.html").render(
+        open_store=store,
+        store=store.settings,
+        base_url=store.base_url,
+        person=caller if caller.is_signed_in else None,
+        caller=caller,
+        cart_count=await cart_count(store, caller),
+        unread_count=None,
+        scheme=request.cookies.get(SCHEME_COOKIE, ""),
+        path=request.url.path,
+        csrf_token=token,
+        messages=flashes,
+        categories=(await category_tree(store.db)).top,
+        **context,
+    )
+    set_cookies = [*cookies, *([fresh] if fresh else []), *([forget(FLASH_COOKIE)] if flashes else [])]
+    return Response(
+        body,
+        media_type="text/html; charset=utf-8",
+        status_code=status,
+        cookies=set_cookies,
+        headers={"cache-control": "no-store" if caller.is_signed_in or flashes else "private, no-cache"},
+    )
+
+
+async def cart_count(store: Store, caller: Caller) -> int:
+    """Return how many lines are in the caller's cart; no query for a visitor without a session."""
+    if caller.user_id is None and caller.session is None:
+        return 0
+    from tradepost.cart.service import count_cart_lines
+
+    return await count_cart_lines(store.db, caller)
+
+
+def go(
+    request: Request, target: str, *, say: str = "", tone: Tone = "good", cookies: tuple[Cookie, ...] = ()
+) -> Redirect:
+    """Answer a post with a redirect (303) to a page of this store, with a message to show there."""
+    flash = [_flash_cookie(request, Flash(tone, say))] if say else []
+    return Redirect(local_path(target), status_code=303, cookies=[*cookies, *flash])
+
+
+def _flash_cookie(request: Request, flash: Flash) -> Cookie:
+    value = base64.urlsafe_b64encode(msgspec.json.encode([flash])).decode()
+    return cookie(FLASH_COOKIE, value, secure=request.url.scheme == "https", max_age=60)
+
+
+def _read_flashes(request: Request) -> list[Flash]:
+    raw = request.cookies.get(FLASH_COOKIE)
+    if not raw:
+        return []
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(raw), type=list[Flash])[:5]
+    except (ValueError, msgspec.MsgspecError):
+        return []

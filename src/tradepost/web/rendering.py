@@ -1,0 +1,145 @@
+"""Templates and the few filters they use: money, times, distances, quantities in the store's locale."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_datetime, format_timedelta
+from babel.numbers import format_currency, format_decimal
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup, escape
+
+from tradepost.core import clock
+from tradepost.core.money import exponent, to_major
+from tradepost.flows.store import Store
+
+TEMPLATES = Path(__file__).parent / "templates"
+STATIC = Path(__file__).parent / "static"
+
+
+@cache
+def environment() -> Environment:
+    """Return the one template environment; what differs between stores is in the context."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+        undefined=StrictUndefined, cache_size=400,
+    )  # fmt: skip
+    made.filters |= {
+        "money": _money,
+        "when": _when,
+        "distance": _distance,
+        "quantity": _quantity,
+        "day": _day,
+        "moment": _moment,
+    }
+    made.globals |= {"picture_url": picture_url, "asset_version": asset_version()}
+    return made
+
+
+@cache
+def asset_version() -> str:
+    """Return a short mark that changes whenever a static file does, so that browsers may keep them for ever."""
+    newest = max((int(p.stat().st_mtime) for p in STATIC.rglob("*") if p.is_file()), default=0)
+    return f"{newest:x}"
+
+
+def picture_url(file_id: UUID | str, width: int) -> str:
+    """Return the address of a stored picture at one of the standard widths."""
+    return f"/media/{file_id}/{width}.webp"
+
+
+def _locale(context: Context) -> str:
+    store: Store | None = context.get("open_store")
+    return store.settings.store.locale if store else "en_US"
+
+
+@pass_context
+def _money(context: Context, minor: int | None, currency: str | None) -> str:
+    if minor is None or not currency:
+        return ""
+    return money_formatter(_locale(context), currency)(minor)
+
+
+@lru_cache(maxsize=256)
+def money_formatter(locale: str, currency: str) -> Callable[[int], str]:
+    """Return a fast formatter of minor units; Babel says how the locale writes money, once."""
+    decimals = exponent(currency)
+    sample = format_currency(to_major(123456789 * 10**decimals, currency), currency, locale=locale)
+    sign, group, point = _marks(locale)
+    whole = f"123{group}456{group}789"
+    digits = whole + (point + "0" * decimals if decimals else "")
+    if digits not in sample:  # a locale with other digits or other groups: let Babel write each amount
+        return lru_cache(maxsize=4096)(
+            lambda minor: format_currency(to_major(minor, currency), currency, locale=locale)
+        )
+    before, after = sample.split(digits)
+
+    def write(minor: int) -> str:
+        major, rest = divmod(abs(minor), 10**decimals)
+        number = f"{major:,}".replace(",", group) + (f"{point}{rest:0{decimals}d}" if decimals else "")
+        return f"{sign if minor < 0 else ''}{before}{number}{after}"
+
+    return write
+
+
+def _marks(locale: str) -> tuple[str, str, str]:
+    symbols = Locale.parse(locale).number_symbols.get("latn", {})
+    return symbols.get("minusSign", "-"), symbols.get("group", ","), symbols.get("decimal", ".")
+
+
+@pass_context
+def _when(context: Context, moment: datetime | None) -> str:
+    """Write a moment relative to now, with the exact one on hover."""
+    if moment is None:
+        return ""
+    age = clock.now() - moment
+    words = format_timedelta(-age, add_direction=True, locale=_locale(context).split("_")[0], threshold=1.2)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(  # format() escapes its arguments
+        moment.astimezone(UTC).isoformat(timespec="seconds"), _exact(context, moment), words
+    )
+
+
+def _exact(context: Context, moment: datetime, form: str = "medium") -> str:
+    store: Store | None = context.get("open_store")
+    zone = ZoneInfo(store.settings.store.timezone if store else "UTC")
+    return format_datetime(moment.astimezone(zone), form, locale=_locale(context))
+
+
+@pass_context
+def _moment(context: Context, moment: datetime | None) -> str:
+    return "" if moment is None else _exact(context, moment)
+
+
+@pass_context
+def _day(context: Context, moment: datetime | None) -> str:
+    return "" if moment is None else _exact(context, moment, "d MMM y")
+
+
+def _distance(metres: float | None) -> str:
+    if metres is None:
+        return ""
+    if metres < 1000:
+        return "under 1 km"
+    return f"{metres / 1000:.0f} km" if metres >= 10_000 else f"{metres / 1000:.1f} km"
+
+
+@pass_context
+def _quantity(context: Context, quantity: Decimal | None) -> str:
+    return "" if quantity is None else format_decimal(quantity, locale=_locale(context))
+
+
+def lines(text: str) -> Markup:
+    """Return user text with its line breaks, escaped: users write no HTML."""
+    return Markup("<br>").join(escape(part) for part in text.splitlines())
+
+
+def template(name: str) -> Any:
+    """Return a compiled template."""
+    return environment().get_template(name)

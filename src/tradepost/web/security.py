@@ -1,0 +1,85 @@
+"""What protects pages: the session cookie, the CSRF token, response headers, safe redirects.
+
+Promises that every form post and every cookie-authenticated request that changes something carries a token that only a page
+of this store could know, and that no page allows inline script or style.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.datastructures import Cookie
+
+from tradepost.core.errors import Refused
+from tradepost.core.ids import secret_token
+
+SESSION_COOKIE = "session"
+CSRF_COOKIE = "csrf"
+SESSION_SECONDS = 30 * 24 * 3600
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; font-src 'self'; connect-src 'self'; "
+    "media-src 'self' https:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS: list[tuple[bytes, bytes]] = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"geolocation=(self), camera=(), microphone=()"),
+]
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+@dataclass(eq=False)
+class StaleForm(Refused):
+    """This form has expired or came from somewhere else; please go back, reload the page and try again."""
+
+
+def cookie(name: str, value: str, *, secure: bool, max_age: int | None = SESSION_SECONDS) -> Cookie:
+    """Return a cookie that scripts cannot read and other sites cannot send along with a post."""
+    return Cookie(key=name, value=value, httponly=True, secure=secure, samesite="lax", path="/", max_age=max_age)
+
+
+def forget(name: str) -> Cookie:
+    """Return the cookie that deletes another."""
+    return Cookie(key=name, value="", httponly=True, samesite="lax", path="/", max_age=0)
+
+
+def csrf_token(secret: bytes, request: Request) -> tuple[str, Cookie | None]:
+    """Return the token for this browser's forms, and the cookie to set where it has none yet."""
+    known = request.cookies.get(CSRF_COOKIE)
+    value = known or secret_token()
+    fresh = None if known else cookie(CSRF_COOKIE, value, secure=request.url.scheme == "https")
+    return _sign(secret, value), fresh
+
+
+async def check_csrf(secret: bytes, request: Request) -> None:
+    """Refuse a changing request that does not carry the token, in the form field `csrf_token` or `X-CSRF-Token`.
+
+    Raises `StaleForm`.
+    """
+    if request.method in _SAFE:
+        return
+    given = request.headers.get("x-csrf-token")
+    if given is None and request.headers.get("content-type", "").startswith(("application/x-www-form", "multipart/")):
+        value = (await request.form()).get("csrf_token")
+        given = value if isinstance(value, str) else None
+    known = request.cookies.get(CSRF_COOKIE, "")
+    if not given or not known or not hmac.compare_digest(given.encode(), _sign(secret, known).encode()):
+        raise StaleForm
+
+
+def _sign(secret: bytes, value: str) -> str:
+    return hmac.new(secret, b"csrf:" + value.encode(), hashlib.sha256).hexdigest()
+
+
+def local_path(target: str | None, fallback: str = "/") -> str:
+    """Return `target` where it is a path on this site, else `fallback`: no open redirects."""
+    if not target or not target.startswith("/") or target.startswith(("//", "/\\")) or any(ord(c) < 32 for c in target):
+        return fallback
+    parts = urlsplit(target)
+    return fallback if parts.scheme or parts.netloc else target
