@@ -1,0 +1,231 @@
+// Small comforts on top of pages that work without them. No framework, no globals; htmx does the fetching.
+const $ = (selector, root = document) => root.querySelector(selector);
+const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+const on = (type, selector, run, options) =>
+  document.addEventListener(type, (event) => {
+    const found = event.target instanceof Element && event.target.closest(selector);
+    if (found) run(event, found);
+  }, options);
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/* Light, dark or as the machine says: applied at once, remembered in a cookie that the server reads. */
+function setScheme(value) {
+  const root = document.documentElement;
+  if (value === "auto") delete root.dataset.scheme;
+  else root.dataset.scheme = value;
+  const life = value === "auto" ? "max-age=0" : "max-age=31536000";
+  document.cookie = `scheme=${value};path=/;samesite=lax;${life}`;
+  for (const button of $$(".scheme__button")) button.setAttribute("aria-pressed", String(button.value === value));
+}
+on("click", "[data-scheme-form] button", (event, button) => {
+  event.preventDefault();
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark"
+    || (getComputedStyle(document.documentElement).colorScheme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  setScheme("schemeToggle" in button.dataset ? (dark ? "light" : "dark") : button.value);
+});
+
+/* Category pictures that a store has not drawn show the category's emoji. */
+function standIn(image) {
+  const emoji = document.createElement("span");
+  emoji.className = "emoji-fallback";
+  emoji.setAttribute("aria-hidden", "true");
+  emoji.textContent = image.dataset.fallback;
+  image.replaceWith(emoji);
+}
+document.addEventListener("error", (event) => {
+  if (event.target.matches?.("img[data-fallback]")) standIn(event.target);
+}, true);
+for (const image of $$("img[data-fallback]")) if (image.complete && !image.naturalWidth && image.currentSrc) standIn(image);
+
+/* Toasts leave by themselves, unless they report a failure or are being read. */
+const leave = (toast) => setTimeout(() => {
+  if (toast.matches(":hover, :focus-within")) leave(toast);
+  else toast.remove();
+}, 6000);
+function say(text, tone = "info") {
+  const toast = document.createElement("div");
+  toast.className = `toast toast--${tone}`;
+  toast.setAttribute("role", tone === "bad" ? "alert" : "status");
+  const words = document.createElement("p");
+  words.textContent = text;
+  toast.append(words);
+  $("#flash")?.append(toast);
+  leave(toast);
+}
+on("click", "[data-dismiss]", (_event, button) => button.closest("[data-toast]").remove());
+
+/* Quantity buttons keep to the step and the limits, in decimals without dust. */
+function stepBy(stepper, direction) {
+  const input = $("input", stepper);
+  if (direction > 0) input.stepUp();
+  else input.stepDown();
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+}
+function limitStepper(stepper) {
+  const input = $("input", stepper);
+  const [less, more] = $$("[data-step]", stepper);
+  const value = Number(input.value);
+  less.disabled = input.min !== "" && value <= Number(input.min);
+  more.disabled = input.max !== "" && value >= Number(input.max);
+}
+on("click", "[data-step]", (_event, button) => stepBy(button.closest("[data-stepper]"), Number(button.dataset.step)));
+on("input", "[data-stepper] input", (_event, input) => limitStepper(input.closest("[data-stepper]")));
+on("change", "[data-stepper] input", (_event, input) => limitStepper(input.closest("[data-stepper]")));
+
+/* Chosen pictures are shown before they are sent; blobs are outside the page's policy, so they become data. */
+function preview(file, list) {
+  const item = document.createElement("figure");
+  item.className = "preview";
+  const frame = document.createElement("span");
+  frame.className = "picture";
+  const name = document.createElement("span");
+  name.textContent = `${file.name} (${(file.size / 1048576).toFixed(1)} MB)`;
+  item.append(frame, name);
+  list.append(item);
+  const reader = new FileReader();
+  reader.onload = () => {
+    const image = new Image();
+    image.alt = file.name;
+    image.src = reader.result;
+    frame.append(image);
+  };
+  if (file.type.startsWith("image/")) reader.readAsDataURL(file);
+}
+on("change", "input[data-preview]", (_event, input) => {
+  const list = document.getElementById(input.dataset.preview);
+  list.replaceChildren();
+  for (const file of input.files) preview(file, list);
+});
+for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
+  on(type, ".drop", (_event, drop) => drop.classList.toggle("drop--over", type === "dragenter" || type === "dragover"));
+}
+
+/* The gallery scrolls by its own; thumbs and arrow keys move it without moving the page. */
+function showSlide(gallery, index) {
+  const slides = $$(".gallery__slide", gallery);
+  const slide = slides[Math.max(0, Math.min(index, slides.length - 1))];
+  slide.parentElement.scrollTo({ left: slide.offsetLeft - slide.parentElement.offsetLeft, behavior: calm.matches ? "instant" : "smooth" });
+}
+on("click", ".gallery__thumb", (event, thumb) => {
+  event.preventDefault();
+  showSlide(thumb.closest(".gallery"), Number(thumb.dataset.index));
+});
+on("keydown", ".gallery__strip", (event, strip) => {
+  const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!move) return;
+  event.preventDefault();
+  showSlide(strip.closest(".gallery"), Math.round(strip.scrollLeft / strip.clientWidth) + move);
+});
+function watchGallery(gallery) {
+  const strip = $(".gallery__strip", gallery);
+  strip.addEventListener("scroll", () => {
+    const at = Math.round(strip.scrollLeft / strip.clientWidth);
+    $$(".gallery__thumb", gallery).forEach((thumb, index) => thumb.toggleAttribute("aria-current", index === at));
+    const count = $("[data-gallery-at]", gallery);
+    if (count) count.textContent = String(at + 1);
+  }, { passive: true });
+}
+
+/* Forms that need no button where scripts run. */
+on("change", "[data-autosubmit]", (event, field) => (field.form ?? field).requestSubmit());
+
+/* Rows that repeat (variants): a new one is the template with the next number. */
+on("click", "[data-add-row]", (event, button) => {
+  const template = document.getElementById(button.dataset.addRow);
+  const list = document.getElementById(template.dataset.list);
+  const number = Number(list.dataset.next);
+  if (number >= Number(list.dataset.most)) return;
+  event.preventDefault();
+  const holder = document.createElement("template");
+  holder.innerHTML = template.innerHTML.replaceAll("__n__", String(number));
+  const row = holder.content.firstElementChild;
+  list.append(holder.content);
+  list.dataset.next = String(number + 1);
+  $("input:not([type=hidden])", row)?.focus();
+});
+
+/* The browser's own way to share, or the address on the clipboard. */
+on("click", "[data-share]", async (_event, button) => {
+  const address = new URL(button.dataset.share, location.href).href;
+  try {
+    if (navigator.share) await navigator.share({ title: document.title, url: address });
+    else {
+      await navigator.clipboard.writeText(address);
+      say("Link copied.", "good");
+    }
+  } catch (error) {
+    if (error.name !== "AbortError") say("The link could not be copied. It is in the address bar.", "warn");
+  }
+});
+
+/* The position is rounded to about 100 m before it leaves the machine. */
+on("click", "[data-locate]", (_event, button) => {
+  const form = button.form ?? button.closest("form");
+  button.disabled = true;
+  navigator.geolocation.getCurrentPosition(({ coords }) => {
+    form.elements.lat.value = coords.latitude.toFixed(3);
+    form.elements.lon.value = coords.longitude.toFixed(3);
+    if (form.elements.place) form.elements.place.value = "";
+    button.disabled = false;
+    form.requestSubmit();
+  }, () => {
+    button.disabled = false;
+    say("Your position is not available. Pick a town instead.", "warn");
+  }, { maximumAge: 600000, timeout: 10000 });
+});
+
+/* A menu closes when the page is used elsewhere. */
+document.addEventListener("click", (event) => {
+  for (const menu of $$("[data-menu][open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches?.("input, textarea, select, [contenteditable]");
+  if (event.key === "Escape") for (const menu of $$("[data-menu][open]")) { menu.open = false; $("summary", menu).focus(); }
+  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) { event.preventDefault(); $("#search")?.focus(); }
+});
+
+/* A picture flies from the list to the item where the browser can do that. */
+addEventListener("pageswap", (event) => {
+  const to = event.activation?.entry?.url;
+  if (!event.viewTransition || !to) return;
+  const path = new URL(to).pathname;
+  const link = $$(".card__title a").find((candidate) => new URL(candidate.href).pathname === path);
+  const media = link && $(".picture", link.closest(".card"));
+  if (media) media.style.viewTransitionName = "listing-picture";
+});
+
+/* htmx: likes answer at once, the cart's count bumps, failures speak. */
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (!event.target.matches?.(".like") || "signedIn" in $("#act").dataset) return;
+  event.preventDefault();
+  const here = location.pathname + location.search;
+  location.assign(`/sign-in?next=${encodeURIComponent(here)}`);
+});
+function flip(like) {
+  like.setAttribute("aria-pressed", String(like.getAttribute("aria-pressed") !== "true"));
+}
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.target.matches?.(".like") && event.detail.successful) flip(event.target);
+});
+document.addEventListener("htmx:oobAfterSwap", (event) => {
+  const count = event.detail.target;
+  if (!count?.matches?.(".count")) return;
+  count.classList.remove("count--bump");
+  requestAnimationFrame(() => count.classList.add("count--bump"));
+});
+for (const type of ["htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(type, () => say("No connection. Nothing was lost: try again in a moment.", "bad"));
+}
+document.addEventListener("htmx:responseError", (event) => {
+  const busy = event.detail.xhr.status === 429;
+  say(busy ? "That was a little fast. Wait a moment and try again." : "That did not work. Reload the page and try again.", "bad");
+});
+
+function settle(root) {
+  for (const toast of $$(".toast:not(.toast--bad)", root)) leave(toast);
+  for (const stepper of $$("[data-stepper]", root)) limitStepper(stepper);
+  for (const gallery of $$(".gallery", root)) watchGallery(gallery);
+  $("[data-focus]", root)?.focus();
+}
+settle(document);
+document.addEventListener("htmx:load", (event) => { if (event.target !== document.body) settle(event.target); });
