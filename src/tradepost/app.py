@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Response
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.static_files import create_static_files_router
@@ -18,6 +18,7 @@ from tradepost.web.errors import error_page
 from tradepost.web.hosting import Hosting
 from tradepost.web.rendering import STATIC
 from tradepost.web.routes import page_routes
+from tradepost.web.typing import HttpRequest
 
 LARGEST_BODY = 16 * 1024 * 1024
 
@@ -44,5 +45,5 @@ def _static() -> Any:
     return create_static_files_router("/static", directories=[STATIC], cache_control=None, include_in_schema=False)
 
 
-async def _answer_error(request: Request, error: Exception) -> Response[Any]:
+async def _answer_error(request: HttpRequest, error: Exception) -> Response[Any]:
     return problem(request, error) if request.url.path.startswith("/api/") else await error_page(request, error)

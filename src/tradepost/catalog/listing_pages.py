@@ -1,9 +1,12 @@
 """Reading pages of listings, one listing, categories and places."""
 
 import time
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
+
+import msgspec
 
 from tradepost.catalog import queries
 from tradepost.catalog.types import (
@@ -18,6 +21,7 @@ from tradepost.catalog.types import (
     Sort,
 )
 from tradepost.core.database import Database, Transaction
+from tradepost.core.ids import short_id
 from tradepost.core.pages import Moment, NoSuchPage, Page, from_cursor, page_size, to_cursor
 
 _TREE_LIFETIME_S = 10.0
@@ -170,3 +174,31 @@ async def find_place(db: Database, name: str) -> Place | None:
 async def nearest_place(db: Database, lat: float, lon: float) -> Place | None:
     """Return the named place nearest to a position in degrees."""
     return await db.read_maybe(queries.PLACE_NEAREST, into=Place, lat=lat, lon=lon)
+
+
+class ListingPath(msgspec.Struct, frozen=True):
+    """Where a listing's page is, and when it last changed."""
+
+    id: UUID
+    slug: str
+    updated_at: datetime
+
+    @property
+    def path(self) -> str:
+        """The address of the listing's page."""
+        return f"/l/{self.slug}-{short_id(self.id)}"
+
+
+async def newest_paths(db: Database, limit: int) -> list[ListingPath]:
+    """Return the addresses of the newest active listings, for site maps."""
+    return await db.read(queries.NEWEST_PATHS, into=ListingPath, limit=limit)
+
+
+async def saved_ids(tx: Transaction, user_id: UUID) -> frozenset[UUID]:
+    """Return the listings a person has saved, the newest 500."""
+    return frozenset(await tx.values(queries.LIKED, me=user_id))
+
+
+async def list_saved(tx: Transaction, user_id: UUID) -> list[ListingCard]:
+    """Return the listings a person has saved, the newest first."""
+    return await tx.all(queries.SAVED_CARDS, into=ListingCard, me=user_id)

@@ -272,3 +272,20 @@ COUNT_VIEW = (
     .values(views=listing_stats.c.views + 1)
     .where(listing_stats.c.listing_id == bindparam("of", type_=UUID))
 )
+
+NEWEST_PATHS = (
+    select(listings.c.id, listings.c.slug, listings.c.updated_at)
+    .where(listings.c.status == "active")
+    .order_by(listings.c.published_at.desc(), listings.c.id.desc())
+    .limit(bindparam("limit", type_=BigInteger))
+)
+LIKED = (
+    select(wishlists.c.listing_id).where(wishlists.c.user_id == _ME).order_by(wishlists.c.created_at.desc()).limit(500)
+)
+SAVED_CARDS = (
+    select(*card_columns(distance=False))
+    .select_from(CARD_TABLES.join(wishlists, wishlists.c.listing_id == listings.c.id))
+    .where(wishlists.c.user_id == _ME, listings.c.status != "removed")
+    .order_by(wishlists.c.created_at.desc())
+    .limit(200)
+)

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from tradepost.accounts.types import Caller
 from tradepost.catalog import events, queries
 from tradepost.catalog.listing_pages import CategoryTree
 from tradepost.catalog.pictures import StoredPicture
 from tradepost.catalog.stock import set_stock
-from tradepost.catalog.tables import listing_images, listing_kinds, listings, prices, variants
+from tradepost.catalog.tables import likes, listing_images, listing_kinds, listings, prices, variants, wishlists
 from tradepost.catalog.types import (
     EditedMeanwhile,
     ListingDraft,
@@ -295,3 +296,37 @@ async def _set_price(tx: Transaction, variant_id: UUID, draft: VariantDraft, cur
             compare_at_minor=draft.compare_at_minor,
         )
     )
+
+
+_SAVE = (
+    insert_or_skip(wishlists)
+    .values(user_id=bindparam("user_id", type_=PG_UUID), listing_id=bindparam("of", type_=PG_UUID))
+    .on_conflict_do_nothing()
+)
+_UNSAVE = delete(wishlists).where(
+    wishlists.c.user_id == bindparam("user_id", type_=PG_UUID), wishlists.c.listing_id == bindparam("of", type_=PG_UUID)
+)
+_LIKE = (
+    insert_or_skip(likes)
+    .values(user_id=bindparam("user_id", type_=PG_UUID), listing_id=bindparam("of", type_=PG_UUID))
+    .on_conflict_do_nothing()
+)
+_UNLIKE = delete(likes).where(
+    likes.c.user_id == bindparam("user_id", type_=PG_UUID), likes.c.listing_id == bindparam("of", type_=PG_UUID)
+)
+
+on_violation("fk_wishlists_listing_id", NoSuchListing)
+
+
+async def toggle_saved(tx: Transaction, caller: Caller, listing_id: UUID) -> bool:
+    """Save a listing to the person's list, or take it off; it counts as a like. Return whether it is saved now.
+
+    Raises `SignInFirst`, `NoSuchListing`.
+    """
+    user_id = caller.check_signed_in()
+    if await tx.run(_UNSAVE, user_id=user_id, of=listing_id):
+        await tx.run(_UNLIKE, user_id=user_id, of=listing_id)
+        return False
+    await tx.run(_SAVE, user_id=user_id, of=listing_id)
+    await tx.run(_LIKE, user_id=user_id, of=listing_id)
+    return True

@@ -112,6 +112,16 @@ class ListingCard(msgspec.Struct, frozen=True):
         return self.rating_count
 
     @property
+    def image_width(self) -> int:
+        """The width cards reserve for the picture: they show it square."""
+        return 640
+
+    @property
+    def image_height(self) -> int:
+        """The height cards reserve for the picture."""
+        return 640
+
+    @property
     def badges(self) -> dict[str, bool]:
         """The attributes that are simply true of it, such as organic, for labels on cards."""
         return {key: True for key, value in self.attributes.items() if value is True}

@@ -1,6 +1,5 @@
 """What handlers are given: the store by host name, and the caller by cookie or bearer token."""
 
-from litestar import Request
 from litestar.exceptions import NotFoundException
 
 from tradepost.accounts.types import Caller
@@ -8,17 +7,18 @@ from tradepost.core.ids import token_hash
 from tradepost.flows.sign_in import load_caller, load_caller_by_token
 from tradepost.flows.store import Store
 from tradepost.web.security import SESSION_COOKIE, check_csrf
+from tradepost.web.typing import HttpRequest
 
 
-def provide_store(request: Request) -> Store:
+def provide_store(request: HttpRequest) -> Store:
     """Return the store that the request's host names. Raises a 404 for a host that is none."""
-    store: Store | None = request.scope.get("tradepost_store")  # type: ignore[typeddict-item]  # our own key
-    if store is None:
+    store = request.scope.get("tradepost_store")
+    if not isinstance(store, Store):
         raise NotFoundException("There is no store at this address.")
     return store
 
 
-async def provide_caller(request: Request, store: Store) -> Caller:
+async def provide_caller(request: HttpRequest, store: Store) -> Caller:
     """Return who makes the request. A bearer token wins over the cookie; a cookie's post must carry the CSRF token.
 
     Raises `StaleForm`, `TokenInvalid`.
@@ -35,7 +35,7 @@ async def provide_caller(request: Request, store: Store) -> Caller:
     return caller
 
 
-def session_hash(request: Request) -> bytes | None:
+def session_hash(request: HttpRequest) -> bytes | None:
     """Return the hash of the browser's session token, if it has one."""
     token = request.cookies.get(SESSION_COOKIE)
     return token_hash(token) if token else None

@@ -3,14 +3,16 @@
 from typing import Any
 
 import structlog
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException
 
 from tradepost.accounts.types import Caller, SignInFirst
 from tradepost.core.database import DatabaseUnreachable
 from tradepost.core.errors import DomainError
+from tradepost.flows.store import Store
 from tradepost.web.pages import go, page
 from tradepost.web.rendering import template
+from tradepost.web.typing import HttpRequest
 
 log = structlog.get_logger("tradepost.web")
 STATUS = {
@@ -29,17 +31,17 @@ TITLES = {
 }  # fmt: skip
 
 
-async def error_page(request: Request, error: Exception) -> Response[Any]:
+async def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
     """Return the page for an error: what happened and what to do; a person who must sign in is sent there."""
     if isinstance(error, SignInFirst) and request.method == "GET":
         return go(request, f"/sign-in?next={request.url.path}", say="Please sign in first.", tone="info")
     status, message = describe(request, error)
     store = request.scope.get("tradepost_store")
-    if store is None:
+    if not isinstance(store, Store):
         return Response(
             f"{TITLES.get(status, 'Error')}: {message}", status_code=status, media_type="text/plain; charset=utf-8"
         )
-    caller = request.state.get("caller", Caller()) if hasattr(request.state, "get") else Caller()
+    caller = request.state.get("caller") or Caller()
     try:
         return await page(
             request, store, caller, "error", status=status, status_code=status, title=TITLES.get(status, TITLES[400]),
@@ -53,7 +55,7 @@ async def error_page(request: Request, error: Exception) -> Response[Any]:
         return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers={"retry-after": "5"})
 
 
-def describe(request: Request, error: Exception) -> tuple[int, str]:
+def describe(request: HttpRequest, error: Exception) -> tuple[int, str]:
     """Return the status and the sentence for any error; what is not foreseen is logged with its traceback."""
     if isinstance(error, DomainError):
         if isinstance(error, DatabaseUnreachable):

@@ -4,7 +4,7 @@ import base64
 from typing import Any, Literal
 
 import msgspec
-from litestar import Request, Response
+from litestar import Response
 from litestar.datastructures import Cookie
 from litestar.response import Redirect
 
@@ -13,6 +13,7 @@ from tradepost.catalog.listing_pages import category_tree
 from tradepost.flows.store import Store
 from tradepost.web.rendering import template
 from tradepost.web.security import cookie, csrf_token, forget, local_path
+from tradepost.web.typing import HttpRequest
 
 FLASH_COOKIE, SCHEME_COOKIE = "flash", "scheme"
 Tone = Literal["good", "info", "warn", "bad"]
@@ -26,7 +27,7 @@ class Flash(msgspec.Struct, frozen=True):
 
 
 async def page(
-    request: Request,
+    request: HttpRequest,
     store: Store,
     caller: Caller,
     name: str,
@@ -74,19 +75,19 @@ async def cart_count(store: Store, caller: Caller) -> int:
 
 
 def go(
-    request: Request, target: str, *, say: str = "", tone: Tone = "good", cookies: tuple[Cookie, ...] = ()
+    request: HttpRequest, target: str, *, say: str = "", tone: Tone = "good", cookies: tuple[Cookie, ...] = ()
 ) -> Redirect:
     """Answer a post with a redirect (303) to a page of this store, with a message to show there."""
     flash = [_flash_cookie(request, Flash(tone, say))] if say else []
     return Redirect(local_path(target), status_code=303, cookies=[*cookies, *flash])
 
 
-def _flash_cookie(request: Request, flash: Flash) -> Cookie:
+def _flash_cookie(request: HttpRequest, flash: Flash) -> Cookie:
     value = base64.urlsafe_b64encode(msgspec.json.encode([flash])).decode()
     return cookie(FLASH_COOKIE, value, secure=request.url.scheme == "https", max_age=60)
 
 
-def _read_flashes(request: Request) -> list[Flash]:
+def _read_flashes(request: HttpRequest) -> list[Flash]:
     raw = request.cookies.get(FLASH_COOKIE)
     if not raw:
         return []

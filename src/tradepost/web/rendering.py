@@ -39,7 +39,11 @@ def environment() -> Environment:
         "day": _day,
         "moment": _moment,
     }
-    made.globals |= {"picture_url": picture_url, "asset_version": asset_version()}
+    made.globals |= {
+        "picture_url": picture_url,
+        "asset_version": asset_version(),
+        "picture_widths": (160, 320, 640, 960),
+    }
     return made
 
 

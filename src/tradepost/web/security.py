@@ -9,11 +9,11 @@ import hmac
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from litestar import Request
 from litestar.datastructures import Cookie
 
 from tradepost.core.errors import Refused
 from tradepost.core.ids import secret_token
+from tradepost.web.typing import HttpRequest
 
 SESSION_COOKIE = "session"
 CSRF_COOKIE = "csrf"
@@ -49,7 +49,7 @@ def forget(name: str) -> Cookie:
     return Cookie(key=name, value="", httponly=True, samesite="lax", path="/", max_age=0)
 
 
-def csrf_token(secret: bytes, request: Request) -> tuple[str, Cookie | None]:
+def csrf_token(secret: bytes, request: HttpRequest) -> tuple[str, Cookie | None]:
     """Return the token for this browser's forms, and the cookie to set where it has none yet."""
     known = request.cookies.get(CSRF_COOKIE)
     value = known or secret_token()
@@ -57,7 +57,7 @@ def csrf_token(secret: bytes, request: Request) -> tuple[str, Cookie | None]:
     return _sign(secret, value), fresh
 
 
-async def check_csrf(secret: bytes, request: Request) -> None:
+async def check_csrf(secret: bytes, request: HttpRequest) -> None:
     """Refuse a changing request that does not carry the token, in the form field `csrf_token` or `X-CSRF-Token`.
 
     Raises `StaleForm`.
