@@ -410,12 +410,16 @@ class Database:
             await reaction()
 
     @overload
-    async def read(self, statement: ClauseElement, *, into: type[T], **params: Any) -> list[T]: ...
+    async def read(self, statement: ClauseElement, *, into: type[T], fresh: bool = False, **params: Any) -> list[T]: ...
     @overload
-    async def read(self, statement: ClauseElement, *, into: None = None, **params: Any) -> list[Any]: ...
-    async def read(self, statement: ClauseElement, *, into: type[T] | None = None, **params: Any) -> list[Any]:
-        """Read public tables in one round trip, without BEGIN; from the replica where there is one."""
-        pool = self._replica or self._pool
+    async def read(
+        self, statement: ClauseElement, *, into: None = None, fresh: bool = False, **params: Any
+    ) -> list[Any]: ...
+    async def read(
+        self, statement: ClauseElement, *, into: type[T] | None = None, fresh: bool = False, **params: Any
+    ) -> list[Any]:
+        """Read public tables in one round trip, without BEGIN; from the replica where there is one and `fresh` is not asked."""
+        pool = self._pool if fresh or self._replica is None else self._replica
         try:
             lent = await pool.acquire()
         except Exception as error:
@@ -425,7 +429,9 @@ class Database:
         finally:
             await pool.release(lent)
 
-    async def read_maybe(self, statement: ClauseElement, *, into: type[T], **params: Any) -> T | None:
+    async def read_maybe(
+        self, statement: ClauseElement, *, into: type[T], fresh: bool = False, **params: Any
+    ) -> T | None:
         """Read the first row of a public query, or None."""
-        rows = await self.read(statement, into=into, **params)
+        rows = await self.read(statement, into=into, fresh=fresh, **params)
         return rows[0] if rows else None

@@ -5,6 +5,7 @@ does and nothing is shown twice. A cursor is opaque to clients but holds no secr
 """
 
 import base64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -41,6 +42,12 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 def page_size(wanted: int) -> int:
     """Return the number of rows to show: what was asked for, between 1 and 100."""
     return max(1, min(wanted, LARGEST_PAGE))
+
+
+def page_of(rows: Sequence[T], size: int, cursor: Callable[[T], str]) -> Page[T]:
+    """Return a page of `size` rows; where `rows` holds one more, that there is more is said by the last one's cursor."""
+    items = tuple(rows[:size])
+    return Page(items, cursor(items[-1]) if len(rows) > size else None)
 
 
 def to_cursor(*values: Any) -> str:
