@@ -79,3 +79,19 @@ def _more(section: HomeSection) -> str:
         *([f"kind={section.kind_code}"] if section.kind_code else []),
     ]
     return f"{base}?{'&'.join(parts)}"
+
+
+async def liked_ids(store: Store, caller: Caller) -> frozenset[UUID]:
+    """Return which listings the person has saved, to draw their hearts full."""
+    if caller.user_id is None:
+        return frozenset()
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        return await saved_ids(tx, caller.user_id)
+
+
+def listing_id_of(name: str) -> UUID:
+    """Return the id at the end of a listing's address. Raises `NoSuchListing`."""
+    found = from_short_id(name[-22:])
+    if found is None:
+        raise NoSuchListing
+    return found
