@@ -25,12 +25,12 @@ carts = Table(
     currency(),
     Column("promo_codes", ARRAY(Text), nullable=False, server_default="{}"),
     Column("slot_id", UUID),
-    Column("next_line_no", Integer, nullable=False, server_default="1"),
+    Column("version", Integer, nullable=False, server_default="1"),
     created(),
     updated(),
     CheckConstraint("(user_id IS NULL) <> (session_hash IS NULL)", name="one_owner"),
     Index("ix_carts_updated_at", "updated_at"),
-    comment="The cart of one person, or of one visitor's session.",
+    comment="The cart of one person, or of one visitor's session; every change of its lines raises `version`.",
 )
 
 cart_lines = Table(

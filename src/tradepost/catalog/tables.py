@@ -202,7 +202,8 @@ variants = Table(
     CheckConstraint("char_length(sku) BETWEEN 1 AND 100", name="sku_length"),
     UniqueConstraint("listing_id", "options"),
     Index("ix_variants_listing_id", "listing_id", "position"),
-    comment="The sellable unit of a listing. `on_hand` null: stock is not tracked (services).",
+    comment="The sellable unit of a listing. `on_hand` null: stock is not tracked (services). Only triggers on reservations and stock_movements change `on_hand` and `reserved`.",
+    postgresql_with={"fillfactor": "80"},
 )
 
 prices = Table(
@@ -252,11 +253,13 @@ reservations = Table(
     reference("variant_id", "variants.id", on_delete="CASCADE"),
     Column("quantity", Quantity, nullable=False),
     words("state", default="held"),
+    Column("returned", Quantity, nullable=False, server_default="0"),
     moment("expires_at"),
     created(),
     updated(),
     PrimaryKeyConstraint("order_id", "variant_id"),
     CheckConstraint("quantity > 0", name="quantity_positive"),
+    CheckConstraint("returned BETWEEN 0 AND quantity", name="returned_within_quantity"),
     one_of("state", "held", "owed", "sold", "released"),
     Index("ix_reservations_due", "expires_at", postgresql_where=text("state = 'held'")),
     Index("ix_reservations_variant_id", "variant_id", postgresql_where=text("state IN ('held', 'owed')")),

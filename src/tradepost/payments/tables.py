@@ -1,6 +1,7 @@
 """Tables of payments and of the ledger."""
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     Index,
@@ -31,23 +32,27 @@ payments = Table(
     currency(),
     words("state", default="initiated"),
     words("gateway_ref", nullable=True),
+    Column("is_offline", Boolean, nullable=False, server_default="false"),
     words("redirect_url", nullable=True),
+    words("instructions", default=""),
     words("error", nullable=True),
     moment("charged_at", nullable=True),
     moment("checked_at", nullable=True),
     moment("settled_at", nullable=True),
+    moment("disputed_at", nullable=True),
     created(),
     updated(),
     UniqueConstraint("gateway", "gateway_ref"),
     CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
     CheckConstraint("refunded_minor BETWEEN 0 AND amount_minor", name="refunded_within_amount"),
-    one_of("purpose", "full", "deposit", "balance"),
+    one_of("purpose", "full", "deposit", "balance", "late"),
     one_of("state", "initiated", "success", "failed", "refunded", "partly_refunded", "cancelled"),
     Index("uq_payments_open", "order_id", "purpose", unique=True,
-          postgresql_where=text("state IN ('initiated', 'success', 'refunded', 'partly_refunded')")),
+          postgresql_where=text("purpose <> 'late' AND state IN ('initiated', 'success', 'refunded', 'partly_refunded')")),
     Index("ix_payments_order_id", "order_id"),
-    Index("ix_payments_unsettled", "created_at", postgresql_where=text("state = 'initiated'")),
-    comment="One attempt to take money for an order; its id is the idempotency key at the gateway.",
+    Index("ix_payments_unsettled", "created_at", postgresql_where=text("state = 'initiated' AND NOT is_offline")),
+    comment="One attempt to take money for an order; its id is the idempotency key at the gateway. Offline: cash, taken at "
+    "the door. Late: money that came when the order no longer wanted it, and goes back.",
 )  # fmt: skip
 
 refunds = Table(
@@ -91,10 +96,14 @@ ledger_accounts = Table(
     key(),
     words("kind"),
     Column("owner_id", UUID),
+    words("name", default=""),
     currency(),
-    UniqueConstraint("kind", "owner_id", "currency", postgresql_nulls_not_distinct=True),
-    one_of("kind", "clearing", "buyer", "seller", "held", "fee", "tax", "shipping", "points", "payout", "loss"),
-    comment="Accounts of the books: a seller's balance, the platform's fee, money at a gateway, and so on.",
+    UniqueConstraint("kind", "owner_id", "name", "currency", postgresql_nulls_not_distinct=True),
+    one_of(
+        "kind", "clearing", "buyer", "seller", "held", "fee", "tax", "shipping", "points", "promotion", "payout", "loss"
+    ),
+    Index("ix_ledger_accounts_owner_id", "owner_id"),
+    comment="Accounts of the books: a seller's balance, the platform's fee, money at a gateway (`name`), and so on.",
 )
 
 ledger_journals = Table(
@@ -119,7 +128,7 @@ ledger_entries = Table(
     minor("amount_minor"),
     PrimaryKeyConstraint("journal_id", "line_no"),
     CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
-    Index("ix_ledger_entries_account_id", "account_id", "journal_id"),
+    Index("ix_ledger_entries_account_id", "account_id", "journal_id", postgresql_include=["amount_minor"]),
     comment="Debits (positive) and credits (negative) of a journal; per journal and currency they sum to 0.",
 )
 
@@ -138,6 +147,7 @@ payouts = Table(
     updated(),
     CheckConstraint("amount_minor > 0", name="amount_positive"),
     one_of("state", "requested", "paid", "failed"),
-    Index("ix_payouts_seller_id", "seller_id"),
+    Index("ix_payouts_seller_id", "seller_id", text("id DESC")),
+    Index("uq_payouts_open", "seller_id", "currency", unique=True, postgresql_where=text("state = 'requested'")),
     comment="Money paid out to a seller.",
 )

@@ -186,25 +186,98 @@ BEGIN
 END $$;
 CREATE TRIGGER count_likes AFTER INSERT OR DELETE ON likes FOR EACH ROW EXECUTE FUNCTION likes_count();
 
+-- Stock: `reserved` follows the reservations, `on_hand` the sales and the other movements; nothing else changes them.
+CREATE FUNCTION stock_movements_apply() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    left_over numeric;
+    owed reservations;
+BEGIN
+    UPDATE variants SET on_hand = on_hand + NEW.quantity
+        WHERE id = NEW.variant_id AND on_hand IS NOT NULL
+        RETURNING on_hand INTO left_over;
+    IF NEW.quantity > 0 THEN
+        -- What was sold before it came goes to those who ordered first.
+        FOR owed IN SELECT * FROM reservations WHERE variant_id = NEW.variant_id AND state = 'owed'
+                    ORDER BY created_at, order_id FOR UPDATE SKIP LOCKED LOOP
+            EXIT WHEN left_over < owed.quantity;
+            UPDATE reservations SET state = 'sold' WHERE order_id = owed.order_id AND variant_id = owed.variant_id;
+            left_over := left_over - owed.quantity;
+        END LOOP;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER apply_movement AFTER INSERT ON stock_movements
+    FOR EACH ROW WHEN (NEW.reason NOT IN ('initial', 'sale')) EXECUTE FUNCTION stock_movements_apply();
+
+-- Deferred to the commit, because a hot item's row is then locked for the length of the commit only, and in the order of
+-- the rows, which are written sorted by variant.
+CREATE FUNCTION reservations_apply() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    goods variants;
+    before text := CASE WHEN TG_OP = 'UPDATE' THEN OLD.state ELSE 'none' END;
+    holds boolean := NEW.state IN ('held', 'owed');
+    held boolean := TG_OP = 'UPDATE' AND OLD.state IN ('held', 'owed');
+BEGIN
+    IF before = NEW.state OR (holds AND held) THEN
+        RETURN NULL;
+    END IF;
+    UPDATE variants SET
+        reserved = reserved + CASE WHEN holds THEN NEW.quantity WHEN held THEN -NEW.quantity ELSE 0 END,
+        on_hand = on_hand - CASE WHEN NEW.state = 'sold' THEN NEW.quantity ELSE 0 END
+    WHERE id = NEW.variant_id RETURNING * INTO goods;
+    IF holds AND goods.reserved > goods.on_hand AND NOT coalesce(goods.backorder_until > now(), false) THEN
+        RAISE EXCEPTION 'not enough of %', NEW.variant_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_variants_not_oversold';
+    END IF;
+    IF holds AND NEW.quantity % goods.sale_step <> 0 THEN
+        RAISE EXCEPTION '% is sold in steps of %', NEW.variant_id, goods.sale_step
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_reservations_step';
+    END IF;
+    IF NEW.state = 'sold' THEN
+        IF goods.on_hand IS NOT NULL THEN
+            INSERT INTO stock_movements (variant_id, quantity, reason, order_id)
+                VALUES (NEW.variant_id, -NEW.quantity, 'sale', NEW.order_id);
+        END IF;
+        UPDATE listing_stats SET sold = sold + NEW.quantity WHERE listing_id = goods.listing_id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER apply_reservation AFTER INSERT OR UPDATE OF state ON reservations
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reservations_apply();
+
 -- Orders: totals are the sums of the lines and of the shipping, whatever happens to either and however many do it at once.
-CREATE FUNCTION orders_sum_up() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION sum_up_orders(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     -- Locking first makes the sums below see what a concurrent change committed meanwhile.
-    PERFORM FROM orders WHERE id IN (SELECT order_id FROM changed) ORDER BY id FOR UPDATE;
+    PERFORM FROM orders WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
     UPDATE orders o SET
-        subtotal_minor = coalesce(l.gross, 0), discount_minor = coalesce(l.discount, 0),
-        points_minor = coalesce(l.points, 0), tax_minor = coalesce(l.tax, 0),
-        included_tax_minor = coalesce(l.included, 0), shipping_minor = coalesce(f.shipping, 0),
-        seller_ids = coalesce(l.sellers, '{}')
-    FROM (SELECT DISTINCT order_id FROM changed) c
-    LEFT JOIN LATERAL (
-        SELECT sum(gross_minor) AS gross, sum(discount_minor) AS discount, sum(points_minor) AS points,
-               sum(tax_minor) AS tax, sum(included_tax_minor) AS included,
-               array_agg(DISTINCT seller_id) AS sellers
-        FROM order_lines WHERE order_id = c.order_id
-    ) l ON true
-    LEFT JOIN LATERAL (SELECT sum(shipping_minor) AS shipping FROM fulfilments WHERE order_id = c.order_id) f ON true
-    WHERE o.id = c.order_id;
+        subtotal_minor = s.gross, discount_minor = s.discount, points_minor = s.points, tax_minor = s.tax,
+        included_tax_minor = s.included, shipping_minor = s.shipping, seller_ids = s.sellers
+    FROM (
+        SELECT i.id, coalesce(l.gross, 0) AS gross, coalesce(l.discount, 0) AS discount, coalesce(l.points, 0) AS points,
+               coalesce(l.tax, 0) AS tax, coalesce(l.included, 0) AS included, coalesce(f.shipping, 0) AS shipping,
+               coalesce(l.sellers, '{}') AS sellers
+        FROM unnest(ids) AS i(id)
+        LEFT JOIN LATERAL (
+            SELECT sum(gross_minor) AS gross, sum(discount_minor) AS discount, sum(points_minor) AS points,
+                   sum(tax_minor) AS tax, sum(included_tax_minor) AS included, array_agg(DISTINCT seller_id) AS sellers
+            FROM order_lines WHERE order_id = i.id
+        ) l ON true
+        LEFT JOIN LATERAL (SELECT sum(shipping_minor) AS shipping FROM fulfilments WHERE order_id = i.id) f ON true
+    ) s
+    WHERE o.id = s.id
+      AND (o.subtotal_minor, o.discount_minor, o.points_minor, o.tax_minor, o.included_tax_minor, o.shipping_minor, o.seller_ids)
+          IS DISTINCT FROM (s.gross, s.discount, s.points, s.tax, s.included, s.shipping, s.sellers);
+END $$;
+
+CREATE FUNCTION orders_sum_up() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM sum_up_orders(array_agg(DISTINCT order_id)) FROM changed HAVING count(*) > 0;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION orders_sum_up_one() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM sum_up_orders(ARRAY[NEW.order_id]);
     RETURN NULL;
 END $$;
 DO $$
@@ -214,13 +287,19 @@ BEGIN
     FOREACH t IN ARRAY ARRAY['order_lines', 'fulfilments'] LOOP
         EXECUTE format('CREATE TRIGGER sum_up_inserted AFTER INSERT ON %I REFERENCING NEW TABLE AS changed
                         FOR EACH STATEMENT EXECUTE FUNCTION orders_sum_up()', t);
-        EXECUTE format('CREATE TRIGGER sum_up_updated AFTER UPDATE ON %I REFERENCING NEW TABLE AS changed
-                        FOR EACH STATEMENT EXECUTE FUNCTION orders_sum_up()', t);
         EXECUTE format('CREATE TRIGGER sum_up_deleted AFTER DELETE ON %I REFERENCING OLD TABLE AS changed
                         FOR EACH STATEMENT EXECUTE FUNCTION orders_sum_up()', t);
     END LOOP;
 END $$;
+CREATE TRIGGER sum_up_updated AFTER UPDATE ON order_lines FOR EACH ROW
+    WHEN ((OLD.gross_minor, OLD.discount_minor, OLD.points_minor, OLD.tax_minor, OLD.included_tax_minor, OLD.seller_id)
+          IS DISTINCT FROM
+          (NEW.gross_minor, NEW.discount_minor, NEW.points_minor, NEW.tax_minor, NEW.included_tax_minor, NEW.seller_id))
+    EXECUTE FUNCTION orders_sum_up_one();
+CREATE TRIGGER sum_up_updated AFTER UPDATE ON fulfilments FOR EACH ROW
+    WHEN (OLD.shipping_minor IS DISTINCT FROM NEW.shipping_minor) EXECUTE FUNCTION orders_sum_up_one();
 
+-- An order, and each seller's part of one, moves only as its process says.
 CREATE FUNCTION orders_check_move() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM order_transitions
@@ -232,6 +311,8 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER check_move BEFORE UPDATE OF state ON orders
+    FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION orders_check_move();
+CREATE TRIGGER check_move BEFORE UPDATE OF state ON fulfilments
     FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION orders_check_move();
 
 -- The books: balanced at commit, never rewritten.

@@ -60,14 +60,14 @@ def create_tables() -> None:
     sa.Column('currency', sa.CHAR(length=3), nullable=False),
     sa.Column('promo_codes', postgresql.ARRAY(Text()), server_default='{}', nullable=False),
     sa.Column('slot_id', sa.UUID(), nullable=True),
-    sa.Column('next_line_no', sa.Integer(), server_default='1', nullable=False),
+    sa.Column('version', sa.Integer(), server_default='1', nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.CheckConstraint('(user_id IS NULL) <> (session_hash IS NULL)', name=op.f('ck_carts_one_owner')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_carts')),
     sa.UniqueConstraint('session_hash', name=op.f('uq_carts_session_hash')),
     sa.UniqueConstraint('user_id', name=op.f('uq_carts_user_id')),
-    comment="The cart of one person, or of one visitor's session."
+    comment="The cart of one person, or of one visitor's session; every change of its lines raises `version`."
     )
     op.create_index('ix_carts_updated_at', 'carts', ['updated_at'], unique=False)
     op.create_table('categories',
@@ -159,12 +159,14 @@ def create_tables() -> None:
     sa.Column('id', sa.UUID(), server_default=sa.text('uuidv7()'), nullable=False),
     sa.Column('kind', sa.Text(), nullable=False),
     sa.Column('owner_id', sa.UUID(), nullable=True),
+    sa.Column('name', sa.Text(), server_default='', nullable=False),
     sa.Column('currency', sa.CHAR(length=3), nullable=False),
-    sa.CheckConstraint("kind IN ('clearing', 'buyer', 'seller', 'held', 'fee', 'tax', 'shipping', 'points', 'payout', 'loss')", name=op.f('ck_ledger_accounts_kind_known')),
+    sa.CheckConstraint("kind IN ('clearing', 'buyer', 'seller', 'held', 'fee', 'tax', 'shipping', 'points', 'promotion', 'payout', 'loss')", name=op.f('ck_ledger_accounts_kind_known')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ledger_accounts')),
-    sa.UniqueConstraint('kind', 'owner_id', 'currency', name=op.f('uq_ledger_accounts_kind_owner_id_currency'), postgresql_nulls_not_distinct=True),
-    comment="Accounts of the books: a seller's balance, the platform's fee, money at a gateway, and so on."
+    sa.UniqueConstraint('kind', 'owner_id', 'name', 'currency', name=op.f('uq_ledger_accounts_kind_owner_id_name_currency'), postgresql_nulls_not_distinct=True),
+    comment="Accounts of the books: a seller's balance, the platform's fee, money at a gateway (`name`), and so on."
     )
+    op.create_index('ix_ledger_accounts_owner_id', 'ledger_accounts', ['owner_id'], unique=False)
     op.create_table('ledger_journals',
     sa.Column('id', sa.UUID(), server_default=sa.text('uuidv7()'), nullable=False),
     sa.Column('kind', sa.Text(), nullable=False),
@@ -197,24 +199,27 @@ def create_tables() -> None:
     sa.Column('currency', sa.CHAR(length=3), nullable=False),
     sa.Column('state', sa.Text(), server_default='initiated', nullable=False),
     sa.Column('gateway_ref', sa.Text(), nullable=True),
+    sa.Column('is_offline', sa.Boolean(), server_default='false', nullable=False),
     sa.Column('redirect_url', sa.Text(), nullable=True),
+    sa.Column('instructions', sa.Text(), server_default='', nullable=False),
     sa.Column('error', sa.Text(), nullable=True),
     sa.Column('charged_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('checked_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('disputed_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
-    sa.CheckConstraint("purpose IN ('full', 'deposit', 'balance')", name=op.f('ck_payments_purpose_known')),
+    sa.CheckConstraint("purpose IN ('full', 'deposit', 'balance', 'late')", name=op.f('ck_payments_purpose_known')),
     sa.CheckConstraint("state IN ('initiated', 'success', 'failed', 'refunded', 'partly_refunded', 'cancelled')", name=op.f('ck_payments_state_known')),
     sa.CheckConstraint('amount_minor >= 0', name=op.f('ck_payments_amount_not_negative')),
     sa.CheckConstraint('refunded_minor BETWEEN 0 AND amount_minor', name=op.f('ck_payments_refunded_within_amount')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_payments')),
     sa.UniqueConstraint('gateway', 'gateway_ref', name=op.f('uq_payments_gateway_gateway_ref')),
-    comment='One attempt to take money for an order; its id is the idempotency key at the gateway.'
+    comment='One attempt to take money for an order; its id is the idempotency key at the gateway. Offline: cash, taken at the door. Late: money that came when the order no longer wanted it, and goes back.'
     )
     op.create_index('ix_payments_order_id', 'payments', ['order_id'], unique=False)
-    op.create_index('ix_payments_unsettled', 'payments', ['created_at'], unique=False, postgresql_where=sa.text("state = 'initiated'"))
-    op.create_index('uq_payments_open', 'payments', ['order_id', 'purpose'], unique=True, postgresql_where=sa.text("state IN ('initiated', 'success', 'refunded', 'partly_refunded')"))
+    op.create_index('ix_payments_unsettled', 'payments', ['created_at'], unique=False, postgresql_where=sa.text("state = 'initiated' AND NOT is_offline"))
+    op.create_index('uq_payments_open', 'payments', ['order_id', 'purpose'], unique=True, postgresql_where=sa.text("purpose <> 'late' AND state IN ('initiated', 'success', 'refunded', 'partly_refunded')"))
     op.create_table('permissions',
     sa.Column('code', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('code', name=op.f('pk_permissions')),
@@ -359,7 +364,7 @@ def create_tables() -> None:
     sa.PrimaryKeyConstraint('journal_id', 'line_no', name=op.f('pk_ledger_entries')),
     comment='Debits (positive) and credits (negative) of a journal; per journal and currency they sum to 0.'
     )
-    op.create_index('ix_ledger_entries_account_id', 'ledger_entries', ['account_id', 'journal_id'], unique=False)
+    op.create_index('ix_ledger_entries_account_id', 'ledger_entries', ['account_id', 'journal_id'], unique=False, postgresql_include=['amount_minor'])
     op.create_table('listings',
     sa.Column('id', sa.UUID(), server_default=sa.text('uuidv7()'), nullable=False),
     sa.Column('seller_id', sa.UUID(), nullable=True),
@@ -466,7 +471,8 @@ def create_tables() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_payouts')),
     comment='Money paid out to a seller.'
     )
-    op.create_index('ix_payouts_seller_id', 'payouts', ['seller_id'], unique=False)
+    op.create_index('ix_payouts_seller_id', 'payouts', ['seller_id', sa.literal_column('id DESC')], unique=False)
+    op.create_index('uq_payouts_open', 'payouts', ['seller_id', 'currency'], unique=True, postgresql_where=sa.text("state = 'requested'"))
     op.create_table('refunds',
     sa.Column('id', sa.UUID(), server_default=sa.text('uuidv7()'), nullable=False),
     sa.Column('payment_id', sa.UUID(), nullable=False),
@@ -654,11 +660,8 @@ def create_tables() -> None:
     comment='One purchase by one buyer, from one or more sellers. Totals are kept by triggers on its lines.'
     )
     op.create_index('ix_orders_buyer_id_placed_at', 'orders', ['buyer_id', sa.literal_column('placed_at DESC'), sa.literal_column('id DESC')], unique=False)
-    op.create_index('ix_orders_buyer_id_state', 'orders', ['buyer_id', 'state'], unique=False)
     op.create_index('ix_orders_due_at', 'orders', ['due_at'], unique=False, postgresql_where=sa.text('due_at IS NOT NULL'))
-    op.create_index('ix_orders_payment_state', 'orders', ['payment_state'], unique=False)
     op.create_index('ix_orders_placed_at', 'orders', [sa.literal_column('placed_at DESC'), sa.literal_column('id DESC')], unique=False)
-    op.create_index('ix_orders_seller_ids', 'orders', ['seller_ids'], unique=False, postgresql_using='gin')
     op.create_index('ix_orders_session_hash', 'orders', ['session_hash'], unique=False, postgresql_where=sa.text('session_hash IS NOT NULL'))
     op.create_index('ix_orders_state_placed_at', 'orders', ['state', sa.literal_column('placed_at DESC'), sa.literal_column('id DESC')], unique=False)
     op.create_table('price_history',
@@ -707,6 +710,7 @@ def create_tables() -> None:
     sa.Column('on_hand', sa.Numeric(precision=12, scale=3), nullable=True),
     sa.Column('reserved', sa.Numeric(precision=12, scale=3), server_default='0', nullable=False),
     sa.Column('backorder_until', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('expected_on', sa.Date(), nullable=True),
     sa.Column('is_active', sa.Boolean(), server_default='true', nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
@@ -720,7 +724,8 @@ def create_tables() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_variants')),
     sa.UniqueConstraint('listing_id', 'options', name=op.f('uq_variants_listing_id_options')),
     sa.UniqueConstraint('sku', name=op.f('uq_variants_sku')),
-    comment='The sellable unit of a listing. `on_hand` null: stock is not tracked (services).'
+    comment='The sellable unit of a listing. `on_hand` null: stock is not tracked (services). Only triggers on reservations and stock_movements change `on_hand` and `reserved`.',
+    postgresql_with={'fillfactor': '80'}
     )
     op.create_index('ix_variants_listing_id', 'variants', ['listing_id', 'position'], unique=False)
     op.create_table('wishlists',
@@ -757,25 +762,32 @@ def create_tables() -> None:
     sa.Column('seller_id', sa.UUID(), nullable=False),
     sa.Column('buyer_id', sa.UUID(), nullable=True),
     sa.Column('session_hash', sa.LargeBinary(), nullable=True),
-    sa.Column('state', sa.Text(), server_default='waiting', nullable=False),
+    sa.Column('process', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('state_since', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('shipping_minor', sa.BigInteger(), server_default='0', nullable=False),
-    sa.Column('slot_id', sa.UUID(), nullable=True),
+    sa.Column('shipping_method', sa.Text(), nullable=True),
     sa.Column('rider_id', sa.UUID(), nullable=True),
     sa.Column('carrier', sa.Text(), server_default='', nullable=False),
     sa.Column('tracking', sa.Text(), server_default='', nullable=False),
+    sa.Column('opened_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('shipped_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('handed_over_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('proof', postgresql.JSONB(astext_type=Text()), server_default='{}', nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
-    sa.CheckConstraint("state IN ('waiting', 'open', 'packed', 'shipped', 'handed_over', 'returned', 'cancelled')", name=op.f('ck_fulfilments_state_known')),
     sa.CheckConstraint('shipping_minor >= 0', name=op.f('ck_fulfilments_shipping_not_negative')),
+    sa.CheckConstraint('char_length(carrier) <= 60', name=op.f('ck_fulfilments_carrier_length')),
+    sa.CheckConstraint('char_length(tracking) <= 120', name=op.f('ck_fulfilments_tracking_length')),
     sa.ForeignKeyConstraint(['order_id'], ['orders.id'], name=op.f('fk_fulfilments_order_id'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['process', 'state'], ['order_states.process', 'order_states.code'], name=op.f('fk_fulfilments_process_state')),
     sa.ForeignKeyConstraint(['rider_id'], ['users.id'], name=op.f('fk_fulfilments_rider_id'), ondelete='RESTRICT'),
     sa.ForeignKeyConstraint(['seller_id'], ['users.id'], name=op.f('fk_fulfilments_seller_id'), ondelete='RESTRICT'),
     sa.PrimaryKeyConstraint('order_id', 'seller_id', name=op.f('pk_fulfilments')),
-    comment="One seller's part of an order."
+    comment="One seller's part of an order, on its own way through the order's process; the order follows the slowest."
     )
+    op.create_index('ix_fulfilments_due_at', 'fulfilments', ['due_at'], unique=False, postgresql_where=sa.text('due_at IS NOT NULL'))
     op.create_index('ix_fulfilments_rider_id', 'fulfilments', ['rider_id'], unique=False, postgresql_where=sa.text('rider_id IS NOT NULL'))
     op.create_index('ix_fulfilments_seller_id_state', 'fulfilments', ['seller_id', 'state', sa.literal_column('order_id DESC')], unique=False)
     op.create_table('order_events',
@@ -858,17 +870,19 @@ def create_tables() -> None:
     sa.Column('variant_id', sa.UUID(), nullable=False),
     sa.Column('quantity', sa.Numeric(precision=12, scale=3), nullable=False),
     sa.Column('state', sa.Text(), server_default='held', nullable=False),
+    sa.Column('returned', sa.Numeric(precision=12, scale=3), server_default='0', nullable=False),
     sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
-    sa.CheckConstraint("state IN ('held', 'sold', 'released')", name=op.f('ck_reservations_state_known')),
+    sa.CheckConstraint("state IN ('held', 'owed', 'sold', 'released')", name=op.f('ck_reservations_state_known')),
     sa.CheckConstraint('quantity > 0', name=op.f('ck_reservations_quantity_positive')),
+    sa.CheckConstraint('returned BETWEEN 0 AND quantity', name=op.f('ck_reservations_returned_within_quantity')),
     sa.ForeignKeyConstraint(['variant_id'], ['variants.id'], name=op.f('fk_reservations_variant_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('order_id', 'variant_id', name=op.f('pk_reservations')),
-    comment='Stock held for an order until it is paid or the time is up.'
+    comment='Stock held for an order until it is paid or the time is up; owed: paid for, to come from the next delivery.'
     )
     op.create_index('ix_reservations_due', 'reservations', ['expires_at'], unique=False, postgresql_where=sa.text("state = 'held'"))
-    op.create_index('ix_reservations_variant_id', 'reservations', ['variant_id'], unique=False, postgresql_where=sa.text("state = 'held'"))
+    op.create_index('ix_reservations_variant_id', 'reservations', ['variant_id'], unique=False, postgresql_where=sa.text("state IN ('held', 'owed')"))
     op.create_table('stock_movements',
     sa.Column('id', sa.UUID(), server_default=sa.text('uuidv7()'), nullable=False),
     sa.Column('variant_id', sa.UUID(), nullable=False),
