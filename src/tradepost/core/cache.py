@@ -1,0 +1,210 @@
+"""What may be forgotten at any moment: copies of slow answers, and counters for rate limits, in Redis or Valkey.
+
+Promises that a cache which is down is only slower, never an error: reads find nothing, writes are dropped, counters count in
+this process. It costs one short timeout every few seconds at most, because a breaker keeps everybody else from trying.
+Values are JSON. Keys are text; a store's prefix keeps stores that share a server apart. No truth is kept here.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from tradepost.core.ids import secret_token
+
+T = TypeVar("T")
+
+PAUSE_S: Final = 3.0
+_LOCK_MS: Final = 3_000
+_LOOK_AGAIN_S: Final = 0.02
+_FAILURES: Final = (RedisError, OSError, TimeoutError)
+_log = structlog.get_logger()
+
+# Redis 6 has no EXPIRE … NX, and two commands could leave a counter that never ends: one script for both.
+_COUNT: Final = """
+local n = redis.call('INCR', KEYS[1])
+if n == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return n
+"""
+# Only who still holds the lock may write: a value deleted while it was being made again is already out of date.
+_KEEP: Final = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[2])
+return 1
+"""
+
+
+class Cache:
+    """A connection to the cache. Made by `open`; none of its methods raises because the cache is down."""
+
+    def __init__(self, client: Redis, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._count_script = client.register_script(_COUNT)
+        self._keep_script = client.register_script(_KEEP)
+        self._quiet_until = 0.0
+        self._up = True
+        self._local = _LocalCounters()
+        self._making: dict[str, asyncio.Task[Any]] = {}
+
+    @classmethod
+    async def open(cls, url: str, *, timeout_ms: int = 250, prefix: str = "") -> Self:
+        """Return the cache at `redis://…`, `rediss://…` or `unix://…`; it may be down and come up later."""
+        seconds = timeout_ms / 1000
+        client = Redis.from_url(
+            url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0), protocol=2
+        )
+        cache = cls(client, prefix)
+        await cache.ping()
+        return cache
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for task in list(self._making.values()):
+            task.cancel()
+        await self._client.aclose()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the last try reached the cache."""
+        return self._up
+
+    async def ping(self) -> bool:
+        """Try to reach the cache, unless it was found down a moment ago; return whether it is up."""
+        return bool(await self._try(self._client.ping, otherwise=False))
+
+    async def get(self, key: str, *, into: type[T]) -> T | None:
+        """Return the value under the key, or None where there is none, or one that is not an `into` (any more)."""
+        data = await self._try(lambda: self._client.get(self._prefix + key), otherwise=None)
+        if data is None:
+            return None
+        try:
+            value: T = _decoder(into).decode(data)
+        except msgspec.DecodeError:
+            return None
+        return value
+
+    async def set(self, key: str, value: Any, ttl_s: float) -> None:
+        """Keep a value for so many seconds at most."""
+        data = msgspec.json.encode(value)
+        await self._try(lambda: self._client.set(self._prefix + key, data, px=_ms(ttl_s)), otherwise=None)
+
+    async def delete(self, *keys: str) -> None:
+        """Forget values, also those that somebody is making at this moment."""
+        names = [name for key in keys for name in (self._prefix + key, self._lock_of(key))]
+        if names:
+            await self._try(lambda: self._client.delete(*names), otherwise=None)
+
+    async def count(self, key: str, ttl_s: float) -> int:
+        """Add one to a counter and return it; a counter starts over `ttl_s` seconds after its first one."""
+        ms = _ms(ttl_s)
+        counted = await self._try(lambda: self._count_script(keys=[self._prefix + key], args=[ms]), otherwise=None)
+        return self._local.count(key, ttl_s) if counted is None else int(counted)
+
+    async def get_or_make(self, key: str, *, into: type[T], ttl_s: float, make: Callable[[], Awaitable[T]]) -> T:
+        """Return the value under the key; where there is none, make it once for everybody who asks meanwhile, and keep it.
+
+        Errors of `make` reach all who wait for it and are not kept. Two processes make a value at once only when the first
+        takes longer than three seconds, or when the cache is down.
+        """
+        found = await self.get(key, into=into)
+        if found is not None:
+            return found
+        task = self._making.get(key)
+        if task is None:
+            task = self._making[key] = asyncio.create_task(self._make(key, into, ttl_s, make))
+            task.add_done_callback(lambda done: self._made(key, done))
+        value: T = await asyncio.shield(task)  # whoever asked first may hang up; the others still wait
+        return value
+
+    def _made(self, key: str, task: "asyncio.Task[Any]") -> None:
+        self._making.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # looked at here, so that one nobody waits for any more is not reported as lost
+
+    async def _make(self, key: str, into: type[T], ttl_s: float, make: Callable[[], Awaitable[T]]) -> T:
+        token = secret_token()
+        deadline = time.monotonic() + _LOCK_MS / 1000
+        lock = self._lock_of(key)
+        while not await self._try(
+            lambda: self._client.set(lock, token, nx=True, px=_LOCK_MS), otherwise=True
+        ):  # another process is making it
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            found = await self.get(key, into=into)
+            if found is not None:
+                return found
+            if time.monotonic() > deadline:
+                break
+        try:
+            value = await make()
+        except BaseException:
+            await self._try(lambda: self._client.delete(lock), otherwise=None)
+            raise
+        data = msgspec.json.encode(value)
+        names = [self._prefix + key, lock]
+        await self._try(lambda: self._keep_script(keys=names, args=[token, data, _ms(ttl_s)]), otherwise=None)
+        return value
+
+    def _lock_of(self, key: str) -> str:
+        return f"{self._prefix}{key}:making"
+
+    async def _try(self, command: Callable[[], Awaitable[Any]], *, otherwise: Any) -> Any:
+        """Run a command unless the breaker is open; after a failure it opens for everybody but one at a time."""
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return otherwise
+        if not self._up:
+            self._quiet_until = now + PAUSE_S
+        try:
+            answer = await command()
+        except _FAILURES as error:
+            self._quiet_until = time.monotonic() + PAUSE_S
+            if self._up:
+                self._up = False
+                _log.warning("cache.down", error=str(error) or type(error).__name__)
+            return otherwise
+        if not self._up:
+            self._up = True
+            self._quiet_until = 0.0
+            _log.info("cache.up")
+        return answer
+
+
+class _LocalCounters:
+    """Counters of this process, for as long as the cache is down: a password guesser is still slowed."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._counters: dict[str, tuple[int, float]] = {}
+
+    def count(self, key: str, ttl_s: float) -> int:
+        now = time.monotonic()
+        if len(self._counters) >= self._most:
+            self._counters = {k: c for k, c in self._counters.items() if c[1] > now}
+            if len(self._counters) >= self._most:
+                self._counters.clear()
+        counted, ends = self._counters.get(key, (0, 0.0))
+        if ends <= now:
+            counted, ends = 0, now + ttl_s
+        self._counters[key] = (counted + 1, ends)
+        return counted + 1
+
+
+def _new_decoder(into: Any) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(into)
+
+
+_decoder: Callable[[Any], "msgspec.json.Decoder[Any]"] = lru_cache(maxsize=256)(_new_decoder)
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
