@@ -117,7 +117,7 @@ def make(level: str) -> None:
             "the virtual environment could not be made",
         )
     locks = ("-r", BUILD_LOCK, "-r", LOCKS[level])
-    project = ("--no-deps", "--no-build-isolation", "--editable", CHECKOUT)
+    project = ("--no-build-isolation", "--editable", CHECKOUT)
     if not install_with_uv(locks, project):
         install_with_pip(locks, project)
     note = STAMP.with_suffix(".new")
@@ -147,15 +147,15 @@ def install_with_uv(locks: Command, project: Command) -> bool:
     files = [part for part in locks if part != "-r"]
     target = ("--python", PYTHON)
     return stream([uv, "pip", "sync", *target, "--require-hashes", *files], environment) and stream(
-        [uv, "pip", "install", *target, *project], environment
+        [uv, "pip", "install", *target, "--no-deps", *project], environment
     )
 
 
 def install_with_pip(locks: Command, project: Command) -> None:
     """Install by pip, which is slower but knows its own settings."""
     say("uv could not install the packages; trying pip with its own settings")
-    pip = [*venv_pip(), "install", "-qq"]
-    run([*pip, "--require-hashes", "--no-deps", *locks], "the packages could not be installed; the reason stands above")
+    pip = [*a_pip(), "--python", PYTHON, "install", "-qq", "--no-deps"]
+    run([*pip, "--require-hashes", *locks], "the packages could not be installed; the reason stands above")
     run([*pip, *project], "Tradepost itself could not be installed; the reason stands above")
 
 
@@ -168,8 +168,7 @@ def find_uv() -> Path | None:
     with cache_folder() as cache:
         wheel = cached_wheel(cache, version, hashes)
         if wheel is None:
-            pip = a_pip()
-            fetch = [*pip, "download", "-qq", *ONLY_LOCKED, "--dest", cache, "-r", UV_LOCK]
+            fetch = [*a_pip(), "download", "-qq", *ONLY_LOCKED, "--dest", cache, "-r", UV_LOCK]
             if subprocess.run(fetch, check=False).returncode:
                 return None
             wheel = cached_wheel(cache, version, hashes)
@@ -233,19 +232,14 @@ def unpack_uv(wheel: Path, target: Path) -> None:
 
 
 def a_pip() -> Command:
-    """Return how to call a pip: this Python's own where it has one, else the environment's."""
-    own = [sys.executable, *PIP]
-    return own if succeeds([*own, "--version"]) else venv_pip()
-
-
-def venv_pip() -> Command:
-    """Return how to call the environment's pip, which is put there first where it is missing."""
-    pip = [PYTHON, *PIP]
-    if not succeeds([*pip, "--version"]):
-        if not succeeds([PYTHON, "-c", "import ensurepip"]):
-            mend_ensurepip()
-        run([PYTHON, "-m", "ensurepip", "--default-pip"], "pip could not be put into .venv", stdout=subprocess.DEVNULL)
-    return pip
+    """Return how to call a pip: this Python's own where it has one, else one that is put into the environment."""
+    for python in (sys.executable, PYTHON):
+        if succeeds([python, *PIP, "--version"]):
+            return [python, *PIP]
+    if not succeeds([PYTHON, "-c", "import ensurepip"]):
+        mend_ensurepip()
+    run([PYTHON, "-m", "ensurepip", "--default-pip"], "pip could not be put into .venv", stdout=subprocess.DEVNULL)
+    return [PYTHON, *PIP]
 
 
 def mend_ensurepip() -> None:

@@ -80,7 +80,7 @@ def types(outcome: Outcome) -> None:
 
 def contracts(outcome: Outcome) -> None:
     """Which module may import which."""
-    judge(outcome, call([BIN / "lint-imports"]))
+    judge(outcome, call([BIN / "lint-imports", "--no-logo"]))
 
 
 def tests(outcome: Outcome) -> None:
