@@ -110,6 +110,25 @@ class Cache:
         counted = await self._try(lambda: self._count_script(keys=[self._prefix + key], args=[ms]), otherwise=None)
         return self._local.count(key, ttl_s) if counted is None else int(counted)
 
+    async def lease(self, key: str) -> str | None:
+        """Announce that one is about to read afresh what belongs under the key; None when somebody else is doing so.
+
+        For what must not be served after its `delete`, not even to those who ask while it is read: nobody waits for another.
+        """
+        token = secret_token()
+        held = await self._try(
+            lambda: self._client.set(self._lock_of(key), token, nx=True, px=_LOCK_MS), otherwise=None
+        )
+        return token if held else None
+
+    async def keep(self, key: str, value: Any, lease: str | None, *, ttl_s: float) -> None:
+        """Keep a value that was read under a lease, unless a `delete` came in between or there was no lease."""
+        if lease is None:
+            return
+        names = [self._prefix + key, self._lock_of(key)]
+        data = msgspec.json.encode(value)
+        await self._try(lambda: self._keep_script(keys=names, args=[lease, data, _ms(ttl_s)]), otherwise=None)
+
     async def get_or_make(self, key: str, *, into: type[T], ttl_s: float, make: Callable[[], Awaitable[T]]) -> T:
         """Return the value under the key; where there is none, make it once for everybody who asks meanwhile, and keep it.
 
@@ -149,9 +168,7 @@ class Cache:
         except BaseException:
             await self._try(lambda: self._client.delete(lock), otherwise=None)
             raise
-        data = msgspec.json.encode(value)
-        names = [self._prefix + key, lock]
-        await self._try(lambda: self._keep_script(keys=names, args=[token, data, _ms(ttl_s)]), otherwise=None)
+        await self.keep(key, value, token, ttl_s=ttl_s)
         return value
 
     def _lock_of(self, key: str) -> str:
