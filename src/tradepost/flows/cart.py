@@ -1,4 +1,4 @@
-"""Filling a cart: reading it as a page shows it, putting in, changing, taking out, promo codes.
+"""Filling a cart: reading it as a page shows it, putting in, changing, taking out.
 
 Every function is for the caller's own cart: a person's, or that of a visitor's session. Nothing here holds stock.
 """
@@ -8,18 +8,23 @@ from typing import Any
 from uuid import UUID
 
 from tradepost.accounts.types import Caller
+from tradepost.cart import service
 from tradepost.cart.types import CartView
 from tradepost.flows.store import Store
 
 
 async def get_cart(store: Store, caller: Caller) -> CartView:
     """Return the caller's cart with today's prices and stock; an empty one where there is none."""
-    raise NotImplementedError
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        return await service.read_cart(tx, caller, store.currency)
 
 
 async def count_cart(store: Store, caller: Caller) -> int:
     """Return how many lines the caller's cart has, for the badge in the page's head."""
-    raise NotImplementedError
+    if caller.user_id is None and caller.session is None:
+        return 0
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        return await service.count_lines(tx, caller)
 
 
 async def add_to_cart(
@@ -29,29 +34,26 @@ async def add_to_cart(
 
     Raises `NotForSale`, `BadQuantity`, `NotEnough`, `OwnGoods`, `BadConfiguration`, `CartFull`, `NoCart`.
     """
-    raise NotImplementedError
+    async with store.db.transaction(actor=caller.actor) as tx:
+        await service.put_in(tx, caller, variant_id, quantity, configuration, store.currency)
+        return await service.read_cart(tx, caller, store.currency)
 
 
 async def change_line(store: Store, caller: Caller, line_no: int, quantity: Decimal) -> CartView:
     """Set a line's quantity; 0 takes it out. Raises `NoSuchLine`, `BadQuantity`, `NotEnough`."""
-    raise NotImplementedError
+    async with store.db.transaction(actor=caller.actor) as tx:
+        await service.set_quantity(tx, caller, line_no, quantity)
+        return await service.read_cart(tx, caller, store.currency)
 
 
 async def remove_line(store: Store, caller: Caller, line_no: int) -> CartView:
     """Take a line out. Raises `NoSuchLine`."""
-    raise NotImplementedError
+    return await change_line(store, caller, line_no, Decimal(0))
 
 
 async def accept_prices(store: Store, caller: Caller) -> CartView:
     """Take note of changed prices: today's become the ones remembered."""
-    raise NotImplementedError
-
-
-async def add_promo(store: Store, caller: Caller, code: str) -> CartView:
-    """Write a promo code on the cart. Raises `PromoUnknown`, `PromoExpired`, `PromoUsedUp`, `PromoStandsAlone`, …"""
-    raise NotImplementedError
-
-
-async def remove_promo(store: Store, caller: Caller, code: str) -> CartView:
-    """Take a promo code off the cart; one that is not there is no error."""
-    raise NotImplementedError
+    async with store.db.transaction(actor=caller.actor) as tx:
+        cart = await service.read_cart(tx, caller, store.currency)
+        await service.take_prices(tx, caller, cart.lines)
+        return await service.read_cart(tx, caller, store.currency)
