@@ -10,6 +10,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB, UUID
 
@@ -67,6 +68,12 @@ users = Table(
     at_most("service_type", 255),
     at_most("location_text", 255),
     Index("ix_users_location", "location", postgresql_using="gist"),
+    Index("ix_users_username_looks", text("username_looks(username::text)")),
+    Index(
+        "ix_users_find",
+        text("(lower(username::text || ' ' || display_name || ' ' || coalesce(email::text, ''))) gin_trgm_ops"),
+        postgresql_using="gin",
+    ),
     comment="A person or a business. Erasure empties the columns and keeps the row, for the books.",
 )
 
@@ -166,6 +173,7 @@ follows = Table(
     created(),
     PrimaryKeyConstraint("follower_id", "followed_id"),
     CheckConstraint("follower_id <> followed_id", name="not_oneself"),
-    Index("ix_follows_followed_id", "followed_id"),
+    Index("ix_follows_followed_id", "followed_id", text("created_at DESC"), text("follower_id DESC")),
+    Index("ix_follows_follower_id", "follower_id", text("created_at DESC"), text("followed_id DESC")),
     comment="Who follows whom.",
 )

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from tradepost.core.database import Actor
-from tradepost.core.errors import Refused
+from tradepost.core.errors import Conflict, FieldErrors, NotFound, Refused
+
+PROFILE_SCOPE: Final = "profile"
+"""The scope an API token needs to change its person's own profile, addresses and follows."""
 
 
 @dataclass(eq=False)
@@ -21,10 +26,79 @@ class SignInFirst(Refused):
     """Please sign in first."""
 
 
+class NotByToken(Refused):
+    """That takes a person: sign in with your password, an API token cannot do it."""
+
+
+class BadSignIn(Refused):
+    """The name or the password is not right."""
+
+
+class AccountClosed(Refused):
+    """This account is closed; please write to us if it should not be."""
+
+
+class NoSuchPerson(NotFound):
+    """There is nobody here under that name."""
+
+
+class NoSuchToken(NotFound):
+    """There is no such API token."""
+
+
+class NoSuchSession(NotFound):
+    """There is no such device signed in."""
+
+
+@dataclass(eq=False)
+class NoSuchRole(NotFound):
+    """There is no role “{role}” here."""
+
+    role: str
+
+
+class UsernameTaken(FieldErrors):
+    """Somebody has that username already."""
+
+    def __init__(self) -> None:
+        super().__init__({"username": "Somebody has this name already, or one that looks the same."})
+
+
+class EmailTaken(FieldErrors):
+    """Somebody has signed up with that e-mail address already."""
+
+    def __init__(self) -> None:
+        super().__init__({"email": "There is an account with this address already. Would you like to sign in?"})
+
+
+class PhoneTaken(FieldErrors):
+    """Somebody has that telephone number already."""
+
+    def __init__(self) -> None:
+        super().__init__({"phone": "This number belongs to another account."})
+
+
+class TooManyTokens(Conflict):
+    """You have as many API tokens as one person may; please revoke one first."""
+
+
+class LastAdministrator(Conflict):
+    """Somebody must be left who can manage people."""
+
+
+class NotOneself(Conflict):
+    """You cannot follow yourself."""
+
+
+class TokenInvalid(Refused):
+    """This API token is not valid (any more)."""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Whoever makes a request: a person, or a visitor known only by a session. Built once a request by the edges.
 
-    `session` is the hash of the browser's session token; None for programs. `permissions` come from the person's roles.
+    `session` is the hash of the browser's session token; None for programs. `permissions` come from the person's roles; those
+    of a program are fewer, and `scopes` says what its token was made for. `role` is the role that allows most.
     """
 
     user_id: UUID | None = None
@@ -34,6 +108,8 @@ class Caller(msgspec.Struct, frozen=True):
     permissions: frozenset[str] = frozenset()
     address: str = ""
     locale: str | None = None
+    scopes: frozenset[str] | None = None
+    role: str = ""
 
     @property
     def is_signed_in(self) -> bool:
@@ -63,6 +139,20 @@ class Caller(msgspec.Struct, frozen=True):
             raise SignInFirst
         return self.user_id
 
+    def check_scope(self, scope: str) -> UUID:
+        """Return the person's id. Raises `SignInFirst`, or `NotAllowed` for a token that was not made for this."""
+        user_id = self.check_signed_in()
+        if self.scopes is not None and scope not in self.scopes:
+            raise NotAllowed(scope)
+        return user_id
+
+    def check_in_person(self) -> UUID:
+        """Return the person's id. Raises `SignInFirst`, or `NotByToken` when a program asks."""
+        user_id = self.check_signed_in()
+        if self.scopes is not None:
+            raise NotByToken
+        return user_id
+
 
 class PersonCard(msgspec.Struct, frozen=True):
     """A person as others see them."""
@@ -75,3 +165,171 @@ class PersonCard(msgspec.Struct, frozen=True):
     location_text: str
     avatar_file_id: UUID | None
     created_at: datetime
+
+
+class PublicProfile(msgspec.Struct, frozen=True):
+    """A person's page. `is_followed` says whether whoever looks follows them."""
+
+    id: UUID
+    username: str
+    display_name: str
+    business_name: str | None
+    bio: str
+    location_text: str
+    avatar_file_id: UUID | None
+    created_at: datetime
+    service_type: str | None
+    followers: int
+    following: int
+    is_followed: bool
+
+
+class OwnProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a person has told us about themselves; `phone` is decrypted."""
+
+    id: UUID
+    username: str
+    email: str | None
+    email_verified_at: datetime | None
+    phone: str | None = None
+    first_name: str
+    last_name: str
+    display_name: str
+    bio: str
+    business_name: str | None
+    service_type: str | None
+    place: str
+    locale: str | None
+    timezone: str | None
+    avatar_file_id: UUID | None
+    has_password: bool
+    roles: tuple[str, ...]
+    last_login_at: datetime | None
+    created_at: datetime
+
+
+class Follow(msgspec.Struct, frozen=True):
+    """Somebody in a list of followers or of followed people."""
+
+    id: UUID
+    username: str
+    display_name: str
+    business_name: str | None
+    avatar_file_id: UUID | None
+    followed_at: datetime
+
+
+class ManagedPerson(msgspec.Struct, frozen=True):
+    """A person in the list of those who manage people."""
+
+    id: UUID
+    username: str
+    display_name: str
+    email: str | None
+    roles: tuple[str, ...]
+    is_active: bool
+    last_login_at: datetime | None
+    created_at: datetime
+
+
+class SignedInDevice(msgspec.Struct, frozen=True):
+    """A browser that is signed in. `id` names it in addresses and gives no access."""
+
+    id: str
+    ip: str | None
+    user_agent: str
+    created_at: datetime
+    last_seen_at: datetime
+
+
+class ApiToken(msgspec.Struct, frozen=True):
+    """A program's token, without the secret, which is shown once when it is made."""
+
+    id: UUID
+    name: str
+    scopes: tuple[str, ...]
+    expires_at: datetime
+    last_used_at: datetime | None
+    created_at: datetime
+
+
+class _Secret(msgspec.Struct, frozen=True):
+    """Something that must not end up in a log: it shows its name only."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class IssuedToken(_Secret, frozen=True):
+    """A new API token: the only time its secret is seen."""
+
+    id: UUID
+    secret: str
+    expires_at: datetime
+
+
+class StartedSession(_Secret, frozen=True):
+    """A new session: `token` goes into the cookie and nowhere else."""
+
+    token: str
+    caller: Caller
+    expires_at: datetime
+
+
+class _Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody fills in; a field that is not declared is refused, so nothing else of a row can be set."""
+
+
+class _SecretForm(_Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A form with a password in it."""
+
+
+class SignUp(_SecretForm, frozen=True, kw_only=True):
+    """What somebody tells us to join. `role` is the code of a role that people may pick themselves; None: the usual one."""
+
+    username: Annotated[str, Meta(max_length=64)]
+    email: Annotated[str, Meta(max_length=255)]
+    password: Annotated[str, Meta(max_length=200)]
+    display_name: Annotated[str, Meta(max_length=100)] = ""
+    role: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class SignIn(_SecretForm, frozen=True, kw_only=True):
+    """A username or an e-mail address with its password."""
+
+    login: Annotated[str, Meta(max_length=255)]
+    password: Annotated[str, Meta(max_length=200)]
+
+
+class ChangePassword(_SecretForm, frozen=True, kw_only=True):
+    """The password of today and the next one. `revoke_tokens` also ends the API tokens of the person's programs."""
+
+    current: Annotated[str, Meta(max_length=200)]
+    new: Annotated[str, Meta(max_length=200)]
+    revoke_tokens: bool = False
+
+
+class EditProfile(_Form, frozen=True, kw_only=True):
+    """What a person changes about themselves; fields left out stay. `place` is a place's name, `phone` international."""
+
+    display_name: Annotated[str, Meta(min_length=1, max_length=100)] | UnsetType = UNSET
+    first_name: Annotated[str, Meta(max_length=150)] | UnsetType = UNSET
+    last_name: Annotated[str, Meta(max_length=150)] | UnsetType = UNSET
+    bio: Annotated[str, Meta(max_length=4000)] | UnsetType = UNSET
+    business_name: Annotated[str, Meta(max_length=255)] | UnsetType | None = UNSET
+    service_type: Annotated[str, Meta(max_length=255)] | UnsetType | None = UNSET
+    place: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    phone: Annotated[str, Meta(max_length=40)] | UnsetType | None = UNSET
+    locale: Annotated[str, Meta(max_length=20)] | UnsetType | None = UNSET
+    timezone: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET
+
+
+class NewToken(_Form, frozen=True, kw_only=True):
+    """An API token to make. Without scopes it can only read what the person may read."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    scopes: tuple[str, ...] = ()
+    expires_in_days: Annotated[int, Meta(ge=1, le=730)] = 365
+    device_info: Annotated[
+        dict[Annotated[str, Meta(max_length=40)], Annotated[str, Meta(max_length=200)]], Meta(max_length=20)
+    ] = {}

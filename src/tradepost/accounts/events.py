@@ -1,0 +1,103 @@
+"""What happens to people, as facts. Who did it and from which session is in the event's row; names and addresses are not."""
+
+from uuid import UUID
+
+import msgspec
+
+
+class PersonSignedUp(msgspec.Struct, frozen=True):
+    """Somebody joined the store."""
+
+    user_id: UUID
+    role: str
+
+
+class PersonSignedIn(msgspec.Struct, frozen=True):
+    """Somebody proved who they are and got a session."""
+
+    user_id: UUID
+
+
+class PersonSignedOut(msgspec.Struct, frozen=True):
+    """Somebody ended the session they were in."""
+
+    user_id: UUID
+
+
+class PasswordChanged(msgspec.Struct, frozen=True):
+    """A person has a new password; their other sessions are ended."""
+
+    user_id: UUID
+
+
+class ProfileChanged(msgspec.Struct, frozen=True):
+    """A person changed what others see of them. `fields` are those that differ now."""
+
+    user_id: UUID
+    fields: tuple[str, ...]
+
+
+class SessionsEnded(msgspec.Struct, frozen=True):
+    """A person signed out other browsers."""
+
+    user_id: UUID
+    count: int
+
+
+class TokenIssued(msgspec.Struct, frozen=True):
+    """A person made an API token."""
+
+    user_id: UUID
+    token_id: UUID
+    scopes: tuple[str, ...]
+
+
+class TokenRevoked(msgspec.Struct, frozen=True):
+    """A person ended an API token."""
+
+    user_id: UUID
+    token_id: UUID
+
+
+class PersonFollowed(msgspec.Struct, frozen=True):
+    """Somebody began to follow somebody."""
+
+    follower_id: UUID
+    followed_id: UUID
+
+
+class PersonUnfollowed(msgspec.Struct, frozen=True):
+    """Somebody stopped following somebody."""
+
+    follower_id: UUID
+    followed_id: UUID
+
+
+class RoleGranted(msgspec.Struct, frozen=True):
+    """A person got a role from somebody who manages people."""
+
+    user_id: UUID
+    role: str
+    by: UUID | None
+
+
+class RoleRevoked(msgspec.Struct, frozen=True):
+    """A person lost a role."""
+
+    user_id: UUID
+    role: str
+    by: UUID | None
+
+
+class PersonDeactivated(msgspec.Struct, frozen=True):
+    """An account was closed: nobody can sign in to it, its sessions and tokens are ended."""
+
+    user_id: UUID
+    by: UUID | None
+
+
+class PersonReactivated(msgspec.Struct, frozen=True):
+    """A closed account was opened again."""
+
+    user_id: UUID
+    by: UUID | None
