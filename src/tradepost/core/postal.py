@@ -18,8 +18,8 @@ Line = Annotated[str, Meta(max_length=120)]
 class AddressIncomplete(Invalid):
     """Please fill in {label}."""
 
-    field: str | None
     label: str
+    field: str | None = None
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,4 +44,4 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         """Raise `AddressIncomplete` where a name, a street or a town is missing."""
         for field, label in (("name", "the name"), ("line1", "the street or farm"), ("city", "the town or village")):
             if not getattr(self, field).strip():
-                raise AddressIncomplete(f"{prefix}.{field}", label)
+                raise AddressIncomplete(label, f"{prefix}.{field}")
