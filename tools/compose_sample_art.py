@@ -4,14 +4,17 @@ The pieces are the 256 px pictures of the npm package `@lobehub/fluent-emoji-3d`
 
     npm pack @lobehub/fluent-emoji-3d@1.1.0 && tar xf lobehub-fluent-emoji-3d-1.1.0.tgz
     python tools/compose_sample_art.py tese --assets package/assets
-    python tools/compose_sample_art.py tese --assets package/assets --only maize-crate,eggs --sheet /tmp/sheet.png
+    python tools/compose_sample_art.py tese --assets package/assets --only maize-crate,eggs --sheet sheet.png
 
 It reads `tools/sample_art/<store>.toml` and writes `src/tradepost/presets/<store>/sample/images/<name>.webp`.
 The same recipe always gives the same picture: every chance comes from the picture's name and its `seed`.
 
 A recipe file:
 
+    quality = 76                                 # of the WebP, 82 if left out: less where there are many pictures
+
     [grounds]                                    # name = [wall, floor]; one pair for each category keeps a grid calm
+    night = ["#4c1d95", "#2e1065", "#8b5cf6"]    # a third colour is that of the light, white if left out; deep grounds want one
     leaf = ["#eef4e2", "#cfe0b4"]
 
     [pictures]
@@ -25,13 +28,13 @@ A recipe file:
     ] }
 
 An emoji is the character itself or its code points ("1f469-200d-1f33e"). Prop names of `sample_art_props` ("crate",
-"sack:🌽", ...) stand wherever an emoji may. `layout` places the emoji; a list is dealt in turn, so a pile of
+"sack:🌽", ...) and drawings of `sample_art_drawings` ("draw:hoe") stand wherever an emoji may. `layout` places the emoji; a list is dealt in turn, so a pile of
 ["🍎", "🍏"] is mixed. Layouts that stand on a floor: hero, pair, trio, row, pile, heap, crowd, queue, plinth, disc,
 float, corner, crate. Layouts seen from above, without a horizon: scatter, diagonal, ring, spread.
 
-Keys of a picture: emoji, layout, pieces, ground, light (left, right, top), aspect ("1:1", "4:5"), zoom, hue, saturation,
-brightness, angle (added to all), mirror, seed, upright (no tilt: for vehicles and whatever stands on a flat foot), horizon (share of the height), flat
-(seen from above, for `pieces`).
+Keys of a picture: emoji, layout, pieces, ground, light (left, right, top), aspect ("1:1", "4:5"), zoom, rise (moves all
+up, a share of the height), hue, saturation, brightness, angle (added to all), mirror, seed, upright (no tilt: for
+vehicles and whatever stands on a flat foot), horizon (share of the height), flat (seen from above, for `pieces`).
 Keys of a piece: emoji, scale (longer side as a share of the picture's width), x, y (foot when standing, centre when
 flat; shares), angle (degrees, counter-clockwise), flip, lift (height over the floor), grounded (false: it rests on
 other pieces and throws no shadow on the floor), hue, saturation, brightness.
@@ -52,6 +55,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageColor, ImageDraw, ImageEnhance, ImageFilter
 
+import sample_art_drawings as drawings
 import sample_art_props as props
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +96,7 @@ class Picture:
     pieces: tuple[Piece, ...]
     wall: Colour
     floor: Colour
+    glow: Colour
     light: str
     flat: bool
     backdrop: str
@@ -254,7 +259,7 @@ UPRIGHT = {"hero", "pair", "trio", "row", "crowd", "queue", "plinth", "disc", "c
 BACKDROPS = {"plinth": "plinth", "disc": "disc"}
 PICTURE_KEYS = {
     "emoji", "layout", "pieces", "ground", "light", "aspect", "zoom", "hue", "saturation", "brightness", "angle",
-    "mirror", "seed", "horizon", "flat", "upright",
+    "mirror", "seed", "horizon", "flat", "upright", "rise",
 }  # fmt: skip
 
 
@@ -265,8 +270,13 @@ def read_recipes(path: Path) -> list[Picture]:
         RecipeError: for an unknown key, layout, ground or light.
     """
     content = tomllib.loads(path.read_text(encoding="utf-8"))
-    grounds = {name: (_colour(wall), _colour(floor)) for name, (wall, floor) in content["grounds"].items()}
+    grounds = {name: _ground(colours) for name, colours in content["grounds"].items()}
     return [plan(name, recipe, grounds) for name, recipe in content["pictures"].items()]
+
+
+def read_quality(path: Path) -> int:
+    """The WebP quality that the recipe file asks for."""
+    return int(tomllib.loads(path.read_text(encoding="utf-8")).get("quality", QUALITY))
 
 
 def choose(pictures: list[Picture], names: set[str]) -> list[Picture]:
@@ -280,7 +290,7 @@ def choose(pictures: list[Picture], names: set[str]) -> list[Picture]:
     return [picture for picture in pictures if not names or picture.name in names]
 
 
-def plan(name: str, recipe: dict[str, Any], grounds: dict[str, tuple[Colour, Colour]]) -> Picture:
+def plan(name: str, recipe: dict[str, Any], grounds: dict[str, tuple[Colour, Colour, Colour]]) -> Picture:
     """Turn one recipe into a picture with every piece placed."""
     if unknown := set(recipe) - PICTURE_KEYS:
         raise RecipeError(f"{name}: unknown keys {sorted(unknown)}")
@@ -291,12 +301,13 @@ def plan(name: str, recipe: dict[str, Any], grounds: dict[str, tuple[Colour, Col
         raise RecipeError(f"{name}: light {light!r} is not one of {sorted(LIGHTS)}")
     layout = recipe.get("layout", "hero")
     across, down = (int(part) for part in recipe.get("aspect", "1:1").split(":"))
-    wall, floor = grounds[recipe["ground"]]
+    wall, floor, glow = grounds[recipe["ground"]]
     return Picture(
         name=name,
         pieces=tuple(_place(name, recipe, layout)),
         wall=wall,
         floor=floor,
+        glow=glow,
         light=light,
         flat=bool(recipe.get("flat", layout in FLAT and "pieces" not in recipe)),
         backdrop=BACKDROPS.get(layout, ""),
@@ -325,7 +336,8 @@ def _place(name: str, recipe: dict[str, Any], layout: str) -> Iterable[Piece]:
 def _adjust(piece: Piece, recipe: dict[str, Any]) -> Piece:
     """Apply what a recipe says of all its pieces. A crate keeps its colours."""
     mirror = bool(recipe.get("mirror", False))
-    stands = recipe.get("upright", False) or (props.is_prop(piece.emoji) and recipe.get("layout", "hero") in UPRIGHT)
+    made = props.is_prop(piece.emoji) or (drawings.is_drawing(piece.emoji) and "pieces" not in recipe)
+    stands = recipe.get("upright", False) or (made and recipe.get("layout", "hero") in UPRIGHT)
     angle = (0.0 if stands else piece.angle) + recipe.get("angle", 0.0)
     zoom = recipe.get("zoom", 1.0)
     keeps_colour = props.is_prop(piece.emoji)
@@ -333,11 +345,18 @@ def _adjust(piece: Piece, recipe: dict[str, Any]) -> Piece:
         piece,
         scale=piece.scale * zoom,
         x=1 - piece.x if mirror else piece.x,
+        y=piece.y - recipe.get("rise", 0.0),
         angle=-angle if mirror else angle,
         hue=piece.hue + (0 if keeps_colour else recipe.get("hue", 0.0)),
         saturation=piece.saturation * (1 if keeps_colour else recipe.get("saturation", 1.0)),
         brightness=piece.brightness * (1 if keeps_colour else recipe.get("brightness", 1.0)),
     )
+
+
+def _ground(colours: list[str]) -> tuple[Colour, Colour, Colour]:
+    """Wall, floor and light."""
+    wall, floor, *light = colours
+    return _colour(wall), _colour(floor), _colour(light[0] if light else "#fff")
 
 
 def _colour(text: str) -> Colour:
@@ -368,7 +387,7 @@ def draw_ground(picture: Picture) -> Image.Image:
     if picture.flat:
         ground = _ramp(picture.size, _mix(picture.wall, picture.floor, 0.35), _mix(picture.wall, picture.floor, 0.8))
     else:
-        ground = _ramp(picture.size, _mix(picture.wall, (255, 255, 255), 0.35), picture.wall)
+        ground = _ramp(picture.size, _mix(picture.wall, picture.glow, 0.35), picture.wall)
         edge = round(height * picture.horizon)
         floor = _ramp((width, height - edge), _mix(picture.floor, picture.wall, 0.25), _darker(picture.floor, 0.07))
         mask = Image.new("L", picture.size, 0)
@@ -393,7 +412,7 @@ def _shine(ground: Image.Image, picture: Picture) -> None:
     centre = (width * (0.5 - 0.32 * lean), height * 0.22)
     left, top = round(width - centre[0]), round(height - centre[1])
     pool = pool.crop((left, top, left + width, top + height))
-    ground.paste((255, 255, 255), (0, 0), pool.point([round(v * 0.4) for v in range(256)]))
+    ground.paste(picture.glow, (0, 0), pool.point([round(v * 0.4) for v in range(256)]))
     shade = ImageChops.invert(pool).point([round(max(0, v - 70) * 0.14) for v in range(256)])
     ground.paste(_darker(picture.floor, 0.5), (0, 0), shade)
 
@@ -411,7 +430,7 @@ def _draw_disc(ground: Image.Image, picture: Picture) -> None:
     middle = height * 0.47
     mask = _smooth_ellipse(picture.size, (width / 2 - radius, middle - radius, width / 2 + radius, middle + radius))
     mask.paste(0, (0, round(height * picture.horizon), width, height))
-    tint = _ramp(picture.size, _mix(picture.floor, (255, 255, 255), 0.2), _darker(picture.floor, 0.03))
+    tint = _ramp(picture.size, _mix(picture.floor, picture.glow, 0.2), _darker(picture.floor, 0.03))
     ground.paste(tint, (0, 0), mask)
 
 
@@ -444,7 +463,7 @@ def _draw_plinth(ground: Image.Image, picture: Picture) -> None:
     )
     ground.paste(stone, (0, 0), ImageChops.lighter(side, body))
     lid = _smooth_ellipse(picture.size, (width / 2 - half, top - depth, width / 2 + half, top + depth))
-    ground.paste(_mix(picture.wall, (255, 255, 255), 0.3), (0, 0), lid)
+    ground.paste(_mix(picture.wall, picture.glow, 0.3), (0, 0), lid)
 
 
 class Assets:
@@ -462,6 +481,8 @@ class Assets:
         """
         if props.is_prop(emoji):
             return _trim(props.draw(emoji, self.load))
+        if drawings.is_drawing(emoji):
+            return _trim(drawings.draw(emoji))
         code = emoji if emoji.isascii() else "-".join(f"{ord(char):04x}" for char in emoji)
         bare = "-".join(part for part in code.split("-") if part != "fe0f")
         for candidate in (code, bare, f"{bare}-fe0f"):
@@ -500,17 +521,20 @@ def render_piece(piece: Piece, source: Image.Image, width: int) -> Image.Image:
 
 
 def _bleed(image: Image.Image) -> Image.Image:
-    """The colours of a piece run out past its outline, so that enlarging and sharpening meet no dark or pale fringe."""
+    """The colours of a piece run out past its outline, so that enlarging and sharpening meet no dark or pale fringe.
+
+    The outermost pixels are noisy in the source; they take the colour of what lies just inside them.
+    """
     alpha = image.getchannel("A")
-    padded = image.convert("RGBa")
+    core = alpha.filter(ImageFilter.MinFilter(3))
+    inner = image.copy()
+    inner.putalpha(core)
     spilled = image.convert("RGB")
-    for radius in (24, 8, 3):
-        near = padded.filter(ImageFilter.GaussianBlur(radius))
+    for radius, edge in ((24, alpha), (8, alpha), (2, core)):
+        near = inner.convert("RGBa").filter(ImageFilter.GaussianBlur(radius))
         reached = near.getchannel("a").point(lambda v: 255 if v > 2 else 0)
-        colours = near.convert("RGBA").convert("RGB")
-        spilled = Image.composite(
-            colours, spilled, ImageChops.darker(reached, alpha.point(lambda v: 0 if v > 235 else 255))
-        )
+        mask = ImageChops.darker(reached, edge.point(lambda v: 0 if v > 235 else 255))
+        spilled = Image.composite(near.convert("RGBA").convert("RGB"), spilled, mask)
     return spilled
 
 
@@ -521,8 +545,8 @@ def _sharpen(image: Image.Image, factor: float) -> Image.Image:
     flesh = flesh.filter(ImageFilter.UnsharpMask(radius=max(1.0, factor), percent=70, threshold=1))
     flesh = flesh.filter(ImageFilter.UnsharpMask(radius=1.2, percent=45, threshold=1))
     if factor > 1.2 and _is_solid(alpha):
-        steep = min(factor, 2.6)
-        alpha = alpha.point([max(0, min(255, round((v - 140) * steep + 140))) for v in range(256)])
+        alpha = alpha.filter(ImageFilter.GaussianBlur(factor * 0.7))
+        alpha = alpha.point([max(0, min(255, round((v - 150) * factor * 1.7 + 128))) for v in range(256)])
     flesh.putalpha(alpha)
     return flesh
 
@@ -662,10 +686,12 @@ def main() -> int:
     drawn: list[tuple[str, Image.Image]] = []
     weight = 0
     try:
-        for picture in choose(read_recipes(ROOT / "tools/sample_art" / f"{options.store}.toml"), chosen):
+        recipes = ROOT / "tools/sample_art" / f"{options.store}.toml"
+        quality = read_quality(recipes)
+        for picture in choose(read_recipes(recipes), chosen):
             image = compose(picture, assets)
             path = target / f"{picture.name}.webp"
-            image.save(path, "WEBP", quality=QUALITY, method=6)
+            image.save(path, "WEBP", quality=quality, method=6)
             weight += path.stat().st_size
             drawn.append((picture.name, image))
     except (RecipeError, KeyError, tomllib.TOMLDecodeError, FileNotFoundError) as error:

@@ -52,12 +52,18 @@ def _volume(mask: Image.Image, colour: Colour, depth: float = 1.0) -> Image.Imag
     down = Image.linear_gradient("L").resize(mask.size)
     across = Image.linear_gradient("L").rotate(90).resize(mask.size)
     slope = Image.blend(down, across, 0.45)
-    body = Image.composite(Image.new("RGB", mask.size, _mix(colour, dark, 0.55)), Image.new("RGB", mask.size, _mix(colour, light, 0.6)), slope)
+    body = Image.composite(
+        Image.new("RGB", mask.size, _mix(colour, dark, 0.55)),
+        Image.new("RGB", mask.size, _mix(colour, light, 0.6)),
+        slope,
+    )
     soft = max(4, round(min(width, height) * 0.045))
     inner = ImageChops.multiply(ImageChops.invert(mask.filter(ImageFilter.GaussianBlur(soft))), mask)
     low = ImageChops.offset(inner, -soft // 2, -soft // 2)
     body.paste(dark, (0, 0), ImageChops.multiply(low, mask).point([round(v * 0.75) for v in range(256)]))
-    high = ImageChops.multiply(ImageChops.invert(ImageChops.offset(mask, soft, soft).filter(ImageFilter.GaussianBlur(soft))), mask)
+    high = ImageChops.multiply(
+        ImageChops.invert(ImageChops.offset(mask, soft, soft).filter(ImageFilter.GaussianBlur(soft))), mask
+    )
     body.paste(light, (0, 0), high.point([round(v * 0.55) for v in range(256)]))
     body.putalpha(mask)
     return body
@@ -109,7 +115,11 @@ def _sack(colour: Colour, emblem: Image.Image | None) -> Image.Image:
     """A filled woven sack, sewn shut, with a printed panel."""
     size = (820, 1060)
     shape = Image.new("L", (size[0] * 2, size[1] * 2), 0)
-    outline = [(410 + side * (322 + 52 * math.sin(math.pi * (y - 90) / 1100)), y) for side in (-1, 1) for y in range(90, 1000, 10)]
+    outline = [
+        (410 + side * (322 + 52 * math.sin(math.pi * (y - 90) / 1100)), y)
+        for side in (-1, 1)
+        for y in range(90, 1000, 10)
+    ]
     outline = outline[:91] + [(410 + side * 290, 1034) for side in (-1, 1)] + outline[91:][::-1]
     ImageDraw.Draw(shape).polygon([(x * 2, y * 2) for x, y in outline], fill=255)
     shape = _rounded_off(shape, 44).resize(size, Image.Resampling.LANCZOS)
