@@ -8,7 +8,7 @@ this path: types are asyncpg codecs, lists are `= ANY(:ids)`. It does not build 
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeVar, get_args, get_origin, overload
@@ -289,9 +289,10 @@ def _reader_for(ready: _Compiled, row: Any, into: type[Any]) -> Callable[[Any], 
 class Transaction(_Runner):
     """One open transaction. Functions that take one join it; whoever opened it commits."""
 
-    def __init__(self, connection: asyncpg.Connection, actor: Actor) -> None:
+    def __init__(self, connection: asyncpg.Connection, actor: Actor, database: "Database") -> None:
         super().__init__(connection)
         self.actor = actor
+        self.database = database
         self.reactions: list[Callable[[], Awaitable[None]]] = []
 
     async def control(self, sql: str) -> None:
@@ -337,9 +338,12 @@ class Transaction(_Runner):
 class Database:
     """The pool of one store's database in this process, with a replica's beside it where the settings name one."""
 
-    def __init__(self, pool: asyncpg.Pool, replica: asyncpg.Pool | None = None) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, replica: asyncpg.Pool | None, connect: Callable[[], Awaitable[asyncpg.Connection]]
+    ) -> None:
         self._pool = pool
         self._replica = replica
+        self._connect = connect
 
     @classmethod
     async def open(  # one keyword per setting of the pool
@@ -354,6 +358,16 @@ class Database:
         name: str = "tradepost",
     ) -> Self:
         """Open the pool; connections are made when first needed. `statement_cache` 0 suits a transaction-mode pooler."""
+        options: dict[str, Any] = {
+            "statement_cache_size": statement_cache,
+            "server_settings": {
+                "application_name": name,
+                "statement_timeout": str(statement_timeout_ms),
+                "lock_timeout": str(lock_timeout_ms),
+                "idle_in_transaction_session_timeout": "60000",
+                "timezone": "UTC",
+            },
+        }
 
         def pool(address: str) -> Any:
             return asyncpg.create_pool(
@@ -362,18 +376,12 @@ class Database:
                 max_size=size,
                 init=_no_json_text,
                 reset=_leave_clean,
-                statement_cache_size=statement_cache,
                 max_inactive_connection_lifetime=300,
-                server_settings={
-                    "application_name": name,
-                    "statement_timeout": str(statement_timeout_ms),
-                    "lock_timeout": str(lock_timeout_ms),
-                    "idle_in_transaction_session_timeout": "60000",
-                    "timezone": "UTC",
-                },
+                **options,
             )
 
-        return cls(await pool(dsn), await pool(replica_dsn) if replica_dsn else None)
+        replica = await pool(replica_dsn) if replica_dsn else None
+        return cls(await pool(dsn), replica, lambda: asyncpg.connect(dsn, command_timeout=30, timeout=10, **options))
 
     async def close(self) -> None:
         """Close every connection; waits for those in use."""
@@ -394,10 +402,23 @@ class Database:
             await self._pool.release(lent)
 
     @asynccontextmanager
+    async def own_connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Open a connection beside the pool, for whoever listens on it or keeps it for long; jsonb is text on it."""
+        try:
+            opened = await self._connect()
+        except Exception as error:
+            raise translate(error) or error from error
+        try:
+            yield opened
+        finally:
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                await opened.close(timeout=1)  # asyncpg cuts a connection that does not say goodbye in time
+
+    @asynccontextmanager
     async def transaction(self, *, actor: Actor, read_only: bool = False) -> AsyncIterator[Transaction]:
         """Open a transaction for an actor; commit at the end of the block, roll back on any error."""
         async with self.connection() as connection:
-            tx = Transaction(connection, actor)
+            tx = Transaction(connection, actor, self)
             await tx.control(_begin(actor, read_only=read_only))
             try:
                 yield tx

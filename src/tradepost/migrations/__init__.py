@@ -115,6 +115,7 @@ async def _jobs_schema(connection: asyncpg.Connection) -> None:
         await queries.upgrade()
     else:
         await queries.install()
+    await connection.execute((FOLDER / "sql" / "jobs.sql").read_text("utf-8"))
     await connection.execute(
         f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA public TO {OWNER}"
     )
