@@ -7,6 +7,7 @@ import tradepost.core.tables
 import tradepost.delivery.tables
 import tradepost.orders.tables
 import tradepost.payments.tables
+import tradepost.promotions.tables
 import tradepost.reviews.tables  # noqa: F401  # imported for what it adds to the metadata
 from tradepost.core.database import metadata
 

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    Numeric,
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
@@ -14,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from tradepost.core.columns import created, currency, key, minor, moment, one_of, reference, updated, words
+from tradepost.core.columns import at_most, created, currency, key, minor, moment, one_of, reference, updated, words
 from tradepost.core.database import metadata
 
 payments = Table(
@@ -150,4 +151,57 @@ payouts = Table(
     Index("ix_payouts_seller_id", "seller_id", text("id DESC")),
     Index("uq_payouts_open", "seller_id", "currency", unique=True, postgresql_where=text("state = 'requested'")),
     comment="Money paid out to a seller.",
+)
+
+commission_rules = Table(
+    "commission_rules",
+    metadata,
+    key(),
+    words("name"),
+    Column("percent", Numeric(5, 2), nullable=False, server_default="0"),
+    minor("fixed_minor", default=0),
+    currency(nullable=True),
+    reference("seller_id", "users.id", nullable=True),
+    reference("category_id", "categories.id", nullable=True),
+    words("kind", nullable=True),
+    Column("is_active", Boolean, nullable=False, server_default="true"),
+    created(),
+    updated(),
+    UniqueConstraint("seller_id", "category_id", "kind", postgresql_nulls_not_distinct=True),
+    CheckConstraint("percent >= 0 AND percent <= 100", name="percent_range"),
+    CheckConstraint("fixed_minor >= 0 AND (fixed_minor = 0 OR currency IS NOT NULL)", name="fixed_not_negative"),
+    at_most("name", 100),
+    comment="What the store keeps of a line: percent and a fixed amount, for a seller, a category and all below it, a kind of "
+    "listing, or everything; the most specific applies, the seller first.",
+)
+
+sandbox_charges = Table(
+    "sandbox_charges",
+    metadata,
+    Column("payment_id", UUID, primary_key=True),
+    words("ref"),
+    minor("amount_minor"),
+    minor("refunded_minor", default=0),
+    currency(),
+    words("behaviour"),
+    words("state"),
+    moment("due_at", nullable=True),
+    Column("charges", Integer, nullable=False, server_default="0"),
+    created(),
+    updated(),
+    UniqueConstraint("ref"),
+    one_of("state", "open", "approved", "declined", "cancelled", "disputed"),
+    CheckConstraint("refunded_minor BETWEEN 0 AND amount_minor", name="refunded_within_amount"),
+    comment="The sandbox gateway's own books, as if it were another company: what it was asked to charge and what it did.",
+)
+
+sandbox_refunds = Table(
+    "sandbox_refunds",
+    metadata,
+    Column("refund_id", UUID, primary_key=True),
+    Column("payment_id", UUID, nullable=False),
+    minor("amount_minor"),
+    created(),
+    Index("ix_sandbox_refunds_payment_id", "payment_id"),
+    comment="The sandbox gateway's own record of money it gave back; its key makes a repeated request harmless.",
 )

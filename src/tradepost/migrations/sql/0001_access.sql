@@ -25,7 +25,7 @@ BEGIN
         ('line_configurations', 'EXISTS (SELECT FROM order_lines l WHERE (l.order_id, l.line_no) = (line_configurations.order_id, line_configurations.line_no))'),
         ('fulfilments', 'buyer_id = (SELECT app_user_id()) OR session_hash = (SELECT app_session()) OR seller_id = (SELECT app_user_id()) OR rider_id = (SELECT app_user_id())'),
         ('payments', 'buyer_id = (SELECT app_user_id()) OR session_hash = (SELECT app_session())'),
-        ('refunds', 'buyer_id = (SELECT app_user_id())'),
+        ('refunds', 'EXISTS (SELECT FROM payments p WHERE p.id = payment_id)'),
         ('payouts', 'seller_id = (SELECT app_user_id())'),
         ('carts', 'user_id = (SELECT app_user_id()) OR session_hash = (SELECT app_session())'),
         ('cart_lines', 'EXISTS (SELECT FROM carts c WHERE c.id = cart_id)'),

@@ -1,0 +1,126 @@
+"""Tables of promo codes and loyalty points."""
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
+
+from tradepost.core.columns import (
+    CaseInsensitive,
+    at_most,
+    created,
+    currency,
+    key,
+    minor,
+    moment,
+    one_of,
+    reference,
+    updated,
+    words,
+)
+from tradepost.core.database import metadata
+
+promo_codes = Table(
+    "promo_codes",
+    metadata,
+    key(),
+    Column("code", CaseInsensitive, nullable=False, unique=True),
+    words("description", default=""),
+    words("kind"),
+    Column("percent", Numeric(5, 2)),
+    minor("amount_minor", nullable=True),
+    currency(nullable=True),
+    moment("valid_from", default_now=True),
+    moment("valid_to"),
+    Column("usage_limit", Integer),
+    Column("per_person_limit", Integer),
+    Column("used_count", Integer, nullable=False, server_default="0"),
+    minor("minimum_minor", default=0),
+    Column("category_ids", ARRAY(UUID), nullable=False, server_default="{}"),
+    reference("seller_id", "users.id", nullable=True),
+    Column("stacks", Boolean, nullable=False, server_default="false"),
+    Column("is_active", Boolean, nullable=False, server_default="true"),
+    created(),
+    updated(),
+    one_of("kind", "percent", "fixed"),
+    CheckConstraint(
+        "CASE kind WHEN 'percent' THEN percent > 0 AND percent <= 100 AND amount_minor IS NULL "
+        "ELSE amount_minor > 0 AND currency IS NOT NULL AND percent IS NULL END",
+        name="amount_fits_kind",
+    ),
+    CheckConstraint("valid_to > valid_from", name="valid_period"),
+    CheckConstraint("usage_limit > 0 AND per_person_limit > 0", name="limits_positive"),
+    CheckConstraint("used_count >= 0", name="used_not_negative"),
+    CheckConstraint("used_count <= coalesce(usage_limit, used_count)", name="within_limit"),
+    CheckConstraint("minimum_minor >= 0", name="minimum_not_negative"),
+    CheckConstraint("code::text ~ '^[A-Za-z0-9_-]{2,50}$'", name="code_form"),
+    at_most("description", 300),
+    Index("ix_promo_codes_valid", "valid_from", "valid_to", postgresql_where=text("is_active")),
+    comment="A code that takes something off. Only a trigger on promo_uses changes used_count.",
+    postgresql_with={"fillfactor": "80"},
+)
+
+promo_uses = Table(
+    "promo_uses",
+    metadata,
+    reference("promo_id", "promo_codes.id"),
+    Column("order_id", UUID, nullable=False),
+    Column("buyer_id", UUID),
+    words("person"),
+    minor("discount_minor"),
+    words("state", default="used"),
+    created(),
+    updated(),
+    PrimaryKeyConstraint("promo_id", "order_id"),
+    one_of("state", "used", "given_back"),
+    CheckConstraint("discount_minor >= 0", name="discount_not_negative"),
+    Index("ix_promo_uses_order_id", "order_id"),
+    Index("ix_promo_uses_person", "promo_id", "person", postgresql_where=text("state = 'used'")),
+    comment="A promo code's use by an order. `person`: the account, or a guest's e-mail address as a blind index.",
+)
+
+loyalty_accounts = Table(
+    "loyalty_accounts",
+    metadata,
+    reference("user_id", "users.id", primary_key=True),
+    Column("points", Integer, nullable=False, server_default="0"),
+    Column("last_seq", Integer, nullable=False, server_default="0"),
+    created(),
+    updated(),
+    CheckConstraint("points >= 0", name="points_not_negative"),
+    comment="A person's points: always the sum of the entries, by trigger.",
+)
+
+loyalty_entries = Table(
+    "loyalty_entries",
+    metadata,
+    reference("user_id", "users.id"),
+    Column("seq", Integer, nullable=False),
+    moment("at", default_now=True),
+    Column("points", Integer, nullable=False),
+    words("kind"),
+    Column("order_id", UUID),
+    words("reference", default=""),
+    words("note", default=""),
+    moment("expires_at", nullable=True),
+    PrimaryKeyConstraint("user_id", "seq"),
+    one_of("kind", "earned", "spent", "returned", "reversed", "expired", "adjusted"),
+    CheckConstraint("points <> 0", name="points_not_zero"),
+    CheckConstraint(
+        "CASE kind WHEN 'earned' THEN points > 0 WHEN 'returned' THEN points > 0 WHEN 'adjusted' THEN true ELSE points < 0 END",
+        name="points_fit_kind",
+    ),
+    at_most("note", 300),
+    Index("uq_loyalty_entries_once", "kind", "order_id", "reference", unique=True,
+          postgresql_where=text("order_id IS NOT NULL")),
+    Index("ix_loyalty_entries_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+    comment="Every change of a person's points, in order; never changed. One entry of a kind for an order and reference.",
+)  # fmt: skip
