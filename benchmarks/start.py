@@ -75,7 +75,7 @@ def _memory_mb(port: int) -> float:
     )
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if any(os.readlink(f) == f"socket:[{inode}]" for f in (process / "fd").iterdir()):
+            if any(str(f.readlink()) == f"socket:[{inode}]" for f in (process / "fd").iterdir()):
                 pages = int((process / "statm").read_text().split()[1])
                 return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
         except OSError:

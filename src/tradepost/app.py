@@ -30,7 +30,7 @@ def create_app(
     inner = Litestar(
         route_handlers=[*page_routes, *api_routes, _static()],
         dependencies={"store": Provide(provide_store, sync_to_thread=False), "caller": Provide(provide_caller)},
-        exception_handlers={Exception: _answer_error},
+        exception_handlers={Exception: _answer_error},  # type: ignore[dict-item]  # Litestar awaits handlers that are coroutines
         openapi_config=OpenAPIConfig(
             title="Tradepost", version=__version__, path="/api", render_plugins=[documentation]
         ),

@@ -202,3 +202,14 @@ async def saved_ids(tx: Transaction, user_id: UUID) -> frozenset[UUID]:
 async def list_saved(tx: Transaction, user_id: UUID) -> list[ListingCard]:
     """Return the listings a person has saved, the newest first."""
     return await tx.all(queries.SAVED_CARDS, into=ListingCard, me=user_id)
+
+
+async def price_curve(db: Database, listing_id: UUID) -> tuple[int, ...]:
+    """Return what a listing has cost, in minor units, the oldest first."""
+    return tuple(row[0] for row in await db.read(queries.PRICE_CURVE, listing_id=listing_id))
+
+
+async def rating_of_seller(db: Database, seller_id: UUID) -> tuple[int, int]:
+    """Return how many reviews a seller's listings have, and the sum of their ratings."""
+    count, total = (await db.read(queries.SELLER_RATING, seller_id=seller_id))[0]
+    return count, total

@@ -4,7 +4,6 @@ Promises that a stored picture was decoded and written anew by us (uploads), tha
 size is made when it is first asked for and kept.
 """
 
-import asyncio
 import hashlib
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from tradepost.catalog.tables import files as file_table
 from tradepost.core.database import Database, Transaction
 from tradepost.core.errors import NotFound
 from tradepost.core.files import FileStore
-from tradepost.core.pictures import Picture, check_picture, measure, rendition
+from tradepost.core.pictures import Picture, check_picture, measure, rendition, worked_on
 
 WIDTHS = (160, 320, 480, 640, 960, 1280)
 
@@ -53,7 +52,7 @@ _BY_ID = select(
 
 async def add_picture(tx: Transaction, files: FileStore, data: bytes) -> StoredPicture:
     """Check, clean and store an uploaded picture. Raises `NotAPicture`, `PictureTooLarge`."""
-    return await _store(tx, files, await asyncio.to_thread(check_picture, data))
+    return await _store(tx, files, await worked_on(check_picture, data))
 
 
 async def add_trusted_picture(tx: Transaction, files: FileStore, data: bytes) -> StoredPicture:
@@ -83,6 +82,6 @@ async def picture_rendition(db: Database, files: FileStore, file_id: UUID, width
     stored = await db.read_maybe(_BY_ID, into=StoredPicture, file_id=file_id)
     if stored is None:
         raise NoSuchPicture
-    made = await asyncio.to_thread(rendition, await files.get(stored.storage_key), width)
+    made = await worked_on(rendition, await files.get(stored.storage_key), width)
     await files.put(key, made, "image/webp")
     return made

@@ -33,6 +33,7 @@ from tradepost.catalog.tables import (
     listing_stats,
     listings,
     places,
+    price_history,
     prices,
     sources,
     units,
@@ -289,3 +290,12 @@ SAVED_CARDS = (
     .order_by(wishlists.c.created_at.desc())
     .limit(200)
 )
+PRICE_CURVE = (
+    select(price_history.c.amount_minor)
+    .where(price_history.c.listing_id == bindparam("listing_id", type_=UUID), price_history.c.amount_minor.is_not(None))
+    .order_by(price_history.c.at)
+    .limit(400)
+)
+SELLER_RATING = select(
+    func.coalesce(func.sum(listings.c.rating_count), 0), func.coalesce(func.sum(listings.c.rating_sum), 0)
+).where(listings.c.seller_id == bindparam("seller_id", type_=UUID))

@@ -267,7 +267,7 @@ async def _write_variants(
     known = set(await tx.values(_VARIANT_IDS, listing_id=listing_id))
     kept: set[UUID] = set()
     for position, draft in enumerate(drafts):
-        variant_id = draft.id if draft.id in known else uuid7()
+        variant_id = draft.id if draft.id is not None and draft.id in known else uuid7()
         values = {"position": position, "sku": draft.sku or None, "options": draft.options, "unit": draft.unit,
                   "sale_step": draft.sale_step, "is_active": True}  # fmt: skip
         if variant_id in known:

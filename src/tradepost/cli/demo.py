@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tradepost.app import create_app
-from tradepost.core.crypto import Keyring
+from tradepost.core.crypto import open_keyring
 from tradepost.core.database import Database
 from tradepost.core.embedded import EmbeddedServices, embedded_services
 from tradepost.core.errors import Conflict, NotFound, Unavailable
@@ -72,7 +72,10 @@ async def run_demo(port: int, wanted: Sequence[str]) -> None:
         console.print("Starting PostgreSQL and Valkey …", style="dim")
         services = await stack.enter_async_context(embedded_services(home.path))
         await prepare(services, home, codes)
-        stores = {code: await stack.enter_async_context(_open(code, settings, services, home)) for code in codes}
+        stores = {}
+        for number, code in enumerate(codes):
+            cache_url = f"{services.cache.url}?db={number}"
+            stores[code] = await stack.enter_async_context(_open(code, settings, services, cache_url, home))
         console.print(introduction(stores, port))
         await serve(stores, services, port)
     console.print("Stopped. Your data is kept; the next start takes seconds.", style="dim")
@@ -129,11 +132,11 @@ async def _fill(services: EmbeddedServices, home: Home, code: str, bars: Progres
 
 
 @asynccontextmanager
-async def _open(code: str, settings: Settings, services: EmbeddedServices, home: Home) -> AsyncIterator[Store]:
-    keys = Keyring.from_file(home.keys)
+async def _open(code: str, settings: Settings, services: EmbeddedServices, cache_url: str, home: Home) -> AsyncIterator[Store]:
+    keys = open_keyring("", home.keys)
     opened = open_store(
-        code, settings, dsn=services.postgres.dsn(database_name(code), "tradepost_app"), cache_url=services.cache.url,
-        files_url=str(home.files(code)), keys=keys,
+        code, settings, dsn=services.postgres.dsn(database_name(code), "tradepost_app"), cache_url=cache_url,
+        files_url=str(home.files(code)), keys=keys, is_demo=True,
     )  # fmt: skip
     async with opened as store:
         yield store

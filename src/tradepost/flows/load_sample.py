@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Double, bindparam, func, insert, select, update
 
-from tradepost.accounts.rules import hash_password
+from tradepost.accounts.passwords import hash_password
 from tradepost.accounts.tables import user_roles, users
 from tradepost.catalog.pictures import add_trusted_picture
 from tradepost.catalog.tables import (

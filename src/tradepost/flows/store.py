@@ -19,7 +19,7 @@ from tradepost.flows.preset import PRESETS, StoreSettings, load_preset
 
 @dataclass(frozen=True)
 class Store:
-    """A store that is open: settings, database, cache, files, keys and payment gateways."""
+    """A store that is open: settings, database, cache, files, keys and payment gateways. `is_demo`: sample sign-ins are shown."""
 
     code: str
     settings: StoreSettings
@@ -30,6 +30,7 @@ class Store:
     cache: Cache
     files: FileStore
     keys: Keyring
+    is_demo: bool = False
     gateways: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -60,6 +61,7 @@ async def open_store(
     files_url: str,
     keys: Keyring,
     preset_folder: Path | None = None,
+    is_demo: bool = False,
 ) -> AsyncIterator[Store]:
     """Open a store for the length of the block. Raises `BadSettings`; an absent database shows at first use."""
     folder = preset_folder or PRESETS / code
@@ -85,6 +87,7 @@ async def open_store(
             cache=cache,
             files=FileStore.open(files_url),
             keys=keys,
+            is_demo=is_demo,
         )
     finally:
         await cache.close()

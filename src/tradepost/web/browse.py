@@ -1,16 +1,37 @@
-"""Looking around: the store's front page, a listing's page, a person's page."""
+"""Looking around: the store's front page, a listing's page, what a person saved, a person's page."""
 
+import asyncio
 from typing import Any
+from uuid import UUID
 
 import msgspec
-from litestar import Response, get
+from litestar import Response, get, post
+from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
-from tradepost.catalog.listing_pages import CategoryTree, category_tree, find_place, list_listings
-from tradepost.catalog.types import ListingCard, ListingFilter, Sort
+from tradepost.catalog.listing_pages import (
+    CategoryTree,
+    category_tree,
+    find_place,
+    get_listing,
+    list_listings,
+    list_saved,
+    price_curve,
+    rating_of_seller,
+    saved_ids,
+)
+from tradepost.catalog.service import count_view, toggle_saved
+from tradepost.catalog.types import Listing, ListingCard, ListingFilter, NoSuchListing, Sort, Variant
+from tradepost.core.errors import DomainError
+from tradepost.core.ids import from_short_id
+from tradepost.core.money import percent_of, to_major
 from tradepost.flows.preset import HomeSection
+from tradepost.flows.manage_people import follow, public_profile, unfollow
+from tradepost.flows.review_listing import may_review, review_listing, reviews_of
 from tradepost.flows.store import Store
-from tradepost.web.pages import page
+from tradepost.web.forms import first_problem, read_form
+from tradepost.web.pages import go, page
+from tradepost.web.position import position_of
 from tradepost.web.typing import HttpRequest
 
 _SORTS: dict[str, Sort] = {"newest": "newest", "popular": "popular", "nearest": "nearest", "price": "cheapest"}
@@ -95,3 +116,179 @@ def listing_id_of(name: str) -> UUID:
     if found is None:
         raise NoSuchListing
     return found
+
+
+@get("/l/{name:str}", include_in_schema=False)
+async def listing_page(
+    request: HttpRequest, store: Store, caller: Caller, name: str, variant: str | None = None
+) -> Response[Any]:
+    """Show one listing. An address with an old title still leads here."""
+    listing_id = listing_id_of(name)
+    async with store.db.transaction(actor=caller.actor) as tx:
+        found = await get_listing(tx, listing_id, currency=store.currency, near=position_of(request))
+        if found.status == "active" and found.seller_id != caller.user_id:
+            await count_view(tx, listing_id)
+    if found.path != f"/l/{name}":
+        return go(request, found.path)
+    return await page(request, store, caller, "listing", **await listing_context(store, caller, found, variant))
+
+
+async def listing_context(store: Store, caller: Caller, listing: Listing, variant: str | None) -> dict[str, Any]:
+    """Return what the listing's page shows beside the frame."""
+    tree = await category_tree(store.db)
+    chosen = _chosen(listing, variant)
+    ancestry = tree.ancestry(listing.category_id)
+    related, reviews, allowed, curve = await asyncio.gather(
+        _related(store, listing, tree),
+        reviews_of(store, listing.id, limit=20),
+        may_review(store, caller, listing.id),
+        price_curve(store.db, listing.id) if listing.source_name else _nothing(),
+    )
+    return {
+        "listing": listing, "variant": chosen, "variants": listing.offered, "attributes": attribute_pairs(store, listing),
+        "breadcrumbs": [(c.name, f"/c/{c.slug}") for c in ancestry], "category": ancestry[-1] if ancestry else None,
+        "reviews": reviews.items, "rating_counts": reviews.rating_counts, "related": related,
+        "liked_ids": await liked_ids(store, caller), "is_owner": caller.user_id is not None and caller.user_id == listing.seller_id,
+        "may_review": allowed, "seller_share": _seller_share(store, listing, chosen), "price_history": curve,
+        "json_ld": json_ld(store, listing, ancestry), "form": {}, "errors": {},
+    }  # fmt: skip
+
+
+async def _nothing() -> tuple[int, ...]:
+    return ()
+
+
+def _chosen(listing: Listing, wanted: str | None) -> Variant | None:
+    offered = listing.offered
+    by_id = {str(v.id): v for v in offered}
+    return by_id.get(wanted or "") or next((v for v in offered if v.in_stock), offered[0] if offered else None)
+
+
+async def _related(store: Store, listing: Listing, tree: CategoryTree) -> tuple[ListingCard, ...]:
+    category = tree.by_id.get(listing.category_id)
+    wanted = ListingFilter(category_ids=tree.subtree(category) if category else ())
+    cards = await list_listings(store.db, wanted, sort="popular", limit=7)
+    return tuple(card for card in cards.items if card.id != listing.id)[:6]
+
+
+def _seller_share(store: Store, listing: Listing, variant: Variant | None) -> tuple[int, int] | None:
+    """What of the price reaches the seller, where the store takes a commission and is a market of many."""
+    commission = store.settings.payments.commission
+    if not commission or listing.seller_id is None or variant is None or variant.price_minor is None:
+        return None
+    return int(100 - commission), variant.price_minor - percent_of(variant.price_minor, commission)
+
+
+def attribute_pairs(store: Store, listing: Listing) -> list[tuple[str, str]]:
+    """Return a listing's attributes as label and text, in the order of its kind's fields; unknown ones follow."""
+    fields = {f.key: f for kind in store.settings.kinds if kind.code == listing.kind for f in kind.fields}
+    known = [
+        (fields[k].label, _attribute_text(listing.attributes[k], fields[k].unit))
+        for k in fields
+        if k in listing.attributes
+    ]
+    other = [
+        (k.replace("_", " ").capitalize(), _attribute_text(v, ""))
+        for k, v in listing.attributes.items()
+        if k not in fields
+    ]
+    start = [("Brand", listing.brand)] if listing.brand else []
+    return [*start, *known, *other]
+
+
+def _attribute_text(value: Any, unit: str) -> str:
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    text = (
+        ", ".join(map(str, value))
+        if isinstance(value, list)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+    return f"{text} {unit}".strip()
+
+
+def json_ld(store: Store, listing: Listing, ancestry: tuple[Any, ...]) -> str:
+    """Return the listing in schema.org's words, safe inside a script element."""
+    offers = [
+        {"@type": "Offer", "priceCurrency": v.currency, "price": str(to_major(v.price_minor, v.currency)), "sku": v.sku,
+         "availability": f"https://schema.org/{'InStock' if v.in_stock else 'OutOfStock'}", "url": store.base_url + listing.path}
+        for v in listing.offered if v.price_minor is not None and v.currency is not None
+    ]  # fmt: skip
+    data: dict[str, Any] = {
+        "@context": "https://schema.org", "@type": "Service" if listing.kind == "service" else "Product", "name": listing.title,
+        "description": listing.description[:500], "offers": offers, "category": " > ".join(c.name for c in ancestry),
+        "image": [f"{store.base_url}/media/{i.file_id}/960.webp" for i in listing.images if i.file_id],
+    }  # fmt: skip
+    if listing.brand:
+        data["brand"] = {"@type": "Brand", "name": listing.brand}
+    if listing.rating is not None:
+        data["aggregateRating"] = {
+            "@type": "AggregateRating", "ratingValue": round(listing.rating, 2), "reviewCount": listing.rating_count
+        }  # fmt: skip
+    return msgspec.json.encode(data).decode().replace("<", "\\u003c")
+
+
+@post("/listings/{listing_id:uuid}/like", include_in_schema=False)
+async def like(request: HttpRequest, store: Store, caller: Caller, listing_id: UUID) -> Response[Any]:
+    """Save a listing or take it off the person's list; htmx only needs to know that it worked."""
+    form = await read_form(request)
+    async with store.db.transaction(actor=caller.actor) as tx:
+        saved = await toggle_saved(tx, caller, listing_id)
+    if request.headers.get("hx-request"):
+        return Response("", status_code=200, headers={"hx-trigger": f'{{"saved":{str(saved).lower()}}}'})
+    return go(request, form.get("next", "/saved"), say="Saved." if saved else "Taken off your list.")
+
+
+@post("/listings/{listing_id:uuid}/reviews", include_in_schema=False)
+async def write_review(request: HttpRequest, store: Store, caller: Caller, listing_id: UUID) -> Redirect:
+    """Write or change the person's review of something they bought."""
+    form = await read_form(request)
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        listing = await get_listing(tx, listing_id, currency=store.currency)
+    try:
+        await review_listing(store, caller, listing_id, form.whole("rating", 0) or 0, form.get("comment"))
+    except DomainError as error:
+        return go(request, listing.path, say=first_problem(error), tone="bad")
+    return go(request, listing.path + "#reviews", say="Thank you for your review.")
+
+
+@get("/saved", include_in_schema=False)
+async def saved(request: HttpRequest, store: Store, caller: Caller) -> Response[str]:
+    """Show what the person saved."""
+    user_id = caller.check_signed_in()
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        cards = tuple(await list_saved(tx, user_id))
+    return await page(request, store, caller, "saved", cards=cards, liked_ids=frozenset(c.id for c in cards))
+
+
+@get("/u/{username:str}", include_in_schema=False)
+async def person(
+    request: HttpRequest, store: Store, caller: Caller, username: str, after: str | None = None
+) -> Response[str]:
+    """Show a person's public page with what they offer."""
+    profile = await public_profile(store, caller, username)
+    cards = await list_listings(store.db, ListingFilter(seller_id=profile.id), after=after)
+    count, total = await rating_of_seller(store.db, profile.id)
+    return await page(
+        request, store, caller, "person", profile=profile, is_self=profile.id == caller.user_id, cards=cards.items,
+        liked_ids=await liked_ids(store, caller), next_path=f"/u/{username}?after={cards.after}" if cards.after else None,
+        rating=total / count if count else None, rating_count=count,
+    )  # fmt: skip
+
+
+@post("/u/{username:str}/follow", include_in_schema=False)
+async def follow_person(request: HttpRequest, store: Store, caller: Caller, username: str) -> Redirect:
+    """Follow a person, or stop doing so."""
+    profile = await public_profile(store, caller, username)
+    await (unfollow if profile.is_followed else follow)(store, caller, username)
+    say = (
+        f"You no longer follow {profile.display_name}."
+        if profile.is_followed
+        else f"You follow {profile.display_name}."
+    )
+    return go(request, f"/u/{username}", say=say)
+
+
+browse_routes = [home, listing_page, like, write_review, saved, person, follow_person]

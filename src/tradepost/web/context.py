@@ -6,7 +6,7 @@ from tradepost.accounts.types import Caller
 from tradepost.core.ids import token_hash
 from tradepost.flows.sign_in import load_caller, load_caller_by_token
 from tradepost.flows.store import Store
-from tradepost.web.security import SESSION_COOKIE, check_csrf
+from tradepost.web.security import SESSION_COOKIE, check_csrf, form_secret
 from tradepost.web.typing import HttpRequest
 
 
@@ -28,7 +28,7 @@ async def provide_caller(request: HttpRequest, store: Store) -> Caller:
     if authorization.lower().startswith("bearer "):
         caller = await load_caller_by_token(store, authorization[7:].strip(), address)
     else:
-        await check_csrf(store.keys.derive("csrf"), request)
+        await check_csrf(form_secret(store.keys), request)
         token = request.cookies.get(SESSION_COOKIE)
         caller = await load_caller(store, token, address) if token else Caller(address=address)
     request.state["caller"] = caller

@@ -10,9 +10,10 @@ from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import category_tree
+from tradepost.flows.cart import count_cart
 from tradepost.flows.store import Store
 from tradepost.web.rendering import template
-from tradepost.web.security import cookie, csrf_token, forget, local_path
+from tradepost.web.security import cookie, csrf_token, forget, form_secret, local_path
 from tradepost.web.typing import HttpRequest
 
 FLASH_COOKIE, SCHEME_COOKIE = "flash", "scheme"
@@ -37,8 +38,7 @@ async def page(
     **context: Any,
 ) -> Response[str]:
     """Render `pages/<name>.html` with what every page needs besides `context`."""
-    secret = store.keys.derive("csrf")
-    token, fresh = csrf_token(secret, request)
+    token, fresh = csrf_token(form_secret(store.keys), request)
     flashes = _read_flashes(request)
     body = template(f"pages/{name}.html").render(
         open_store=store,
@@ -69,9 +69,7 @@ async def cart_count(store: Store, caller: Caller) -> int:
     """Return how many lines are in the caller's cart; no query for a visitor without a session."""
     if caller.user_id is None and caller.session is None:
         return 0
-    from tradepost.cart.service import count_cart_lines
-
-    return await count_cart_lines(store.db, caller)
+    return await count_cart(store, caller)
 
 
 def go(

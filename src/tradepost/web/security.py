@@ -7,10 +7,12 @@ of this store could know, and that no page allows inline script or style.
 import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from litestar.datastructures import Cookie
 
+from tradepost.core.crypto import Keyring
 from tradepost.core.errors import Refused
 from tradepost.core.ids import secret_token
 from tradepost.web.typing import HttpRequest
@@ -47,6 +49,12 @@ def cookie(name: str, value: str, *, secure: bool, max_age: int | None = SESSION
 def forget(name: str) -> Cookie:
     """Return the cookie that deletes another."""
     return Cookie(key=name, value="", httponly=True, samesite="lax", path="/", max_age=0)
+
+
+@lru_cache(maxsize=64)
+def form_secret(keys: Keyring) -> bytes:
+    """Return the key that signs the tokens of a store's forms."""
+    return keys.derived_key("csrf")
 
 
 def csrf_token(secret: bytes, request: HttpRequest) -> tuple[str, Cookie | None]:

@@ -1,0 +1,348 @@
+"""Cart, checkout, the sandbox gateway's page, orders."""
+
+from typing import Any
+from uuid import UUID
+
+from babel import Locale
+from litestar import Response, get, post
+from litestar.datastructures import Cookie
+from litestar.response import Redirect
+
+from tradepost.accounts.types import Caller
+from tradepost.cart.types import CartView
+from tradepost.catalog.listing_pages import get_listing, list_listings
+from tradepost.catalog.types import ListingFilter
+from tradepost.core.errors import DomainError, Invalid
+from tradepost.core.ids import secret_token
+from tradepost.core.postal import Address
+from tradepost.flows.cart import accept_prices, add_promo, add_to_cart, change_line, get_cart, remove_line, remove_promo
+from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
+from tradepost.flows.listing_of import listing_of_variant
+from tradepost.flows.move_order import move_order
+from tradepost.flows.orders import get_order, list_orders
+from tradepost.flows.quote import CheckoutChoice, Quote, payment_choices, quote_cart
+from tradepost.flows.reorder import reorder
+from tradepost.flows.sandbox import get_sandbox_payment, sandbox_outcome
+from tradepost.flows.sign_in import open_visit
+from tradepost.flows.store import Store
+from tradepost.web.browse import liked_ids, listing_context
+from tradepost.web.forms import Form, first_problem, problems_of, read_form
+from tradepost.web.pages import go, page
+from tradepost.web.security import SESSION_COOKIE, cookie
+from tradepost.web.typing import HttpRequest
+
+
+@post("/cart/add", include_in_schema=False)
+async def add(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+    """Put something in the cart; a visitor gets a session for it. A refusal shows the listing again with what is wrong."""
+    form = await read_form(request)
+    cookies: tuple[Cookie, ...] = ()
+    if caller.user_id is None and caller.session is None:
+        visit = await open_visit(store, caller, request.headers.get("user-agent", ""))
+        caller = visit.caller
+        cookies = (cookie(SESSION_COOKIE, visit.token, secure=request.url.scheme == "https"),)
+    variant_id = _uuid(form.get("variant_id"), "variant_id")
+    try:
+        await add_to_cart(store, caller, variant_id, form.number("quantity"), form.below("configuration") or None)
+    except DomainError as error:
+        return await _listing_again(request, store, caller, variant_id, form, error, cookies)
+    return go(request, form.get("next") or "/cart", say="It is in your cart.", cookies=cookies)
+
+
+async def _listing_again(
+    request: HttpRequest,
+    store: Store,
+    caller: Caller,
+    variant_id: UUID,
+    form: Form,
+    error: DomainError,
+    cookies: tuple[Any, ...],
+) -> Response[Any]:
+    listing_id = await listing_of_variant(store.db, variant_id)
+    if listing_id is None:
+        raise error
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        found = await get_listing(tx, listing_id, currency=store.currency)
+    context = await listing_context(store, caller, found, str(variant_id))
+    shown = context | {"form": form.texts, "errors": problems_of(error)}
+    return await page(
+        request, store, caller, "listing", status=409 if error.kind == "conflict" else 422, cookies=cookies, **shown
+    )
+
+
+def _uuid(text: str, field: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotAnId(field) from None
+
+
+class NotAnId(Invalid):
+    """This form is not complete; please go back and try again."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__()
+        self.field = field
+
+
+@get("/cart", include_in_schema=False)
+async def cart_page(request: HttpRequest, store: Store, caller: Caller) -> Response[str]:
+    """Show the cart with its price, line by line."""
+    return await _cart_page(request, store, caller, {}, {})
+
+
+async def _cart_page(
+    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str], errors: dict[str, str]
+) -> Response[str]:
+    cart = await _cart(store, caller)
+    quote = None if cart.is_empty else await _quote(store, caller, CheckoutChoice(), errors)
+    cards = (
+        (await list_listings(store.db, ListingFilter(in_stock=True), sort="popular", limit=6)).items
+        if cart.is_empty
+        else ()
+    )
+    return await page(
+        request, store, caller, "cart", status=422 if form and errors else 200, cart=quote.cart if quote else cart, quote=quote,
+        form=form, errors=errors, suggestions=cards, liked_ids=await liked_ids(store, caller),
+    )  # fmt: skip
+
+
+async def _cart(store: Store, caller: Caller) -> CartView:
+    if caller.user_id is None and caller.session is None:
+        return CartView(id=None, currency=store.currency, groups=(), line_count=0, subtotal_minor=0, promo_codes=(), slot_id=None,
+                        has_changed_prices=False, has_problems=False)  # fmt: skip
+    return await get_cart(store, caller)
+
+
+async def _quote(store: Store, caller: Caller, choice: CheckoutChoice, errors: dict[str, str]) -> Quote:
+    """Return the price for these choices; a choice that is not possible becomes a message, and the plain price is shown."""
+    try:
+        return await quote_cart(store, caller, choice)
+    except Invalid as error:
+        errors.update(problems_of(error))
+        return await quote_cart(store, caller, CheckoutChoice())
+
+
+@post("/cart/lines/{line_no:int}", include_in_schema=False)
+async def set_line(request: HttpRequest, store: Store, caller: Caller, line_no: int) -> Response[Any]:
+    """Change a line's quantity."""
+    form = await read_form(request)
+    try:
+        await change_line(store, caller, line_no, form.number("quantity"))
+    except DomainError as error:
+        return go(request, "/cart", say=first_problem(error), tone="bad")
+    return go(request, "/cart")
+
+
+@post("/cart/lines/{line_no:int}/remove", include_in_schema=False)
+async def drop_line(request: HttpRequest, store: Store, caller: Caller, line_no: int) -> Redirect:
+    """Take a line out."""
+    await remove_line(store, caller, line_no)
+    return go(request, "/cart", say="Taken out.", tone="info")
+
+
+@post("/cart/promo", include_in_schema=False)
+async def use_promo(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+    """Put a promo code on the cart."""
+    form = await read_form(request)
+    try:
+        await add_promo(store, caller, form.get("code"))
+    except DomainError as error:
+        return await _cart_page(request, store, caller, form.texts, {"code": error.message})
+    return go(request, "/cart", say="The code is on your cart.")
+
+
+@post("/cart/promo/remove", include_in_schema=False)
+async def drop_promo(request: HttpRequest, store: Store, caller: Caller) -> Redirect:
+    """Take a promo code off the cart."""
+    await remove_promo(store, caller, (await read_form(request)).get("code"))
+    return go(request, "/cart", say="The code is off your cart.", tone="info")
+
+
+@post("/cart/accept-prices", include_in_schema=False)
+async def take_prices(request: HttpRequest, store: Store, caller: Caller) -> Redirect:
+    """Take note of changed prices."""
+    await accept_prices(store, caller)
+    return go(request, "/cart")
+
+
+@get("/checkout", include_in_schema=False)
+async def checkout_page(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+    """Show everything an order needs, on one page."""
+    if (await _cart(store, caller)).is_empty:
+        return go(request, "/cart", say=store.settings.copy.empty_cart, tone="info")
+    country = store.settings.store.country
+    form = {"shipping_address.country": country, "billing_same": "1", "billing_address.country": country}
+    return await _checkout_page(request, store, caller, form, {}, CheckoutChoice())
+
+
+async def _checkout_page(
+    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str], errors: dict[str, str], choice: CheckoutChoice,
+    *, key: str = "",
+) -> Response[Any]:  # fmt: skip
+    quote = await _quote(store, caller, choice, errors)
+    return await page(
+        request, store, caller, "checkout", status=422 if errors else 200, quote=quote, form=form, errors=errors,
+        countries=_countries(store.settings.store.locale), idempotency_key=key or secret_token(),
+        test_only=all(g.is_test for g in quote.gateways if g.code != "cash"),
+    )  # fmt: skip
+
+
+def _countries(locale: str) -> list[tuple[str, str]]:
+    names = Locale.parse(locale).territories
+    return sorted(((c, n) for c, n in names.items() if len(c) == 2 and c.isalpha()), key=lambda pair: pair[1])
+
+
+@post("/checkout", include_in_schema=False)
+async def order_now(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+    """Place the order, or show the page again with what is wrong or with the new price."""
+    form = await read_form(request)
+    if (await _cart(store, caller)).is_empty and not form.get("idempotency_key"):
+        return go(request, "/cart")
+    errors: dict[str, str] = {}
+    try:
+        choice, wanted = _choices(form)
+        if form.get("action") == "update":
+            return await _checkout_page(request, store, caller, form.texts, errors, choice)
+        placed = await checkout(store, caller, wanted, form.get("idempotency_key"))
+    except DomainError as error:
+        if error.kind == "unavailable":
+            raise
+        errors = problems_of(error)
+        return await _checkout_page(request, store, caller, form.texts, errors, _lenient(form))
+    return _to_payment(request, placed)
+
+
+def _to_payment(request: HttpRequest, placed: Placed) -> Redirect:
+    if placed.redirect_url and placed.payment_state == "initiated":
+        return Redirect(placed.redirect_url, status_code=303)
+    return go(request, f"{placed.path}?new=1")
+
+
+def _choices(form: Form) -> tuple[CheckoutChoice, CheckoutForm]:
+    shipping = _address(form, "shipping_address")
+    billing = shipping if form.get("billing_same") else _address(form, "billing_address")
+    slot = _uuid(form.get("slot_id"), "slot_id") if form.get("slot_id") else None
+    points = form.whole("points", 0) or 0
+    choice = CheckoutChoice(shipping=form.get("shipping"), shipping_address=shipping, points=points, slot_id=slot)
+    wanted = form.into(
+        CheckoutForm, shipping_address=shipping, billing_address=billing, points=points, slot_id=slot,
+        expected_total_minor=form.whole("expected_total_minor"),
+    )  # fmt: skip
+    return choice, wanted
+
+
+def _lenient(form: Form) -> CheckoutChoice:
+    """Return as much of the choices as makes sense, to price the page that is shown again."""
+    try:
+        return _choices(form)[0]
+    except DomainError:
+        return CheckoutChoice(shipping=form.get("shipping"))
+
+
+def _address(form: Form, prefix: str) -> Address | None:
+    fields = form.below(prefix)
+    if not any(text for name, text in fields.items() if name != "country"):
+        return None
+    return Form(fields, {}).into(Address) if fields.get("country") else None
+
+
+@get("/pay/sandbox/{payment_id:uuid}", include_in_schema=False)
+async def sandbox_page(request: HttpRequest, store: Store, caller: Caller, payment_id: UUID) -> Response[str]:
+    """Show the test gateway's page."""
+    payment, number = await get_sandbox_payment(store, caller, payment_id)
+    return await page(
+        request, store, caller, "sandbox_pay", payment=payment, order_number=number, order_path=f"/orders/{number}"
+    )
+
+
+@post("/pay/sandbox/{payment_id:uuid}", include_in_schema=False)
+async def sandbox_choose(request: HttpRequest, store: Store, caller: Caller, payment_id: UUID) -> Redirect:
+    """Do at the test gateway what the buyer chose there."""
+    form = await read_form(request)
+    _, number = await get_sandbox_payment(store, caller, payment_id)
+    await sandbox_outcome(store, caller, payment_id, form.get("outcome"))
+    return go(request, f"/orders/{number}?new=1")
+
+
+@get("/orders", include_in_schema=False)
+async def orders_page(request: HttpRequest, store: Store, caller: Caller, after: str | None = None) -> Response[str]:
+    """Show the orders that the caller placed."""
+    if caller.session is None:
+        caller.check_signed_in()
+    found = await list_orders(store, caller, after=after)
+    return await page(
+        request,
+        store,
+        caller,
+        "orders",
+        orders=found.items,
+        next_path=f"/orders?after={found.after}" if found.after else None,
+    )
+
+
+@get("/orders/{number:str}", include_in_schema=False)
+async def order_page(request: HttpRequest, store: Store, caller: Caller, number: str, new: str = "") -> Response[str]:
+    """Show one order to a party to it."""
+    return await _order_page(request, store, caller, number, {}, {}, is_new=bool(new))
+
+
+async def _order_page(
+    request: HttpRequest,
+    store: Store,
+    caller: Caller,
+    number: str,
+    form: dict[str, str],
+    errors: dict[str, str],
+    *,
+    is_new: bool = False,
+) -> Response[str]:
+    order = await get_order(store, caller, number)
+    gateways = payment_choices(store) if order.can_pay else ()
+    return await page(
+        request, store, caller, "order", status=422 if errors else 200, order=order, is_new=is_new, form=form, errors=errors,
+        gateways=gateways,
+    )  # fmt: skip
+
+
+@post("/orders/{number:str}/move", include_in_schema=False)
+async def move(request: HttpRequest, store: Store, caller: Caller, number: str) -> Response[Any]:
+    """Make a move that the order's process allows the caller."""
+    form = await read_form(request)
+    order = await get_order(store, caller, number)
+    seller_id = _uuid(form.get("seller_id"), "seller_id") if form.get("seller_id") else None
+    try:
+        await move_order(
+            store, caller, order.id, form.get("to_state"), seller_id=seller_id, reason=form.get("reason")[:500],
+            carrier=form.get("carrier")[:80], tracking=form.get("tracking")[:120],
+        )  # fmt: skip
+    except DomainError as error:
+        return await _order_page(request, store, caller, number, form.texts, problems_of(error))
+    return go(request, f"/orders/{number}", say="Done.")
+
+
+@post("/orders/{number:str}/pay", include_in_schema=False)
+async def pay_order(request: HttpRequest, store: Store, caller: Caller, number: str) -> Response[Any]:
+    """Pay for an order whose payment failed, or was left."""
+    form = await read_form(request)
+    order = await get_order(store, caller, number)
+    try:
+        placed = await pay_again(store, caller, order.id, form.get("gateway"), form.get("method"), form.get("payer"))
+    except DomainError as error:
+        return await _order_page(request, store, caller, number, form.texts, problems_of(error))
+    return _to_payment(request, placed)
+
+
+@post("/orders/{number:str}/reorder", include_in_schema=False)
+async def order_again(request: HttpRequest, store: Store, caller: Caller, number: str) -> Redirect:
+    """Put the goods of an order in the cart again, as far as they can be had."""
+    left_out = await reorder(store, caller, number)
+    if left_out:
+        return go(request, "/cart", say=f"Not to be had any more: {', '.join(left_out)}.", tone="warn")
+    return go(request, "/cart", say="It is all in your cart again.")
+
+
+buying_routes = [
+    add, cart_page, set_line, drop_line, use_promo, drop_promo, take_prices, checkout_page, order_now, sandbox_page, sandbox_choose,
+    orders_page, order_page, move, pay_order, order_again,
+]  # fmt: skip

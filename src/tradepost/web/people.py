@@ -1,0 +1,160 @@
+"""Signing up, in and out; one's own profile."""
+
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.response import Redirect
+
+from tradepost.accounts.types import Caller, ChangePassword, EditProfile, SignIn, SignUp, StartedSession
+from tradepost.core.errors import DomainError, FieldErrors
+from tradepost.flows.manage_account import change_password, edit_profile, own_profile, set_avatar
+from tradepost.flows.sign_in import list_devices, sign_in, sign_out, sign_out_device
+from tradepost.flows.sign_up import sign_up
+from tradepost.flows.store import Store
+from tradepost.web.forms import problems_of, read_form
+from tradepost.web.pages import go, page
+from tradepost.web.security import SESSION_COOKIE, cookie, forget, local_path
+from tradepost.web.typing import HttpRequest
+
+
+@get("/sign-in", include_in_schema=False)
+async def sign_in_form(request: HttpRequest, store: Store, caller: Caller, next: str = "") -> Response[Any]:  # noqa: A002  # the parameter's name
+    """Ask who it is."""
+    if caller.is_signed_in:
+        return go(request, local_path(next))
+    return await _sign_in_page(request, store, caller, {"next": next}, {})
+
+
+async def _sign_in_page(
+    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str], errors: dict[str, str]
+) -> Response[str]:
+    sample = store.settings.sample
+    return await page(
+        request, store, caller, "sign_in", status=422 if errors else 200, form=form, errors=errors, next=form.get("next", ""),
+        sign_ins=sample.sign_ins if store.is_demo else (), sample_password=sample.password if store.is_demo else "",
+    )  # fmt: skip
+
+
+@post("/sign-in", include_in_schema=False)
+async def sign_in_now(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+    """Sign a person in; a wrong name and a wrong password look the same."""
+    form = await read_form(request)
+    try:
+        started = await sign_in(store, caller, form.into(SignIn), request.headers.get("user-agent", ""))
+    except DomainError as error:
+        return await _sign_in_page(request, store, caller, form.texts | {"password": ""}, problems_of(error))
+    return go(
+        request,
+        form.get("next") or "/",
+        say=f"Welcome back, {started.caller.display_name}.",
+        cookies=(_session(request, started),),
+    )
+
+
+def _session(request: HttpRequest, started: StartedSession) -> Any:
+    return cookie(SESSION_COOKIE, started.token, secure=request.url.scheme == "https")
+
+
+@get("/sign-up", include_in_schema=False)
+async def sign_up_form(request: HttpRequest, store: Store, caller: Caller, next: str = "") -> Response[Any]:  # noqa: A002  # the parameter's name
+    """Ask for what an account needs."""
+    if caller.is_signed_in:
+        return go(request, local_path(next))
+    return await _sign_up_page(request, store, caller, {"next": next}, {})
+
+
+async def _sign_up_page(
+    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str], errors: dict[str, str]
+) -> Response[str]:
+    roles = [r for r in store.settings.roles if r.self_service]
+    return await page(
+        request, store, caller, "sign_up", status=422 if errors else 200, form=form, errors=errors, next=form.get("next", ""),
+        roles=roles,
+    )  # fmt: skip
+
+
+@post("/sign-up", include_in_schema=False)
+async def sign_up_now(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+    """Make an account and sign it in; the visitor's cart comes along."""
+    form = await read_form(request)
+    try:
+        wanted = form.into(SignUp, role=form.get("role") or None)
+        started = await sign_up(store, caller, wanted, request.headers.get("user-agent", ""))
+    except DomainError as error:
+        return await _sign_up_page(request, store, caller, form.texts | {"password": ""}, problems_of(error))
+    return go(
+        request,
+        form.get("next") or "/",
+        say=f"Welcome, {started.caller.display_name}.",
+        cookies=(_session(request, started),),
+    )
+
+
+@post("/sign-out", include_in_schema=False)
+async def sign_out_now(request: HttpRequest, store: Store, caller: Caller) -> Redirect:
+    """End the browser's session."""
+    await sign_out(store, caller)
+    return go(request, "/", say="You are signed out.", tone="info", cookies=(forget(SESSION_COOKIE),))
+
+
+@get("/me", include_in_schema=False)
+async def profile_form(request: HttpRequest, store: Store, caller: Caller) -> Response[str]:
+    """Show what the person has told about themselves."""
+    return await _profile_page(request, store, caller, None, {})
+
+
+async def _profile_page(
+    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str] | None, errors: dict[str, str]
+) -> Response[str]:
+    caller.check_signed_in()
+    profile = await own_profile(store, caller)
+    shown = form or {n: getattr(profile, n) or "" for n in ("display_name", "first_name", "last_name", "bio", "business_name",
+                                                           "service_type", "place", "phone")}  # fmt: skip
+    return await page(
+        request, store, caller, "profile", status=422 if errors else 200, profile=profile, form=shown, errors=errors,
+        devices=await list_devices(store, caller), this_device=caller.session.hex() if caller.session else "", timezones=(),
+    )  # fmt: skip
+
+
+@post("/me", include_in_schema=False)
+async def save_profile(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+    """Keep what the person changed about themselves, and a new picture where one came along."""
+    caller.check_signed_in()
+    form = await read_form(request)
+    try:
+        optional = {n: form.get(n) or None for n in ("business_name", "service_type", "phone") if n in form.texts}
+        await edit_profile(store, caller, form.into(EditProfile, **optional))
+        for upload in form.files.get("avatar", [])[:1]:
+            await set_avatar(store, caller, await upload.read())
+    except DomainError as error:
+        return await _profile_page(request, store, caller, form.texts, problems_of(error))
+    return go(request, "/me", say="Saved.")
+
+
+@post("/me/password", include_in_schema=False)
+async def save_password(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+    """Give the person another password; every other device is signed out."""
+    form = await read_form(request)
+    try:
+        started = await change_password(store, caller, form.into(ChangePassword), request.headers.get("user-agent", ""))
+    except FieldErrors as error:
+        return await _profile_page(request, store, caller, None, error.errors)
+    return go(
+        request,
+        "/me",
+        say="Your password is changed; other devices are signed out.",
+        cookies=(_session(request, started),),
+    )
+
+
+@post("/me/devices/end", include_in_schema=False)
+async def end_device(request: HttpRequest, store: Store, caller: Caller) -> Redirect:
+    """Sign one of the person's devices out."""
+    form = await read_form(request)
+    await sign_out_device(store, caller, form.get("id"))
+    return go(request, "/me", say="That device is signed out.")
+
+
+people_routes = [
+    sign_in_form, sign_in_now, sign_up_form, sign_up_now, sign_out_now, profile_form, save_profile, save_password, end_device,
+]  # fmt: skip

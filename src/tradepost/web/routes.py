@@ -1,0 +1,13 @@
+"""Every page of a store, as one visible list."""
+
+from tradepost.web.assets import asset_routes
+from tradepost.web.browse import browse_routes
+from tradepost.web.buying import buying_routes
+from tradepost.web.finding import finding_routes
+from tradepost.web.people import people_routes
+from tradepost.web.selling import selling_routes
+from tradepost.web.site import site_routes
+
+page_routes = [
+    *browse_routes, *finding_routes, *buying_routes, *selling_routes, *people_routes, *site_routes, *asset_routes,
+]  # fmt: skip

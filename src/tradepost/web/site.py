@@ -1,0 +1,63 @@
+"""Pages that belong to no store or to every one: the index of stores, the colour scheme."""
+
+from typing import Any
+
+import msgspec
+from litestar import Response, get, post
+from litestar.response import Redirect
+
+from tradepost.flows.store import Store
+from tradepost.web.forms import read_form
+from tradepost.web.pages import SCHEME_COOKIE
+from tradepost.web.rendering import template
+from tradepost.web.security import cookie, local_path
+from tradepost.web.typing import HttpRequest
+
+
+class StoreOnIndex(msgspec.Struct, frozen=True):
+    """A store as the index shows it."""
+
+    code: str
+    name: str
+    tagline: str
+    description: str
+    url: str
+    sign_ins: tuple[Any, ...]
+
+
+def index_page(request: HttpRequest) -> Response[str]:
+    """Show the stores of this installation."""
+    stores: dict[str, Store] = request.scope["tradepost_stores"]  # type: ignore[typeddict-item]  # our own key
+    shown = []
+    for store in stores.values():
+        known = store.settings.store
+        shown.append(
+            StoreOnIndex(
+                known.code, known.name, known.tagline, known.description, store.base_url, store.settings.sample.sign_ins
+            )
+        )
+    body = template("pages/index.html").render(stores=shown, scheme=request.cookies.get(SCHEME_COOKIE, ""))
+    return Response(body, media_type="text/html; charset=utf-8")
+
+
+@post("/scheme", include_in_schema=False)
+async def set_scheme(request: HttpRequest, store: Store, caller: object) -> Redirect:  # noqa: ARG001  # the caller's CSRF check
+    """Keep the visitor's choice of light or dark."""
+    form = await read_form(request)
+    scheme = form.get("scheme")
+    kept = cookie(
+        SCHEME_COOKIE,
+        scheme if scheme in {"light", "dark"} else "",
+        secure=request.url.scheme == "https",
+        max_age=31_536_000,
+    )
+    return Redirect(local_path(form.get("next")), status_code=303, cookies=[kept])
+
+
+@get("/healthz", include_in_schema=False, sync_to_thread=False)
+def alive() -> dict[str, str]:
+    """Say that the process serves."""
+    return {"status": "ok"}
+
+
+site_routes = [set_scheme, alive]
