@@ -390,7 +390,7 @@ async def test_full_disk_at_a_later_start_is_said_and_survived(
 async def test_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("not a folder")
     for path in (tmp_path / "home", tmp_path / "home" / "below"):
-        with pytest.raises(HomeUnusable, match=f"The folder {path} cannot be used: "):
+        with pytest.raises(HomeUnusable, match=f"^{path} cannot be used: "):
             open_home(path)
     assert (tmp_path / "home").read_text() == "not a folder"
 
@@ -455,6 +455,28 @@ async def test_root_with_a_closed_environment_copies_the_programs_once(
 
 
 @root_only
+@linux_only
+def test_root_without_its_powers_is_told_so(tmp_path: Path) -> None:
+    code = SERVE.replace("KeyboardInterrupt:", "Exception as error:").replace("sys.exit(130)", "sys.exit(str(error))")
+    drop = ["setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-all"]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    ran = subprocess.run(
+        [*drop, sys.executable, "-c", code, tmp_path], env=environment, capture_output=True, text=True, check=False
+    )
+    said = "PostgreSQL refuses to run as root and this root may not become another user; start Tradepost as an ordinary user.\n"
+    assert (ran.returncode, ran.stderr) == (1, said)
+    assert not (tmp_path / "pg").exists()
+
+
+async def test_home_with_something_in_the_way_is_named(home: Path) -> None:
+    (home / "logs" / "postgresql.log").unlink()
+    (home / "logs" / "postgresql.log").mkdir()
+    with pytest.raises(HomeUnusable, match=f"^{home}/logs/postgresql.log cannot be used: is a directory."):
+        async with embedded_postgres(home, FAST):
+            pass
+
+
+@root_only
 async def test_data_that_root_restored_is_given_to_the_service_user(home: Path) -> None:
     for path in (home / "pg", *(home / "pg").rglob("*")):
         os.chown(path, 0, 0)
@@ -495,7 +517,7 @@ def test_ordinary_user_needs_nothing_and_is_told_what_is_closed(open_folder: Pat
     assert (open_folder / "home" / "pg" / "PG_VERSION").stat().st_uid == someone.pw_uid
     open_folder.chmod(0o500)
     closed = run(python, code, str(open_folder / "other"))
-    said = f"The folder {open_folder / 'other'} cannot be used: permission denied. Mend that or choose another folder with TRADEPOST_HOME.\n"
+    said = f"{open_folder / 'other'} cannot be used: permission denied. Mend that or choose another folder with TRADEPOST_HOME.\n"
     assert (closed.returncode, closed.stderr) == (1, said)
 
 

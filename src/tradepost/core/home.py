@@ -20,7 +20,7 @@ _CHECKOUT = Path(__file__).resolve().parents[3]
 
 @dataclass(eq=False)
 class HomeUnusable(Unavailable):
-    """The folder {path} cannot be used: {reason}. Mend that or choose another folder with TRADEPOST_HOME."""
+    """{path} cannot be used: {reason}. Mend that or choose another folder with TRADEPOST_HOME."""
 
     path: str
     reason: str
@@ -71,6 +71,16 @@ class Home:
     def files(self, store: str) -> Path:
         """Return the folder of a store's uploaded files."""
         return self.folder("stores", store, "files")
+
+    @contextmanager
+    def usable(self) -> Iterator[None]:
+        """Within the block, a file of this home that cannot be made, read or written raises `HomeUnusable`."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None or str(error.filename).startswith(str(self.path)):
+                raise _unusable(Path(error.filename or self.path), error) from error
+            raise
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

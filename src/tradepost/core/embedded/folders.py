@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ from pathlib import Path
 from tradepost.core.embedded.process import ServiceUser
 from tradepost.core.home import Home
 
-_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103  # sun_path of sockaddr_un, without its final NUL
 _SHORT = "tradepost-"
 
 
@@ -33,18 +33,18 @@ def reachable(folder: Path, user: ServiceUser | None) -> Iterator[tuple[str, tup
 
 
 @contextmanager
-def socket_folder(home: Home, name: str, socket: str, user: ServiceUser | None) -> Iterator[Path]:
+def socket_folder(home: Home, name: str, socket_name: str, user: ServiceUser | None) -> Iterator[Path]:
     """Yield an empty folder, open to its owner alone, for a socket of that name; nothing of it is left afterwards.
 
-    It is `run/<name>`; where that is too long for a socket, `run/<name>` is a link to a folder in /tmp, so that the next start
-    finds and clears what a crash has left.
+    It is `run/<name>`. Where no socket can be made there, because the path is too long for one (108 bytes, 104 on macOS) or the
+    disk is of a kind that holds none, `run/<name>` is a link to a folder in /tmp: the next start finds what a crash has left.
     """
     folder = home.run / name
     _clear(folder)
-    if len(os.fsencode(folder / socket)) <= _SOCKET_PATH_BYTES:
-        made = folder
-        made.mkdir(mode=0o700)
-    else:
+    folder.mkdir(mode=0o700)
+    made = folder
+    if not _can_hold(folder / socket_name):
+        folder.rmdir()
         made = Path(tempfile.mkdtemp(prefix=_SHORT, dir="/tmp"))
         folder.symlink_to(made)
     if user:
@@ -53,6 +53,16 @@ def socket_folder(home: Home, name: str, socket: str, user: ServiceUser | None) 
         yield made
     finally:
         _clear(folder)
+
+
+def _can_hold(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.bind(str(path))
+        except OSError:
+            return False
+    path.unlink()
+    return True
 
 
 def _clear(folder: Path) -> None:

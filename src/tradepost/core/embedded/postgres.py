@@ -103,16 +103,17 @@ async def embedded_postgres(home: Path, settings: Mapping[str, str] | None = Non
             raise ReservedSetting(name)
     place = open_home(home)
     with ExitStack() as held:
-        held.enter_context(place.lock("pg"))
-        user = service_user(place.path, place.pg)
-        programs = postgres_programs(user)
-        is_new = cluster.needs_making(place.pg, programs.major)
-        cluster.check_room(place, cluster.NEEDED_NEW_MB if is_new else cluster.NEEDED_OLD_MB)
-        site = cluster.Site(place, programs, user, held.enter_context(Log(place.logs / "postgresql.log")))
-        if is_new:
-            await cluster.make(site)
-        sockets = held.enter_context(socket_folder(place, "pg", f".s.PGSQL.{PORT}", user))
-        child = await _start(site, sockets, {**DEFAULTS, **(settings or {})})
+        with place.usable():
+            held.enter_context(place.lock("pg"))
+            user = service_user(place.path, place.pg)
+            programs = postgres_programs(user)
+            is_new = cluster.needs_making(place.pg, programs.major)
+            cluster.check_room(place, cluster.NEEDED_NEW_MB if is_new else cluster.NEEDED_OLD_MB)
+            site = cluster.Site(place, programs, user, held.enter_context(Log(place.logs / "postgresql.log")))
+            if is_new:
+                await cluster.make(site)
+            sockets = held.enter_context(socket_folder(place, "pg", f".s.PGSQL.{PORT}", user))
+            child = await _start(site, sockets, {**DEFAULTS, **(settings or {})})
         try:
             yield PostgresServer(sockets, programs.folder, place.pg, site.log.path, child)
         finally:

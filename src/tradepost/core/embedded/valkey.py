@@ -63,14 +63,15 @@ async def embedded_valkey(home: Path) -> AsyncIterator[ValkeyServer]:
     """
     place = open_home(home)
     with ExitStack() as held:
-        held.enter_context(place.lock("valkey"))
-        user = service_user(place.path, place.pg)
-        programs = valkey_programs(user)
-        log = held.enter_context(Log(place.logs / "valkey.log"))
-        folder = held.enter_context(socket_folder(place, "valkey", _SOCKET, user))
-        # The folder is entered before the change of user, so the socket is named from there and no folder above need be open.
-        command = [str(programs.runnable / "valkey-server"), *_OPTIONS]
-        child = Child(command, log=log, user=user, death_signal=signal.SIGTERM, folder=folder)
+        with place.usable():
+            held.enter_context(place.lock("valkey"))
+            user = service_user(place.path, place.pg)
+            programs = valkey_programs(user)
+            log = held.enter_context(Log(place.logs / "valkey.log"))
+            folder = held.enter_context(socket_folder(place, "valkey", _SOCKET, user))
+            # The folder is entered before the change of user, so the way there may be closed to that one.
+            command = [str(programs.runnable / "valkey-server"), *_OPTIONS]
+            child = Child(command, log=log, user=user, death_signal=signal.SIGTERM, folder=folder)
         try:
             await _until_ready(child, folder / _SOCKET, log)
             yield ValkeyServer(folder / _SOCKET, log.path, child)
