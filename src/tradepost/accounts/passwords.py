@@ -18,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 T = TypeVar("T")
 
-SHORTEST, LONGEST = 8, 200
+SHORTEST, LONGEST = 10, 200
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2")  # argon2 lets go of the interpreter lock
 _LEET = (str.maketrans("0134578@$!", "oieastbasi"), str.maketrans("0134578@$!", "oleastbasi"))
@@ -94,8 +94,8 @@ def _forms(password: str) -> set[str]:
     lower = unicodedata.normalize("NFC", password).casefold()
     spelled = {lower, *(lower.translate(table) for table in _LEET)}
     core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", lower)
-    ends = lower.replace(core, "", 1)
-    if core and (len(ends) < SHORTEST or _is_trivial(ends)):
+    ends = lower.replace(core, "", 1) if core else lower
+    if core and (len(ends) < 8 or _is_trivial(ends)):
         spelled |= {core, *(core.translate(table) for table in _LEET)}
     spelled |= {re.sub(r"[\W_]+", "", form) for form in spelled}
     return spelled | {twice[1] for form in spelled if (twice := re.fullmatch(r"(.+?)\1+", form))}

@@ -53,6 +53,7 @@ from tradepost.core.pages import (
     page_size,
     to_cursor,
 )
+from tradepost.core.text import is_plain
 
 PHONE = "users.phone"
 
@@ -206,7 +207,11 @@ async def find_person(db: Database, user_id: UUID) -> PersonCard:
 
 async def find_profile(db: Database, username: str, me: UUID | None = None) -> PublicProfile:
     """Return a person's page, as `me` sees it. Raises `NoSuchPerson` for closed accounts too."""
-    found = await db.read_maybe(PROFILE_BY_USERNAME, into=PublicProfile, username=username, me=me)
+    if not is_plain(username):
+        raise NoSuchPerson
+    found = await db.read_maybe(
+        PROFILE_BY_USERNAME, into=PublicProfile, fresh=me is not None, username=username, me=me
+    )
     if found is None:
         raise NoSuchPerson
     return found

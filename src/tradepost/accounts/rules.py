@@ -29,8 +29,8 @@ def username_problem(username: str, also_reserved: Collection[str] = ()) -> str 
     Names are ASCII, so that no letter of another script can pass for one of ours; a reserved name is refused in every
     spelling that looks like it (“adm1n”, “s.u.p.p.o.r.t”).
     """
-    if len(username) < 2:
-        return "At least 2 characters, please."
+    if len(username) < 3:
+        return "At least 3 characters, please."
     if len(username) > 64:
         return "At most 64 characters, please."
     if not _USERNAME.fullmatch(username) or username[-1] in ".-" or ".." in username:

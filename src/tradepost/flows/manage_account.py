@@ -4,12 +4,12 @@ from typing import Final
 
 from msgspec import UNSET
 
-from tradepost.accounts import queries
+from tradepost.accounts import profiles, queries
 from tradepost.accounts.passwords import check_password, hash_password, password_problem
-from tradepost.accounts.profiles import Position, change_profile
 from tradepost.accounts.service import deactivate, set_password
-from tradepost.accounts.types import Caller, ChangePassword, EditProfile, OwnProfile, StartedSession
+from tradepost.accounts.types import PROFILE_SCOPE, Caller, ChangePassword, EditProfile, OwnProfile, StartedSession
 from tradepost.catalog.listing_pages import find_place
+from tradepost.catalog.pictures import add_picture
 from tradepost.core.fields import check_fields
 from tradepost.core.limits import check_rate
 from tradepost.core.text import is_plain, one_line
@@ -55,10 +55,18 @@ async def edit_profile(store: Store, caller: Caller, form: EditProfile) -> OwnPr
     found = await find_place(store.db, name) if name and is_plain(name) else None
     place = None
     if found is not None and found.lat is not None and found.lon is not None:
-        place = Position(found.name, found.lat, found.lon)
+        place = profiles.Position(found.name, found.lat, found.lon)
     async with store.db.transaction(actor=caller.actor) as tx:
-        await change_profile(tx, store.cache, store.keys, caller, form, place)
+        await profiles.change_profile(tx, store.cache, store.keys, caller, form, place)
         return await queries.access_own_profile(tx, caller, store.keys)
+
+
+async def set_avatar(store: Store, caller: Caller, data: bytes | None) -> None:
+    """Show a picture as the caller's portrait, or none. Raises `NotAPicture`, `PictureTooLarge`, `NotAllowed`."""
+    caller.check_scope(PROFILE_SCOPE)
+    async with store.db.transaction(actor=caller.actor) as tx:
+        picture = await add_picture(tx, store.files, data) if data is not None else None
+        await profiles.set_avatar(tx, caller, picture.id if picture else None)
 
 
 async def close_account(store: Store, caller: Caller, password: str) -> None:

@@ -1,0 +1,74 @@
+"""Reviewing what one bought: where reviews meet the orders."""
+
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.dialects import postgresql
+
+from tradepost.accounts.types import Caller
+from tradepost.catalog.tables import listings
+from tradepost.catalog.types import NoSuchListing
+from tradepost.core.database import Transaction
+from tradepost.flows.store import Store
+from tradepost.orders.tables import order_lines, orders
+from tradepost.reviews.queries import own_review_of
+from tradepost.reviews.service import put_review
+from tradepost.reviews.types import NoReviewsHere, NotBought, OwnListing, OwnReview, ReviewDraft
+
+_LISTING_ID = bindparam("listing_id", type_=postgresql.UUID)
+SELLER = select(listings.c.seller_id).where(listings.c.id == _LISTING_ID, listings.c.status != "removed")
+PURCHASE = (
+    select(orders.c.id)
+    .select_from(order_lines.join(orders, orders.c.id == order_lines.c.order_id))
+    .where(
+        order_lines.c.listing_id == _LISTING_ID,
+        orders.c.buyer_id == bindparam("user_id", type_=postgresql.UUID),
+        orders.c.payment_state == func.any(postgresql.array(["paid", "partly_refunded"])),
+        order_lines.c.returned_quantity < order_lines.c.quantity,
+    )
+    .order_by(orders.c.placed_at.desc())
+    .limit(1)
+)
+
+
+class ReviewStanding(msgspec.Struct, frozen=True):
+    """Whether somebody who looks at a listing may write a review, or rewrite theirs, which is `own`."""
+
+    may_review: bool
+    own: OwnReview | None
+
+
+async def review_listing(store: Store, caller: Caller, listing_id: UUID, draft: ReviewDraft) -> UUID:
+    """Review a listing one has paid for and kept, or rewrite one's review of it; return the review's id.
+
+    Raises `SignInFirst`, `NotAllowed`, `NoReviewsHere`, `NoSuchListing`, `OwnListing`, `NotBought`, `FieldErrors`.
+    """
+    caller.check_can("review")
+    if not store.settings.features.reviews:
+        raise NoReviewsHere
+    async with store.db.transaction(actor=caller.actor) as tx:
+        seller = await tx.maybe(SELLER, listing_id=listing_id)
+        if seller is None:
+            raise NoSuchListing
+        if seller["seller_id"] == caller.user_id:
+            raise OwnListing
+        order_id = await _purchase(tx, caller, listing_id)
+        if order_id is None and await own_review_of(tx, caller, listing_id) is None:
+            raise NotBought
+        return await put_review(tx, caller, listing_id, order_id, draft)
+
+
+async def review_standing(store: Store, caller: Caller, listing_id: UUID) -> ReviewStanding:
+    """Return whether the caller may review a listing now, and what they wrote about it before."""
+    if not store.settings.features.reviews or not caller.can("review"):
+        return ReviewStanding(may_review=False, own=None)
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        own = await own_review_of(tx, caller, listing_id)
+        may = own is not None or await _purchase(tx, caller, listing_id) is not None
+    return ReviewStanding(may_review=may, own=own)
+
+
+async def _purchase(tx: Transaction, caller: Caller, listing_id: UUID) -> UUID | None:
+    found: UUID | None = await tx.value(PURCHASE, listing_id=listing_id, user_id=caller.user_id)
+    return found
