@@ -10,7 +10,9 @@ from uuid import UUID
 from tradepost.accounts.types import Caller
 from tradepost.cart import service
 from tradepost.cart.types import CartView
+from tradepost.flows.quote import CheckoutChoice, read_basket
 from tradepost.flows.store import Store
+from tradepost.promotions.types import PromoUnknown
 
 
 async def get_cart(store: Store, caller: Caller) -> CartView:
@@ -56,4 +58,26 @@ async def accept_prices(store: Store, caller: Caller) -> CartView:
     async with store.db.transaction(actor=caller.actor) as tx:
         cart = await service.read_cart(tx, caller, store.currency)
         await service.take_prices(tx, caller, cart.lines)
+        return await service.read_cart(tx, caller, store.currency)
+
+
+async def add_promo(store: Store, caller: Caller, code: str) -> CartView:
+    """Write a promo code on the cart, where it takes something off now.
+
+    Raises `PromoUnknown`, `PromoExpired`, `PromoUsedUp`, `PromoBelowMinimum`, `PromoNotForThese`, `PromoStandsAlone`.
+    """
+    code = code.strip().upper()[:50]
+    async with store.db.transaction(actor=caller.actor) as tx:
+        await service.write_promo(tx, caller, code)
+        basket = await read_basket(tx, store, caller, CheckoutChoice(), with_points=False)
+        problem = next((e.problem for e in basket.priced.promos if e.code.upper() == code and e.problem), None)
+        if problem is not None or code not in basket.cart.promo_codes:
+            raise problem or PromoUnknown(code)
+        return basket.cart
+
+
+async def remove_promo(store: Store, caller: Caller, code: str) -> CartView:
+    """Take a promo code off the cart; one that is not there is no error."""
+    async with store.db.transaction(actor=caller.actor) as tx:
+        await service.strike_promo(tx, caller, code.strip().upper())
         return await service.read_cart(tx, caller, store.currency)

@@ -19,6 +19,7 @@ from tradepost.core.database import SYSTEM, Database, Transaction
 from tradepost.core.settings import BadSettings
 from tradepost.core.tables import store_facts
 from tradepost.flows.preset import Process, StoreSettings, load_preset, load_processes
+from tradepost.flows.pricing_rules import install_pricing
 from tradepost.orders.tables import order_states, order_transitions, processes
 
 Progress = Callable[[str, int, int], None]
@@ -43,6 +44,7 @@ async def install_store(db: Database, folder: Path) -> StoreSettings:
         )
         await _install_roles(tx, settings)
         await _install_catalog(tx, settings)
+        await install_pricing(tx, settings)
         for course in courses:
             await _install_process(tx, course)
     return settings
