@@ -9,7 +9,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.static_files import create_static_files_router
 
 from tradepost import __version__
-from tradepost.api.docs import documentation
+from tradepost.api.docs import document
 from tradepost.api.errors import problem
 from tradepost.api.routes import api_routes
 from tradepost.flows.store import Store
@@ -32,7 +32,7 @@ def create_app(
         dependencies={"store": Provide(provide_store, sync_to_thread=False), "caller": Provide(provide_caller)},
         exception_handlers={Exception: _answer_error},  # type: ignore[dict-item]  # Litestar awaits handlers that are coroutines
         openapi_config=OpenAPIConfig(
-            title="Tradepost", version=__version__, path="/api", render_plugins=[documentation]
+            title="Tradepost", version=__version__, path="/api/schema", render_plugins=[document]
         ),
         request_max_body_size=LARGEST_BODY,
         signature_namespace={"Store": Store},

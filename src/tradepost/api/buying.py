@@ -1,0 +1,179 @@
+"""Cart, checkout and orders, for programs."""
+
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Response, delete, get, patch, post
+from litestar.params import Parameter
+from litestar.status_codes import HTTP_200_OK
+from msgspec import Meta
+
+from tradepost.accounts.types import Caller
+from tradepost.cart.types import CartView
+from tradepost.core.pages import Page
+from tradepost.flows.cart import add_promo, add_to_cart, change_line, get_cart, remove_line, remove_promo
+from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
+from tradepost.flows.move_order import move_order
+from tradepost.flows.orders import get_board, get_order, list_orders
+from tradepost.flows.quote import CheckoutChoice, Quote, quote_cart
+from tradepost.flows.sign_in import open_visit
+from tradepost.flows.store import Store
+from tradepost.orders.types import Board, OrderCard, OrderView
+from tradepost.web.security import SESSION_COOKIE, cookie
+from tradepost.web.typing import HttpRequest
+
+Cursor = Annotated[str | None, Parameter(max_length=400, description="`after` of the page before.")]
+Key = Annotated[
+    str,
+    Parameter(
+        header="Idempotency-Key",
+        min_length=8,
+        max_length=200,
+        description="The same key and body give the same answer.",
+    ),
+]
+Number = Annotated[str, Parameter(max_length=60)]
+
+
+class NewLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something to put in the cart."""
+
+    variant_id: UUID
+    quantity: Annotated[Decimal, Meta()] = Decimal(1)
+    configuration: dict[str, Any] | None = None
+
+
+class NewQuantity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line's new quantity; 0 takes it out."""
+
+    quantity: Decimal
+
+
+class PromoCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A promo code as the buyer types it."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=60)]
+
+
+class NewMove(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A move of an order, or of one seller's part of it."""
+
+    to_state: Annotated[str, Meta(max_length=60)]
+    seller_id: UUID | None = None
+    reason: Annotated[str, Meta(max_length=500)] = ""
+    carrier: Annotated[str, Meta(max_length=80)] = ""
+    tracking: Annotated[str, Meta(max_length=120)] = ""
+
+
+class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to pay for an order that still waits for it."""
+
+    gateway: Annotated[str, Meta(max_length=40)]
+    method: Annotated[str, Meta(max_length=40)] = ""
+    payer: Annotated[str, Meta(max_length=120)] = ""
+
+
+@get("/cart", tags=["Buying"])
+async def cart(store: Store, caller: Caller) -> CartView:
+    """Return the caller's cart with today's prices and stock."""
+    return await get_cart(store, caller)
+
+
+@post("/cart/lines", tags=["Buying"])
+async def add_line(request: HttpRequest, store: Store, caller: Caller, data: NewLine) -> Response[CartView]:
+    """Put something in the cart; a visitor without a session gets one, as a cookie."""
+    cookies = []
+    if caller.user_id is None and caller.session is None:
+        visit = await open_visit(store, caller, request.headers.get("user-agent", ""))
+        caller = visit.caller
+        cookies.append(cookie(SESSION_COOKIE, visit.token, secure=request.url.scheme == "https"))
+    changed = await add_to_cart(store, caller, data.variant_id, data.quantity, data.configuration)
+    return Response(changed, cookies=cookies)
+
+
+@patch("/cart/lines/{line_no:int}", tags=["Buying"])
+async def set_line(store: Store, caller: Caller, line_no: int, data: NewQuantity) -> CartView:
+    """Change a line's quantity."""
+    return await change_line(store, caller, line_no, data.quantity)
+
+
+@delete("/cart/lines/{line_no:int}", tags=["Buying"], status_code=HTTP_200_OK)
+async def drop_line(store: Store, caller: Caller, line_no: int) -> CartView:
+    """Take a line out."""
+    return await remove_line(store, caller, line_no)
+
+
+@post("/cart/promo-codes", tags=["Buying"])
+async def use_promo(store: Store, caller: Caller, data: PromoCode) -> CartView:
+    """Put a promo code on the cart."""
+    return await add_promo(store, caller, data.code)
+
+
+@delete("/cart/promo-codes/{code:str}", tags=["Buying"], status_code=HTTP_200_OK)
+async def drop_promo(store: Store, caller: Caller, code: str) -> CartView:
+    """Take a promo code off the cart."""
+    return await remove_promo(store, caller, code)
+
+
+@post("/checkout/quote", tags=["Buying"], status_code=HTTP_200_OK)
+async def quote(store: Store, caller: Caller, data: CheckoutChoice) -> Quote:
+    """Say what the cart costs with these choices, line by line."""
+    return await quote_cart(store, caller, data)
+
+
+@post("/checkout", tags=["Buying"])
+async def order_now(store: Store, caller: Caller, data: CheckoutForm, idempotency_key: Key) -> Placed:
+    """Order the cart and charge for it."""
+    return await checkout(store, caller, data, idempotency_key)
+
+
+@get("/orders", tags=["Orders"])
+async def orders(
+    store: Store, caller: Caller, after: Cursor = None, limit: Annotated[int, Parameter(ge=1, le=100)] = 24
+) -> Page[OrderCard]:
+    """List the orders the caller placed, newest first."""
+    caller.check_signed_in()
+    return await list_orders(store, caller, after=after, limit=limit)
+
+
+@get("/orders/{number:str}", tags=["Orders"])
+async def order(store: Store, caller: Caller, number: Number) -> OrderView:
+    """Return an order by its number, as the caller may see it."""
+    return await get_order(store, caller, number)
+
+
+@post("/orders/{number:str}/moves", tags=["Orders"], status_code=HTTP_200_OK)
+async def make_move(store: Store, caller: Caller, number: Number, data: NewMove) -> OrderView:
+    """Move an order along its process."""
+    found = await get_order(store, caller, number)
+    return await move_order(
+        store,
+        caller,
+        found.id,
+        data.to_state,
+        seller_id=data.seller_id,
+        reason=data.reason,
+        carrier=data.carrier,
+        tracking=data.tracking,
+    )
+
+
+@post("/orders/{number:str}/payments", tags=["Orders"])
+async def pay(store: Store, caller: Caller, number: Number, data: NewPayment) -> Placed:
+    """Start another payment for an order that waits for one."""
+    found = await get_order(store, caller, number)
+    return await pay_again(store, caller, found.id, data.gateway, data.method, data.payer)
+
+
+@get("/me/board", tags=["Selling"])
+async def board(store: Store, caller: Caller) -> Board:
+    """Return the caller's parts of orders as a seller, in columns by state."""
+    caller.check_can("sell")
+    return await get_board(store, caller)
+
+
+buying_routes: list[Any] = [
+    cart, add_line, set_line, drop_line, use_promo, drop_promo, quote, order_now, orders, order, make_move, pay, board,
+]  # fmt: skip

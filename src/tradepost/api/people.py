@@ -1,0 +1,89 @@
+"""Accounts, sessions and API tokens, for programs."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Response, delete, get, patch, post
+from litestar.params import Parameter
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
+
+from tradepost.accounts.types import (
+    ApiToken,
+    Caller,
+    EditProfile,
+    IssuedToken,
+    NewToken,
+    OwnProfile,
+    SignIn,
+    SignUp,
+    StartedSession,
+)
+from tradepost.core.pages import Page
+from tradepost.flows.manage_account import edit_profile, own_profile
+from tradepost.flows.manage_tokens import issue_token, list_tokens, revoke_token
+from tradepost.flows.sign_in import sign_in, sign_out
+from tradepost.flows.sign_up import sign_up
+from tradepost.flows.store import Store
+from tradepost.web.security import SESSION_COOKIE, cookie, forget
+from tradepost.web.typing import HttpRequest
+
+
+def _answer(request: HttpRequest, started: StartedSession, profile: OwnProfile, status: int) -> Response[OwnProfile]:
+    kept = cookie(SESSION_COOKIE, started.token, secure=request.url.scheme == "https")
+    return Response(profile, status_code=status, cookies=[kept])
+
+
+@post("/accounts", tags=["People"])
+async def make_account(request: HttpRequest, store: Store, caller: Caller, data: SignUp) -> Response[OwnProfile]:
+    """Make an account and sign it in; the session comes as a cookie."""
+    started = await sign_up(store, caller, data, request.headers.get("user-agent", ""))
+    return _answer(request, started, await own_profile(store, started.caller), HTTP_201_CREATED)
+
+
+@post("/sessions", tags=["People"])
+async def start_session(request: HttpRequest, store: Store, caller: Caller, data: SignIn) -> Response[OwnProfile]:
+    """Sign in; the session comes as a cookie. Programs better use an API token."""
+    started = await sign_in(store, caller, data, request.headers.get("user-agent", ""))
+    return _answer(request, started, await own_profile(store, started.caller), HTTP_201_CREATED)
+
+
+@delete("/sessions/current", tags=["People"], status_code=HTTP_200_OK)
+async def end_session(store: Store, caller: Caller) -> Response[None]:
+    """Sign out."""
+    await sign_out(store, caller)
+    return Response(None, cookies=[forget(SESSION_COOKIE)])
+
+
+@get("/me", tags=["People"])
+async def me(store: Store, caller: Caller) -> OwnProfile:
+    """Return what the caller has told about themselves."""
+    return await own_profile(store, caller)
+
+
+@patch("/me", tags=["People"])
+async def change_me(store: Store, caller: Caller, data: EditProfile) -> OwnProfile:
+    """Change what is sent; the rest stays."""
+    return await edit_profile(store, caller, data)
+
+
+@get("/me/tokens", tags=["People"])
+async def tokens(
+    store: Store, caller: Caller, after: Annotated[str | None, Parameter(max_length=400)] = None
+) -> Page[ApiToken]:
+    """List the caller's API tokens, without their secrets."""
+    return await list_tokens(store, caller, after=after)
+
+
+@post("/me/tokens", tags=["People"])
+async def make_token(store: Store, caller: Caller, data: NewToken) -> IssuedToken:
+    """Make an API token. Its secret is in this answer and never again."""
+    return await issue_token(store, caller, data)
+
+
+@delete("/me/tokens/{token_id:uuid}", tags=["People"])
+async def drop_token(store: Store, caller: Caller, token_id: UUID) -> None:
+    """Revoke an API token at once."""
+    await revoke_token(store, caller, token_id)
+
+
+people_routes: list[Any] = [make_account, start_session, end_session, me, change_me, tokens, make_token, drop_token]

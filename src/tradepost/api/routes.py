@@ -1,0 +1,10 @@
+"""Every route of the API, as one visible list."""
+
+from litestar import Router
+
+from tradepost.api.buying import buying_routes
+from tradepost.api.catalog import catalog_routes
+from tradepost.api.docs import docs_routes
+from tradepost.api.people import people_routes
+
+api_routes = [Router("/api/v1", route_handlers=[*catalog_routes, *buying_routes, *people_routes]), *docs_routes]
