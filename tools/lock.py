@@ -16,7 +16,7 @@ OPTIONS = (
     "3.11",
     "--generate-hashes",
     "--no-emit-index-url",
-    "--no-header",
+    "--custom-compile-command=make lock",
     "--quiet",
 )
 
