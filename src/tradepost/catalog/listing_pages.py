@@ -213,3 +213,9 @@ async def rating_of_seller(db: Database, seller_id: UUID) -> tuple[int, int]:
     """Return how many reviews a seller's listings have, and the sum of their ratings."""
     count, total = (await db.read(queries.SELLER_RATING, seller_id=seller_id))[0]
     return count, total
+
+
+async def listing_of_variant(db: Database, variant_id: UUID) -> UUID | None:
+    """Return the listing a variant belongs to."""
+    rows = await db.read(queries.LISTING_OF_VARIANT, variant_id=variant_id)
+    return rows[0][0] if rows else None

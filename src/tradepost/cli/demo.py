@@ -132,7 +132,9 @@ async def _fill(services: EmbeddedServices, home: Home, code: str, bars: Progres
 
 
 @asynccontextmanager
-async def _open(code: str, settings: Settings, services: EmbeddedServices, cache_url: str, home: Home) -> AsyncIterator[Store]:
+async def _open(
+    code: str, settings: Settings, services: EmbeddedServices, cache_url: str, home: Home
+) -> AsyncIterator[Store]:
     keys = open_keyring("", home.keys)
     opened = open_store(
         code, settings, dsn=services.postgres.dsn(database_name(code), "tradepost_app"), cache_url=cache_url,

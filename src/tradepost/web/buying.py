@@ -10,14 +10,13 @@ from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
 from tradepost.cart.types import CartView
-from tradepost.catalog.listing_pages import get_listing, list_listings
+from tradepost.catalog.listing_pages import get_listing, list_listings, listing_of_variant
 from tradepost.catalog.types import ListingFilter
 from tradepost.core.errors import DomainError, Invalid
 from tradepost.core.ids import secret_token
 from tradepost.core.postal import Address
 from tradepost.flows.cart import accept_prices, add_promo, add_to_cart, change_line, get_cart, remove_line, remove_promo
 from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
-from tradepost.flows.listing_of import listing_of_variant
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_order, list_orders
 from tradepost.flows.quote import CheckoutChoice, Quote, payment_choices, quote_cart

@@ -1,0 +1,132 @@
+"""`tradepost serve`, `worker` and `migrate`: the same engine on an operator's own PostgreSQL and Redis or Valkey."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from granian import Granian
+from granian.constants import Interfaces
+
+from tradepost.app import create_app
+from tradepost.cli.demo import check_stores
+from tradepost.core.crypto import open_keyring
+from tradepost.core.database import Database
+from tradepost.core.errors import Invalid
+from tradepost.core.home import find_home, open_home
+from tradepost.core.log import configure_logging
+from tradepost.core.settings import Settings, load_settings
+from tradepost.flows.install_store import install_store
+from tradepost.flows.preset import PRESETS
+from tradepost.flows.store import Store, database_name, open_store
+from tradepost.migrations import create_database, migrate
+from tradepost.worker import run_worker
+
+SETTINGS_VARIABLE = "TRADEPOST_SETTINGS_FILE"
+
+
+@dataclass(eq=False)
+class AddressMissing(Invalid):
+    """The setting “{name}” is needed here; it may contain {{database}} for the name of a store's database."""
+
+    name: str
+
+
+def address(url: str, name: str, database: str) -> str:
+    """Return a database address with the store's database filled in. Raises `AddressMissing`."""
+    if not url:
+        raise AddressMissing(name)
+    return url.replace("{database}", database)
+
+
+def serve_forever(settings_file: Path | None) -> None:
+    """Serve in as many processes as the settings say, until interrupted."""
+    os.environ[SETTINGS_VARIABLE] = str((settings_file or Path("tradepost.toml")).resolve())
+    settings = _settings()
+    address(settings.database.url, "database.url", "")
+    Granian(
+        "tradepost.cli.serve:application", address=settings.http.host, port=settings.http.port, interface=Interfaces.ASGI,
+        workers=settings.http.workers, factory=True, log_access=False,
+    ).serve()  # fmt: skip
+
+
+def _settings() -> Settings:
+    return load_settings(Path(os.environ[SETTINGS_VARIABLE]), os.environ)
+
+
+def application() -> Any:
+    """Return the ASGI application of one server process; stores open with its lifespan."""
+    settings = _settings()
+    configure_logging(settings.log.level, settings.log.format)
+    return _Application(settings)
+
+
+class _Application:
+    """Opens the stores when the server starts and closes them when it stops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.app: Any = None
+        self.stack = AsyncExitStack()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        async with self.stack:
+            await receive()
+            stores = await self.stack.enter_async_context(open_stores(self.settings))
+            http = self.settings.http
+            self.app = create_app(stores, domain=http.domain, secure=http.scheme == "https")
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings) -> AsyncIterator[Mapping[str, Store]]:
+    """Open every store of the settings for the length of the block. Raises `AddressMissing`, `BadSettings`."""
+    home = open_home(find_home(os.environ))
+    keys = open_keyring(settings.secret_key, home.keys)
+    async with AsyncExitStack() as stack:
+        stores = {}
+        for code in check_stores(settings.stores):
+            opened = open_store(
+                code, settings, dsn=address(settings.database.url, "database.url", database_name(code)),
+                cache_url=address(settings.cache.url, "cache.url", database_name(code)),
+                files_url=f"{settings.files.url}/{code}" if settings.files.url else str(home.files(code)), keys=keys,
+            )  # fmt: skip
+            stores[code] = await stack.enter_async_context(opened)
+        yield stores
+
+
+async def work_forever(settings: Settings) -> None:
+    """Run the jobs of every store until SIGINT or SIGTERM."""
+    configure_logging(settings.log.level, settings.log.format)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_stores(settings) as stores, asyncio.TaskGroup() as tasks:
+        for store in stores.values():
+            tasks.create_task(run_worker(store, stop))
+
+
+async def migrate_stores(settings: Settings) -> None:
+    """Create, migrate and install every store; safe to run twice at once."""
+    for code in check_stores(settings.stores):
+        name = database_name(code)
+        owner = address(settings.database.owner_url, "database.owner_url", name)
+        await create_database(address(settings.database.owner_url, "database.owner_url", "postgres"), name)
+        await migrate(owner)
+        db = await Database.open(owner, size=1)
+        try:
+            await install_store(db, PRESETS / code)
+        finally:
+            await db.close()
