@@ -19,7 +19,7 @@ from tradepost.app import create_app
 from tradepost.catalog.queries import listing_page
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import compiled
-from tradepost.core.settings import Settings
+from tradepost.core.settings import LogSettings, Settings
 from tradepost.flows.store import open_store
 
 
@@ -44,7 +44,7 @@ async def floor(port: int, dsn: str) -> None:
 
 async def store(port: int, dsn: str, code: str, cache_url: str, files: str) -> None:
     """Serve a store as production does, logging warnings only."""
-    configure_logging("warning", "json")
+    configure_logging(LogSettings("warning", "json"))
     keys = Keyring.from_secret("bench", b"bench" * 8)
     async with open_store(code, Settings(), dsn=dsn, cache_url=cache_url, files_url=files, keys=keys) as opened:
         await _serve(create_app({code: opened}, show_costs=True), port)

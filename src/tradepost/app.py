@@ -27,8 +27,9 @@ def create_app(
     stores: Mapping[str, Store], *, domain: str = "localhost", secure: bool = False, show_costs: bool = False
 ) -> Hosting:
     """Return the ASGI application for these stores, keyed by code."""
+    handlers: list[Any] = [*page_routes, *api_routes, _static()]
     inner = Litestar(
-        route_handlers=[*page_routes, *api_routes, _static()],
+        route_handlers=handlers,
         dependencies={"store": Provide(provide_store, sync_to_thread=False), "caller": Provide(provide_caller)},
         exception_handlers={Exception: _answer_error},  # type: ignore[dict-item]  # Litestar awaits handlers that are coroutines
         openapi_config=OpenAPIConfig(

@@ -11,6 +11,7 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body, Parameter
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 
+from tradepost.accounts.queries import find_profile
 from tradepost.accounts.types import Caller, PublicProfile
 from tradepost.catalog.listing_pages import (
     category_tree,
@@ -33,10 +34,10 @@ from tradepost.catalog.service import (
 from tradepost.catalog.types import Category, Listing, ListingCard, ListingDraft, ListingFilter, Place, SellerRow, Sort
 from tradepost.core.errors import FieldErrors
 from tradepost.core.pages import Page
-from tradepost.flows.manage_people import public_profile
-from tradepost.flows.review_listing import review_listing, reviews_of
+from tradepost.flows.review_listing import review_listing
 from tradepost.flows.store import Store
-from tradepost.reviews.types import ReviewDraft, ReviewPage
+from tradepost.reviews.queries import list_reviews
+from tradepost.reviews.types import Review, ReviewDraft
 
 Cursor = Annotated[str | None, Parameter(max_length=400, description="`after` of the page before.")]
 Limit = Annotated[int, Parameter(ge=1, le=100, description="How many rows.")]
@@ -234,21 +235,21 @@ async def saved(store: Store, caller: Caller) -> list[ListingCard]:
 
 
 @get("/listings/{listing_id:uuid}/reviews", tags=["Reviews"])
-async def reviews(store: Store, listing_id: UUID, after: Cursor = None, limit: Limit = 12) -> ReviewPage:
+async def reviews(store: Store, listing_id: UUID, after: Cursor = None, limit: Limit = 12) -> Page[Review]:
     """List the reviews of a listing, newest first."""
-    return await reviews_of(store, listing_id, after=after, limit=limit)
+    return await list_reviews(store.db, listing_id, after=after, limit=limit)
 
 
 @post("/listings/{listing_id:uuid}/reviews", tags=["Reviews"])
 async def write_review(store: Store, caller: Caller, listing_id: UUID, data: ReviewDraft) -> Created:
     """Review something one bought, or change one's review of it."""
-    return Created(await review_listing(store, caller, listing_id, data.rating, data.comment))
+    return Created(await review_listing(store, caller, listing_id, data))
 
 
 @get("/people/{username:str}", tags=["People"])
 async def person(store: Store, caller: Caller, username: str) -> PublicProfile:
     """Return a person as others see them."""
-    return await public_profile(store, caller, username)
+    return await find_profile(store.db, username, caller.user_id)
 
 
 catalog_routes: list[Any] = [

@@ -7,6 +7,8 @@ from litestar import Response, delete, get, patch, post
 from litestar.params import Parameter
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
+from tradepost.accounts.api_tokens import issue_token, revoke_token
+from tradepost.accounts.queries import list_tokens
 from tradepost.accounts.types import (
     ApiToken,
     Caller,
@@ -20,7 +22,6 @@ from tradepost.accounts.types import (
 )
 from tradepost.core.pages import Page
 from tradepost.flows.manage_account import edit_profile, own_profile
-from tradepost.flows.manage_tokens import issue_token, list_tokens, revoke_token
 from tradepost.flows.sign_in import sign_in, sign_out
 from tradepost.flows.sign_up import sign_up
 from tradepost.flows.store import Store
@@ -71,19 +72,22 @@ async def tokens(
     store: Store, caller: Caller, after: Annotated[str | None, Parameter(max_length=400)] = None
 ) -> Page[ApiToken]:
     """List the caller's API tokens, without their secrets."""
-    return await list_tokens(store, caller, after=after)
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        return await list_tokens(tx, caller, after=after)
 
 
 @post("/me/tokens", tags=["People"])
 async def make_token(store: Store, caller: Caller, data: NewToken) -> IssuedToken:
     """Make an API token. Its secret is in this answer and never again."""
-    return await issue_token(store, caller, data)
+    async with store.db.transaction(actor=caller.actor) as tx:
+        return await issue_token(tx, caller, data)
 
 
 @delete("/me/tokens/{token_id:uuid}", tags=["People"])
 async def drop_token(store: Store, caller: Caller, token_id: UUID) -> None:
     """Revoke an API token at once."""
-    await revoke_token(store, caller, token_id)
+    async with store.db.transaction(actor=caller.actor) as tx:
+        await revoke_token(tx, store.cache, caller, token_id)
 
 
 people_routes: list[Any] = [make_account, start_session, end_session, me, change_me, tokens, make_token, drop_token]

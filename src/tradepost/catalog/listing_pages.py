@@ -209,12 +209,6 @@ async def price_curve(db: Database, listing_id: UUID) -> tuple[int, ...]:
     return tuple(row[0] for row in await db.read(queries.PRICE_CURVE, listing_id=listing_id))
 
 
-async def rating_of_seller(db: Database, seller_id: UUID) -> tuple[int, int]:
-    """Return how many reviews a seller's listings have, and the sum of their ratings."""
-    count, total = (await db.read(queries.SELLER_RATING, seller_id=seller_id))[0]
-    return count, total
-
-
 async def listing_of_variant(db: Database, variant_id: UUID) -> UUID | None:
     """Return the listing a variant belongs to."""
     rows = await db.read(queries.LISTING_OF_VARIANT, variant_id=variant_id)

@@ -296,7 +296,4 @@ PRICE_CURVE = (
     .order_by(price_history.c.at)
     .limit(400)
 )
-SELLER_RATING = select(
-    func.coalesce(func.sum(listings.c.rating_count), 0), func.coalesce(func.sum(listings.c.rating_sum), 0)
-).where(listings.c.seller_id == bindparam("seller_id", type_=UUID))
 LISTING_OF_VARIANT = select(variants.c.listing_id).where(variants.c.id == bindparam("variant_id", type_=UUID))

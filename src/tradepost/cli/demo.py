@@ -25,7 +25,7 @@ from tradepost.core.errors import Conflict, NotFound, Unavailable
 from tradepost.core.files import FileStore
 from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.log import configure_logging
-from tradepost.core.settings import HttpSettings, Settings, load_settings
+from tradepost.core.settings import HttpSettings, LogSettings, Settings, load_settings
 from tradepost.flows.install_store import install_store
 from tradepost.flows.load_sample import load_sample
 from tradepost.flows.preset import PRESETS
@@ -66,7 +66,7 @@ async def run_demo(port: int, wanted: Sequence[str]) -> None:
     check_port(port)
     settings = msgspec.structs.replace(load_settings(None, os.environ), http=HttpSettings(port=port))
     codes = check_stores(wanted or settings.stores)
-    configure_logging("warning", "console")
+    configure_logging(LogSettings(level="warning"))
     async with AsyncExitStack() as stack:
         home = open_home(find_home(os.environ))
         console.print("Starting PostgreSQL and Valkey …", style="dim")
@@ -175,7 +175,7 @@ async def serve(stores: dict[str, Store], services: EmbeddedServices, port: int)
     stopping = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait({serving, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
-    server.stop()
+    server.stop()  # type: ignore[no-untyped-call]  # Granian ships it untyped
     for task in (watching, stopping):
         task.cancel()
     await asyncio.wait([serving, *jobs], timeout=5)

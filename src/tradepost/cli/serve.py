@@ -61,7 +61,7 @@ def _settings() -> Settings:
 def application() -> Any:
     """Return the ASGI application of one server process; stores open with its lifespan."""
     settings = _settings()
-    configure_logging(settings.log.level, settings.log.format)
+    configure_logging(settings.log)
     return _Application(settings)
 
 
@@ -109,7 +109,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Mapping[str, Store]]:
 
 async def work_forever(settings: Settings) -> None:
     """Run the jobs of every store until SIGINT or SIGTERM."""
-    configure_logging(settings.log.level, settings.log.format)
+    configure_logging(settings.log)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -8,6 +8,8 @@ import msgspec
 from litestar import Response, get, post
 from litestar.response import Redirect
 
+from tradepost.accounts.queries import find_profile
+from tradepost.accounts.service import follow, unfollow
 from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import (
     CategoryTree,
@@ -17,7 +19,6 @@ from tradepost.catalog.listing_pages import (
     list_listings,
     list_saved,
     price_curve,
-    rating_of_seller,
     saved_ids,
 )
 from tradepost.catalog.service import count_view, toggle_saved
@@ -26,9 +27,10 @@ from tradepost.core.errors import DomainError
 from tradepost.core.ids import from_short_id
 from tradepost.core.money import percent_of, to_major
 from tradepost.flows.preset import HomeSection
-from tradepost.flows.manage_people import follow, public_profile, unfollow
-from tradepost.flows.review_listing import may_review, review_listing, reviews_of
+from tradepost.flows.review_listing import review_listing, review_standing
 from tradepost.flows.store import Store
+from tradepost.reviews.queries import list_reviews, seller_rating, summarise_reviews
+from tradepost.reviews.types import ReviewDraft
 from tradepost.web.forms import first_problem, read_form
 from tradepost.web.pages import go, page
 from tradepost.web.position import position_of
@@ -138,18 +140,19 @@ async def listing_context(store: Store, caller: Caller, listing: Listing, varian
     tree = await category_tree(store.db)
     chosen = _chosen(listing, variant)
     ancestry = tree.ancestry(listing.category_id)
-    related, reviews, allowed, curve = await asyncio.gather(
+    related, reviews, summary, standing, curve = await asyncio.gather(
         _related(store, listing, tree),
-        reviews_of(store, listing.id, limit=20),
-        may_review(store, caller, listing.id),
+        list_reviews(store.db, listing.id, limit=20),
+        summarise_reviews(store.db, listing.id),
+        review_standing(store, caller, listing.id),
         price_curve(store.db, listing.id) if listing.source_name else _nothing(),
     )
     return {
         "listing": listing, "variant": chosen, "variants": listing.offered, "attributes": attribute_pairs(store, listing),
         "breadcrumbs": [(c.name, f"/c/{c.slug}") for c in ancestry], "category": ancestry[-1] if ancestry else None,
-        "reviews": reviews.items, "rating_counts": reviews.rating_counts, "related": related,
+        "reviews": reviews.items, "rating_counts": summary.counts, "related": related,
         "liked_ids": await liked_ids(store, caller), "is_owner": caller.user_id is not None and caller.user_id == listing.seller_id,
-        "may_review": allowed, "seller_share": _seller_share(store, listing, chosen), "price_history": curve,
+        "may_review": standing.may_review, "seller_share": _seller_share(store, listing, chosen), "price_history": curve,
         "json_ld": json_ld(store, listing, ancestry), "form": {}, "errors": {},
     }  # fmt: skip
 
@@ -248,7 +251,7 @@ async def write_review(request: HttpRequest, store: Store, caller: Caller, listi
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         listing = await get_listing(tx, listing_id, currency=store.currency)
     try:
-        await review_listing(store, caller, listing_id, form.whole("rating", 0) or 0, form.get("comment"))
+        await review_listing(store, caller, listing_id, form.into(ReviewDraft))
     except DomainError as error:
         return go(request, listing.path, say=first_problem(error), tone="bad")
     return go(request, listing.path + "#reviews", say="Thank you for your review.")
@@ -268,21 +271,22 @@ async def person(
     request: HttpRequest, store: Store, caller: Caller, username: str, after: str | None = None
 ) -> Response[str]:
     """Show a person's public page with what they offer."""
-    profile = await public_profile(store, caller, username)
+    profile = await find_profile(store.db, username, caller.user_id)
     cards = await list_listings(store.db, ListingFilter(seller_id=profile.id), after=after)
-    count, total = await rating_of_seller(store.db, profile.id)
+    summary = await seller_rating(store.db, profile.id)
     return await page(
         request, store, caller, "person", profile=profile, is_self=profile.id == caller.user_id, cards=cards.items,
         liked_ids=await liked_ids(store, caller), next_path=f"/u/{username}?after={cards.after}" if cards.after else None,
-        rating=total / count if count else None, rating_count=count,
+        rating=summary.average, rating_count=summary.count,
     )  # fmt: skip
 
 
 @post("/u/{username:str}/follow", include_in_schema=False)
 async def follow_person(request: HttpRequest, store: Store, caller: Caller, username: str) -> Redirect:
     """Follow a person, or stop doing so."""
-    profile = await public_profile(store, caller, username)
-    await (unfollow if profile.is_followed else follow)(store, caller, username)
+    profile = await find_profile(store.db, username, caller.user_id)
+    async with store.db.transaction(actor=caller.actor) as tx:
+        await (unfollow if profile.is_followed else follow)(tx, caller, profile.id)
     say = (
         f"You no longer follow {profile.display_name}."
         if profile.is_followed

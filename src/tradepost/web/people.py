@@ -5,10 +5,11 @@ from typing import Any
 from litestar import Response, get, post
 from litestar.response import Redirect
 
+from tradepost.accounts.queries import list_sessions
 from tradepost.accounts.types import Caller, ChangePassword, EditProfile, SignIn, SignUp, StartedSession
 from tradepost.core.errors import DomainError, FieldErrors
 from tradepost.flows.manage_account import change_password, edit_profile, own_profile, set_avatar
-from tradepost.flows.sign_in import list_devices, sign_in, sign_out, sign_out_device
+from tradepost.flows.sign_in import sign_in, sign_out, sign_out_device
 from tradepost.flows.sign_up import sign_up
 from tradepost.flows.store import Store
 from tradepost.web.forms import problems_of, read_form
@@ -110,9 +111,11 @@ async def _profile_page(
     profile = await own_profile(store, caller)
     shown = form or {n: getattr(profile, n) or "" for n in ("display_name", "first_name", "last_name", "bio", "business_name",
                                                            "service_type", "place", "phone")}  # fmt: skip
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        devices = await list_sessions(tx, caller)
     return await page(
         request, store, caller, "profile", status=422 if errors else 200, profile=profile, form=shown, errors=errors,
-        devices=await list_devices(store, caller), this_device=caller.session.hex() if caller.session else "", timezones=(),
+        devices=devices.items, this_device=caller.session.hex() if caller.session else "", timezones=(),
     )  # fmt: skip
 
 
