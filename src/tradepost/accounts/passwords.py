@@ -98,13 +98,14 @@ def _forms(password: str) -> set[str]:
     if core and (len(ends) < 8 or _is_trivial(ends)):
         spelled |= {core, *(core.translate(table) for table in _LEET)}
     spelled |= {re.sub(r"[\W_]+", "", form) for form in spelled}
-    return spelled | {twice[1] for form in spelled if (twice := re.fullmatch(r"(.+?)\1+", form))}
+    return spelled | {twice[1].rstrip("0123456789") for form in spelled if (twice := re.fullmatch(r"(.+?)\1+", form))}
 
 
 def _is_trivial(password: str) -> bool:
-    """Whether a password is a run of the alphabet or the keyboard, one piece repeated, or a few digits."""
+    """Whether a password is a run of the alphabet or the keyboard, one piece repeated, or a date, or a short number."""
     lower = password.casefold()
-    if len(set(lower)) <= 3 or (lower.isdigit() and len(lower) < 12):
+    digits = re.sub(r"[\W_]+", "", lower)
+    if len(set(lower)) <= 3 or (digits.isdigit() and len(digits) < 13):
         return True
     if re.fullmatch(r"(.{1,4})\1+", lower):
         return True
