@@ -14,7 +14,7 @@ from tradepost.core.files import BadFileStore, FileStore, FilesUnreachable, NoSu
 
 
 class Bucket:
-    """As much of S3 as a store of whole objects needs (PUT, GET, HEAD, DELETE), on a local port."""
+    """As much of S3 as a store of whole objects needs (PUT, GET, HEAD, POST ?delete), on a local port."""
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, str]] = {}
@@ -43,11 +43,14 @@ class Bucket:
         if method == "PUT":
             self.objects[path] = (body, headers["content-type"])
             return http(200, b"", etag='"1"')
+        if method == "POST":  # several at once: POST /bucket?delete
+            keys = re.findall(rb"<Key>(.*?)</Key>", body)
+            for key in keys:
+                self.objects.pop(f"{path}/{key.decode()}", None)
+            deleted = b"".join(b"<Deleted><Key>%b</Key></Deleted>" % key for key in keys)
+            return http(200, b"<DeleteResult>%b</DeleteResult>" % deleted, content_type="application/xml")
         if path not in self.objects:
-            return http(204 if method == "DELETE" else 404, b"")
-        if method == "DELETE":
-            del self.objects[path]
-            return http(204, b"")
+            return http(404, b"")
         data, media_type = self.objects[path]
         head = http(200, data, etag='"1"', content_type=media_type, last_modified="Wed, 21 Oct 2026 07:28:00 GMT")
         return head if method == "GET" else head[: len(head) - len(data)]
