@@ -53,13 +53,13 @@ _LINES = (
     .outerjoin(_PRICE, true())
 )
 _schema = case((cart_lines.c.configuration != literal_column("'{}'::jsonb"), listings.c.configuration_schema))
-_pricing_version = (
-    select(store_facts.c.value).where(store_facts.c.name == literal_column("'pricing_version'")).scalar_subquery()
+_rules_version = (
+    select(store_facts.c.value).where(store_facts.c.name == literal_column("'rules_version'")).scalar_subquery()
 )
 _CART = (
     select(
         carts.c.id.label("cart_id"), carts.c.version, carts.c.currency, carts.c.promo_codes, carts.c.slot_id,
-        _pricing_version.label("pricing_version"),
+        _rules_version.label("rules_version"),
         cart_lines.c.line_no, cart_lines.c.variant_id, cart_lines.c.quantity, cart_lines.c.unit_price_minor.label("price_when_added"),
         cart_lines.c.configuration, *_GOODS, categories.c.path.label("category_path"),
         users.c.username.label("seller_username"), SELLER_NAME,

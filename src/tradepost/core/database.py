@@ -84,6 +84,7 @@ class QueryCount:
 
 
 _count: ContextVar[QueryCount | None] = ContextVar("query_count", default=None)
+_joined: ContextVar["Transaction | None"] = ContextVar("joined_transaction", default=None)
 _constraint_errors: dict[str, Callable[[], DomainError]] = {}
 
 
@@ -182,10 +183,14 @@ def _literal(text: str) -> str:
 
 
 def _begin(actor: Actor, *, read_only: bool) -> str:
+    return f"BEGIN{' READ ONLY' if read_only else ''}; {_set_actor(actor)}"
+
+
+def _set_actor(actor: Actor) -> str:
     user = str(actor.user_id) if actor.user_id else ""
     session = actor.session.hex() if actor.session else ""
     return (
-        f"BEGIN{' READ ONLY' if read_only else ''}; SELECT set_config('app.role', {_literal(actor.role)}, true), "
+        f"SELECT set_config('app.role', {_literal(actor.role)}, true), "
         f"set_config('app.user_id', {_literal(user)}, true), set_config('app.session', {_literal(session)}, true)"
     )
 
@@ -324,6 +329,21 @@ class Transaction(_Runner):
         self.reactions.append(reaction)
 
     @asynccontextmanager
+    async def acting_as(self, actor: Actor) -> AsyncIterator[Self]:
+        """Within the block, work for another actor; an error undoes only what the block did."""
+        before = self.actor
+        async with self.savepoint():
+            if actor != before:
+                await self.control(_set_actor(actor))
+                self.actor = actor
+            try:
+                yield self
+            finally:
+                self.actor = before
+            if actor != before:
+                await self.control(_set_actor(before))
+
+    @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[Self]:
         """Within the block, an error undoes only what the block did."""
         await self.control("SAVEPOINT inner_step")
@@ -414,9 +434,33 @@ class Database:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
                 await opened.close(timeout=1)  # asyncpg cuts a connection that does not say goodbye in time
 
+    @contextmanager
+    def joined_by(self, tx: Transaction) -> Iterator[None]:
+        """Within the block, this task's transactions and reads on this database become part of `tx`.
+
+        For what must commit together with something around it, such as the reply kept for a repeated request.
+        """
+        token = _joined.set(tx)
+        try:
+            yield
+        finally:
+            _joined.reset(token)
+
+    def _outer(self) -> Transaction | None:
+        outer = _joined.get()
+        return outer if outer is not None and outer.database is self else None
+
     @asynccontextmanager
     async def transaction(self, *, actor: Actor, read_only: bool = False) -> AsyncIterator[Transaction]:
-        """Open a transaction for an actor; commit at the end of the block, roll back on any error."""
+        """Open a transaction for an actor; commit at the end of the block, roll back on any error.
+
+        Within `joined_by` it is a step of the transaction around it: an error undoes the step, the commit comes later.
+        """
+        outer = self._outer()
+        if outer is not None:
+            async with outer.acting_as(actor):
+                yield outer
+            return
         async with self.connection() as connection:
             tx = Transaction(connection, actor, self)
             await tx.control(_begin(actor, read_only=read_only))
@@ -440,6 +484,9 @@ class Database:
         self, statement: ClauseElement, *, into: type[T] | None = None, fresh: bool = False, **params: Any
     ) -> list[Any]:
         """Read public tables in one round trip, without BEGIN; from the replica where there is one and `fresh` is not asked."""
+        outer = self._outer()
+        if outer is not None:
+            return await outer.all(statement, into=into, **params)
         pool = self._pool if fresh or self._replica is None else self._replica
         try:
             lent = await pool.acquire()

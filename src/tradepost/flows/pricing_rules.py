@@ -1,6 +1,6 @@
 """The store's pricing rules: loading them once a version, and filling them from a preset.
 
-A trigger raises `pricing_version` whenever a rate, a way of delivery or a commission rule changes; a process reads the rules
+A trigger raises `rules_version` whenever a rate, a way of delivery or a commission rule changes; a process reads the rules
 again when it sees another number, so a price is never reckoned by old ones.
 """
 

@@ -145,7 +145,7 @@ async def read_basket(
     """
     rows = await carts.read_rows(tx, caller)
     cart = carts.cart_view(rows, store.currency)
-    version = str(rows[0]["pricing_version"]) if rows else "0"
+    version = str(rows[0]["rules_version"]) if rows else "0"
     rules = await pricing_rules(tx, version) if rows else PricingRules((), (), ())
     loyalty = loyalty_of(store.settings) if caller.user_id else None
     points = 0

@@ -68,24 +68,24 @@ CREATE TRIGGER apply_entry AFTER INSERT ON loyalty_entries FOR EACH ROW EXECUTE 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty_entries
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- The rules that price an order are few and read by every checkout: servers keep them as long as this number stays.
-INSERT INTO store_facts (name, value) VALUES ('pricing_version', '1');
-CREATE FUNCTION raise_pricing_version() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+-- The rules that price and move an order are few and read by every checkout: servers keep them as long as this number stays.
+INSERT INTO store_facts (name, value) VALUES ('rules_version', '1');
+CREATE FUNCTION raise_rules_version() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
-    UPDATE store_facts SET value = (value::bigint + 1)::text WHERE name = 'pricing_version';
+    UPDATE store_facts SET value = (value::bigint + 1)::text WHERE name = 'rules_version';
     RETURN NULL;
 END $$;
 DO $$
 DECLARE
     t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['tax_rates', 'shipping_options', 'commission_rules'] LOOP
-        EXECUTE format('CREATE TRIGGER raise_pricing_version AFTER INSERT OR UPDATE OR DELETE ON %I
-                        FOR EACH STATEMENT EXECUTE FUNCTION raise_pricing_version()', t);
+    FOREACH t IN ARRAY ARRAY['tax_rates', 'shipping_options', 'commission_rules', 'order_states', 'order_transitions'] LOOP
+        EXECUTE format('CREATE TRIGGER raise_rules_version AFTER INSERT OR UPDATE OR DELETE ON %I
+                        FOR EACH STATEMENT EXECUTE FUNCTION raise_rules_version()', t);
     END LOOP;
 END $$;
-CREATE TRIGGER raise_pricing_version AFTER UPDATE OF path ON categories
-    FOR EACH STATEMENT EXECUTE FUNCTION raise_pricing_version();
+CREATE TRIGGER raise_rules_version AFTER UPDATE OF path ON categories
+    FOR EACH STATEMENT EXECUTE FUNCTION raise_rules_version();
 
 DO $$
 DECLARE

@@ -41,10 +41,11 @@ def downgrade() -> None:
         op.execute(f"DROP POLICY actor ON {table}")
         op.execute(f"DROP POLICY reporting ON {table}")
         op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
-    op.execute("DROP TRIGGER raise_pricing_version ON categories")
-    for function in ("promo_uses_apply", "slot_bookings_apply", "loyalty_entries_number", "loyalty_entries_apply", "raise_pricing_version"):
+    for table in ("categories", "order_states", "order_transitions"):
+        op.execute(f"DROP TRIGGER raise_rules_version ON {table}")
+    for function in ("promo_uses_apply", "slot_bookings_apply", "loyalty_entries_number", "loyalty_entries_apply", "raise_rules_version"):
         op.execute(f"DROP FUNCTION {function}()")
-    op.execute("DELETE FROM store_facts WHERE name = 'pricing_version'")
+    op.execute("DELETE FROM store_facts WHERE name = 'rules_version'")
 
 
 def create_tables() -> None:
