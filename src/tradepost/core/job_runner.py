@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -25,9 +25,9 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
 from sqlalchemy import TextClause, text
 
-from tradepost.core.database import Database, compiled, translate
+from tradepost.core.database import compiled, translate
 from tradepost.core.errors import Unavailable
-from tradepost.core.jobs import CHANNEL, INSERT_JOBS, Priority, Registry, Request, bell_of, columns_of
+from tradepost.core.jobs import CHANNEL, INSERT_JOBS, HasDatabase, Priority, Registry, Request, bell_of, columns_of
 
 _log = structlog.get_logger()
 _LEVELS: Final = sorted((int(level) for level in Priority), reverse=True)
@@ -36,15 +36,6 @@ _LONGEST_DELAY: Final = timedelta(minutes=15)
 _RECONNECT_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SETTLED_S: Final = 10.0
 _LONGEST_TRACE: Final = 20_000
-
-
-class HasDatabase(Protocol):
-    """What the runner itself needs of a store; the jobs get the whole of it."""
-
-    @property
-    def db(self) -> Database:
-        """The store's database."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

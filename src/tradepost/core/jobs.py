@@ -14,7 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 import msgspec
@@ -29,6 +29,15 @@ F = TypeVar("F", bound=Callable[..., Awaitable[None]])
 CHANNEL: Final = "tradepost_jobs"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _NOTIFY_PAUSE_S: Final = 0.05
+
+
+class HasDatabase(Protocol):
+    """What the engine room itself needs of a store; jobs get the whole of it."""
+
+    @property
+    def db(self) -> Database:
+        """The store's database."""
+        ...
 
 
 class Priority(IntEnum):

@@ -1,0 +1,39 @@
+"""The worker, put together: which jobs there are, and which of them react to which events.
+
+Whoever records events needs the subscriptions as much as whoever runs the jobs, so the server composes too.
+"""
+
+import asyncio
+from importlib import import_module
+from typing import Final
+
+import msgspec
+import structlog
+
+from tradepost.core.events import check_subscriptions, subscribe
+from tradepost.core.job_runner import Pace, run_jobs
+from tradepost.core.jobs import DECLARED, Registry
+from tradepost.flows.store import Store
+
+JOB_MODULES: Final = (
+    "tradepost.core.housekeeping",
+    "tradepost.accounts.jobs",
+)
+# Which job reacts to which event: (event, job). The job's arguments are the event.
+SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = ()
+
+
+def compose() -> Registry:
+    """Import every module that declares jobs, subscribe them to events, and return all jobs. Repeating it changes nothing."""
+    for module in JOB_MODULES:
+        import_module(module)
+    for event, job in SUBSCRIPTIONS:
+        subscribe(event, job)
+    check_subscriptions(DECLARED)
+    return DECLARED
+
+
+async def run_worker(store: Store, stop: asyncio.Event, *, pace: Pace | None = None) -> None:
+    """Do a store's jobs until `stop` is set: inside the server's process, or in one of its own (`tradepost worker`)."""
+    with structlog.contextvars.bound_contextvars(store=store.code):
+        await run_jobs(store, compose(), stop, pace=pace)
