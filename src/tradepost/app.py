@@ -31,7 +31,7 @@ def create_app(
     inner = Litestar(
         route_handlers=handlers,
         dependencies={"store": Provide(provide_store, sync_to_thread=False), "caller": Provide(provide_caller)},
-        exception_handlers={Exception: _answer_error},  # type: ignore[dict-item]  # Litestar awaits handlers that are coroutines
+        exception_handlers={Exception: _answer_error},
         openapi_config=OpenAPIConfig(
             title="Tradepost", version=__version__, path="/api/schema", render_plugins=[document]
         ),
@@ -46,5 +46,5 @@ def _static() -> Any:
     return create_static_files_router("/static", directories=[STATIC], cache_control=None, include_in_schema=False)
 
 
-async def _answer_error(request: HttpRequest, error: Exception) -> Response[Any]:
-    return problem(request, error) if request.url.path.startswith("/api/") else await error_page(request, error)
+def _answer_error(request: HttpRequest, error: Exception) -> Response[Any]:
+    return problem(request, error) if request.url.path.startswith("/api/") else error_page(request, error)

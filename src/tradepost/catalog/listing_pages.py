@@ -73,6 +73,12 @@ async def category_tree(db: Database) -> CategoryTree:
     return tree
 
 
+def known_categories(db: Database) -> tuple[Category, ...]:
+    """Return the top categories as far as this process knows them, without asking the database."""
+    known = _trees.get(db)
+    return known[1].top if known else ()
+
+
 def forget_categories(db: Database) -> None:
     """Have this process read the categories anew: call it after changing them."""
     _trees.pop(db, None)

@@ -7,10 +7,11 @@ from litestar import Response
 from litestar.exceptions import HTTPException
 
 from tradepost.accounts.types import Caller, SignInFirst
+from tradepost.catalog.listing_pages import known_categories
 from tradepost.core.database import DatabaseUnreachable
 from tradepost.core.errors import DomainError
 from tradepost.flows.store import Store
-from tradepost.web.pages import go, page
+from tradepost.web.pages import framed, go
 from tradepost.web.rendering import template
 from tradepost.web.typing import HttpRequest
 
@@ -31,7 +32,7 @@ TITLES = {
 }  # fmt: skip
 
 
-async def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
+def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
     """Return the page for an error: what happened and what to do; a person who must sign in is sent there."""
     if isinstance(error, SignInFirst) and request.method == "GET":
         return go(request, f"/sign-in?next={request.url.path}", say="Please sign in first.", tone="info")
@@ -41,18 +42,15 @@ async def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
         return Response(
             f"{TITLES.get(status, 'Error')}: {message}", status_code=status, media_type="text/plain; charset=utf-8"
         )
-    caller = request.state.get("caller") or Caller()
-    try:
-        return await page(
-            request, store, caller, "error", status=status, status_code=status, title=TITLES.get(status, TITLES[400]),
-            message=message, request_id=request.scope.get("request_id", ""),
-        )  # fmt: skip
-    except DomainError:
-        # The database is away, and the frame of the page needs it: say so without the frame.
-        body = template("pages/error_bare.html").render(
-            title=TITLES.get(status, TITLES[400]), message=message, store=store.settings
-        )
+    title = TITLES.get(status, TITLES[400])
+    if isinstance(error, DatabaseUnreachable):
+        # The frame of the page would promise what cannot be had now: say so without it.
+        body = template("pages/error_bare.html").render(title=title, message=message, store=store.settings)
         return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers={"retry-after": "5"})
+    return framed(
+        request, store, request.state.get("caller") or Caller(), "error", status=status, title=title,
+        message=message, request_id=request.scope.get("request_id", ""), categories=known_categories(store.db), cart_count=0,
+    )  # fmt: skip
 
 
 def describe(request: HttpRequest, error: Exception) -> tuple[int, str]:

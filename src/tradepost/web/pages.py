@@ -28,40 +28,29 @@ class Flash(msgspec.Struct, frozen=True):
 
 
 async def page(
-    request: HttpRequest,
-    store: Store,
-    caller: Caller,
-    name: str,
-    *,
-    status: int = 200,
-    cookies: tuple[Cookie, ...] = (),
+    request: HttpRequest, store: Store, caller: Caller, name: str, *, status: int = 200, cookies: tuple[Cookie, ...] = (),
     **context: Any,
-) -> Response[str]:
+) -> Response[str]:  # fmt: skip
     """Render `pages/<name>.html` with what every page needs besides `context`."""
+    tree, count = await category_tree(store.db), await cart_count(store, caller)
+    return framed(request, store, caller, name, status=status, cookies=cookies, categories=tree.top, cart_count=count, **context)
+
+
+def framed(
+    request: HttpRequest, store: Store, caller: Caller, name: str, *, status: int, cookies: tuple[Cookie, ...] = (), **context: Any
+) -> Response[str]:
+    """Render a page whose categories and cart count are known already; asks nobody anything."""
     token, fresh = csrf_token(form_secret(store.keys), request)
     flashes = _read_flashes(request)
     body = template(f"pages/{name}.html").render(
-        open_store=store,
-        store=store.settings,
-        base_url=store.base_url,
-        person=caller if caller.is_signed_in else None,
-        caller=caller,
-        cart_count=await cart_count(store, caller),
-        unread_count=None,
-        scheme=request.cookies.get(SCHEME_COOKIE, ""),
-        path=request.url.path,
-        csrf_token=token,
-        messages=flashes,
-        categories=(await category_tree(store.db)).top,
-        **context,
-    )
+        open_store=store, store=store.settings, base_url=store.base_url, person=caller if caller.is_signed_in else None,
+        caller=caller, unread_count=None, scheme=request.cookies.get(SCHEME_COOKIE, ""), path=request.url.path,
+        csrf_token=token, messages=flashes, status=status, **context,
+    )  # fmt: skip
     set_cookies = [*cookies, *([fresh] if fresh else []), *([forget(FLASH_COOKIE)] if flashes else [])]
+    keep = "no-store" if caller.is_signed_in or flashes else "private, no-cache"
     return Response(
-        body,
-        media_type="text/html; charset=utf-8",
-        status_code=status,
-        cookies=set_cookies,
-        headers={"cache-control": "no-store" if caller.is_signed_in or flashes else "private, no-cache"},
+        body, media_type="text/html; charset=utf-8", status_code=status, cookies=set_cookies, headers={"cache-control": keep}
     )
 
 
