@@ -185,8 +185,8 @@ _VARIANTS = (
                 _object(
                     id=variants.c.id, position=variants.c.position, sku=variants.c.sku, options=variants.c.options,
                     unit=variants.c.unit, unit_name=units.c.name, unit_short=units.c.short,
-                    sale_step=cast(variants.c.sale_step, String), on_hand=cast(variants.c.on_hand, String),
-                    available=case((variants.c.on_hand.is_not(None), cast(_AVAILABLE, String))),
+                    sale_step=cast(func.trim_scale(variants.c.sale_step), String), on_hand=cast(func.trim_scale(variants.c.on_hand), String),
+                    available=case((variants.c.on_hand.is_not(None), cast(func.trim_scale(_AVAILABLE), String))),
                     is_active=variants.c.is_active, price_minor=_current_price.c.amount_minor,
                     compare_at_minor=_current_price.c.compare_at_minor, currency=_current_price.c.currency,
                     backorder_until=case((variants.c.backorder_until > func.now(), variants.c.backorder_until)),
@@ -246,7 +246,7 @@ _LISTING = (
 LISTING_BY_ID = _LISTING.where(listings.c.id == bindparam("listing_id", type_=UUID))
 
 _ON_HAND = (
-    select(func.sum(variants.c.on_hand))
+    select(func.trim_scale(func.sum(variants.c.on_hand)))
     .where(variants.c.listing_id == listings.c.id)
     .correlate(listings)
     .scalar_subquery()

@@ -190,7 +190,7 @@ async def _people(tx: Transaction, sample: Path, settings: StoreSettings, known:
     password_hash = await hash_password(settings.sample.password)
     change = insert(users).values(
         {n: bindparam(n) for n in ("id", "username", "email", "email_verified_at", "password_hash", "first_name", "last_name",
-                                   "display_name", "bio", "business_name", "service_type", "location_text")}
+                                   "display_name", "bio", "business_name", "service_type", "location_text", "created_at")}
         | {"location": _POINT}
     )  # fmt: skip
     rows = []
@@ -202,7 +202,7 @@ async def _people(tx: Transaction, sample: Path, settings: StoreSettings, known:
             "email_verified_at": known.now, "password_hash": password_hash, "first_name": person.first_name,
             "last_name": person.last_name, "display_name": person.display_name, "bio": person.bio,
             "business_name": person.business_name, "service_type": person.service_type, "location_text": label,
-            "lat": lat, "lon": lon,
+            "created_at": known.now - timedelta(days=120 + 17 * len(rows) % 900), "lat": lat, "lon": lon,
         })  # fmt: skip
     await tx.run_many(change, rows)
     roles = [{"user_id": known.people[p.username], "role": role} for p in people for role in p.roles]

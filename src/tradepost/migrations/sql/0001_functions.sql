@@ -55,14 +55,16 @@ BEGIN
             RETURN degrees(atan2(cube_ll_coord(loc::cube, 2), cube_ll_coord(loc::cube, 1)));
         CREATE FUNCTION geo_distance_m(loc geo_point, lat float8, lon float8) RETURNS float8
             LANGUAGE sql IMMUTABLE PARALLEL SAFE
-            RETURN 2 * 6371008.7714 * asin(least(1.0,
-                cube_distance(loc::cube, geo_point(lat, lon)::cube) / (2 * 6371008.7714)));
+            -- least() passes over a null, so that is asked for first.
+            RETURN CASE WHEN loc IS NOT NULL AND lat IS NOT NULL AND lon IS NOT NULL THEN 2 * 6371008.7714 * asin(least(1.0,
+                cube_distance(loc::cube, geo_point(lat, lon)::cube) / (2 * 6371008.7714))) END;
         CREATE FUNCTION geo_within(loc geo_point, lat float8, lon float8, radius_m float8) RETURNS boolean
             LANGUAGE sql IMMUTABLE PARALLEL SAFE
-            RETURN loc::cube <@ cube_enlarge(geo_point(lat, lon)::cube,
-                        2 * 6371008.7714 * sin(least(radius_m / (2 * 6371008.7714), pi() / 2)), 3)
-                AND cube_distance(loc::cube, geo_point(lat, lon)::cube)
-                    <= 2 * 6371008.7714 * sin(least(radius_m / (2 * 6371008.7714), pi() / 2));
+            -- The chord of the radius; half the sphere away, 20,015,114 m, it is the diameter.
+            RETURN loc::cube <@ cube_enlarge(geo_point(lat, lon)::cube, CASE WHEN radius_m >= 20015114
+                        THEN 2 * 6371008.7714 ELSE 2 * 6371008.7714 * sin(radius_m / (2 * 6371008.7714)) END, 3)
+                AND cube_distance(loc::cube, geo_point(lat, lon)::cube) <= CASE WHEN radius_m >= 20015114
+                        THEN 2 * 6371008.7714 ELSE 2 * 6371008.7714 * sin(radius_m / (2 * 6371008.7714)) END;
         CREATE FUNCTION geo_order(loc geo_point, lat float8, lon float8) RETURNS float8
             LANGUAGE sql IMMUTABLE PARALLEL SAFE
             RETURN loc::cube <-> geo_point(lat, lon)::cube;
