@@ -221,7 +221,7 @@ def _quote(store: Store, basket: Basket, choice: CheckoutChoice, slots: list[Slo
         promos=tuple(_promo(effect) for effect in priced.promos),
         shipping=_shipping(basket, choice),
         slots=tuple(SlotChoice(id=s.id, label=s.label, left=s.left, is_chosen=s.id == choice.slot_id) for s in slots),
-        gateways=tuple(_gateway(store, code) for code in store.settings.payments.gateways if code in store.gateways),
+        gateways=payment_choices(store),
         points_available=terms.points_available,
         points_usable=priced.points_usable,
         points_spent=priced.points_spent,
@@ -261,6 +261,11 @@ def _shipping(basket: Basket, choice: CheckoutChoice) -> tuple[ShippingChoice, .
         )  # fmt: skip
 
     return tuple(shown(o) for o in basket.rules.shipping if delivers_to(o, country))
+
+
+def payment_choices(store: Store) -> tuple[GatewayChoice, ...]:
+    """Return the ways to pay that this store offers, in its order."""
+    return tuple(_gateway(store, code) for code in store.settings.payments.gateways if code in store.gateways)
 
 
 def _gateway(store: Store, code: str) -> GatewayChoice:
