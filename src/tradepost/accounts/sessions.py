@@ -38,14 +38,14 @@ _ADD = insert(sessions).values(
 )
 _TOUCH = (
     update(sessions)
-    .where(sessions.c.id_hash == _HASH, sessions.c.last_seen_at < bindparam("before", type_=Timestamp))
+    .where(sessions.c.id_hash == _HASH, sessions.c.last_seen_at <= bindparam("before", type_=Timestamp))
     .values({n: bindparam(n) for n in ("last_seen_at", "expires_at", "ip")})
 )
 _TOUCH_TOKEN = (
     update(tokens)
     .where(
         tokens.c.token_hash == _HASH,
-        func.coalesce(tokens.c.last_used_at, tokens.c.created_at) < bindparam("before", type_=Timestamp),
+        func.coalesce(tokens.c.last_used_at, tokens.c.created_at) <= bindparam("before", type_=Timestamp),
     )
     .values({n: bindparam(n) for n in ("last_used_at", "ip")})
 )
