@@ -10,10 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import httpx
 import pytest
 import pytest_asyncio
 
 from tests.factories import Factory
+from tests.visitor import Visitor
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Database
 from tradepost.core.embedded import embedded_services
@@ -134,22 +136,33 @@ async def owner(servers: Servers, database_name: str) -> AsyncIterator[Database]
 
 
 @pytest_asyncio.fixture
-async def store(servers: Servers, market: str, tmp_path: Path) -> AsyncIterator[Store]:
-    """Open a store of its own for one test: the test preset, no people, no listings."""
+async def store_dsn(servers: Servers, market: str) -> AsyncIterator[str]:
+    """Clone the database of the test preset for one test; return the server's address of it."""
     name = await servers.clone(market)
-    keys = Keyring.from_secret("test", b"0" * 32)
+    yield servers.dsn(name, "tradepost_app")
+    await servers.drop(name)
+
+
+@pytest_asyncio.fixture
+async def store(servers: Servers, store_dsn: str, tmp_path: Path) -> AsyncIterator[Store]:
+    """Open a store of its own for one test: the test preset, no people, no listings."""
     opened = open_store(
-        "market",
-        Settings(stores=("market",)),
-        dsn=servers.dsn(name, "tradepost_app"),
-        cache_url=servers.cache_url,
-        files_url=str(tmp_path / "files"),
-        keys=keys,
-        preset_folder=MARKET,
-    )
+        "market", Settings(stores=("market",)), dsn=store_dsn, cache_url=servers.cache_url, files_url=str(tmp_path / "files"),
+        keys=Keyring.from_secret("test", b"0" * 32), preset_folder=MARKET,
+    )  # fmt: skip
     async with opened as store:
         yield store
-    await servers.drop(name)
+
+
+@pytest_asyncio.fixture
+async def browse(store: Store) -> AsyncIterator[Visitor]:
+    """Visit the test's store as a browser without scripts would."""
+    from tradepost.app import create_app
+
+    app = create_app({store.code: store}, show_costs=True)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost") as client:
+        yield Visitor(client)
 
 
 @pytest_asyncio.fixture

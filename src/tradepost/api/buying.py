@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, Parameter
 from litestar.status_codes import HTTP_200_OK
 from msgspec import Meta
 
@@ -27,8 +27,8 @@ from tradepost.web.typing import HttpRequest
 Cursor = Annotated[str | None, Parameter(max_length=400, description="`after` of the page before.")]
 Key = Annotated[
     str,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         min_length=8,
         max_length=200,
         description="The same key and body give the same answer.",

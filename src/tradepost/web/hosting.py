@@ -18,13 +18,17 @@ log = structlog.get_logger("tradepost.http")
 
 
 class Hosting:
-    """Serves several stores on one port: `tese.localhost` is the store `tese`, the bare domain is the index."""
+    """Serves several stores on one port: `tese.localhost` is the store `tese`, the bare domain is the index.
+
+    An installation of one store serves it at whatever address people come by.
+    """
 
     def __init__(
         self, app: Any, stores: Mapping[str, Store], *, domain: str, secure: bool, show_costs: bool = False
     ) -> None:
         self.app = app
         self.stores = stores
+        self.only = next(iter(stores.values())) if len(stores) == 1 else None
         self.domain = domain
         self.show_costs = show_costs
         self.headers = [*HEADERS, STRICT_TRANSPORT] if secure else HEADERS
@@ -42,6 +46,8 @@ class Hosting:
         await self._serve(scope, receive, send)
 
     def _store(self, scope: Any) -> Store | None:
+        if self.only:
+            return self.only
         host = next((v for k, v in scope["headers"] if k == b"host"), b"").decode("latin-1").rsplit(":", 1)[0].lower()
         return self.stores.get(host.removesuffix(f".{self.domain}")) if host != self.domain else None
 
