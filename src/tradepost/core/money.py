@@ -5,7 +5,7 @@ Promises that a split adds up to what was split, to the last minor unit. Never u
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation, Overflow
 
 from tradepost.core.errors import Invalid
 
@@ -16,6 +16,8 @@ _EXPONENTS = {
     "VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0,
 }  # fmt: skip
 LARGEST_MINOR = 10**15
+# Text from outside is scaled exactly or not at all: never rounded, never a number of a million digits.
+_EXACT = Context(prec=28, Emax=40, Emin=-40, traps=[Inexact, InvalidOperation, Overflow])
 
 
 @dataclass(eq=False)
@@ -43,9 +45,9 @@ def to_minor(text: str | Decimal, currency: str, field: str | None = None) -> in
     Raises `NotAnAmount` for text that is not a finite number, has more decimals than the currency, or is out of range.
     """
     try:
-        scaled = Decimal(text if isinstance(text, Decimal) else text.strip()).scaleb(exponent(currency))
+        scaled = Decimal(text if isinstance(text, Decimal) else text.strip()).scaleb(exponent(currency), _EXACT)
         minor = int(scaled)
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):
         raise NotAnAmount(str(text)[:40], currency, field) from None
     if scaled != minor or abs(minor) > LARGEST_MINOR:
         raise NotAnAmount(str(text)[:40], currency, field)
