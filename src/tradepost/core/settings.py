@@ -1,4 +1,4 @@
-"""Settings: TOML files into typed Structs, environment over file; a mistake names its file and line.
+"""Settings: TOML files into typed Structs, environment over file; a mistake names its file and line, or its variable.
 
 Promises that an unknown key is an error and that a secret can come from the environment instead of a file.
 """
@@ -8,13 +8,16 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from tradepost.core.errors import Invalid
 
 T = TypeVar("T")
+AtLeastOne = Annotated[int, Meta(ge=1)]
+_PREFIX: Final = "TRADEPOST_"
 
 
 @dataclass(eq=False)
@@ -26,30 +29,38 @@ class BadSettings(Invalid):
     problem: str
 
 
+@dataclass(eq=False)
+class BadVariable(Invalid):
+    """The environment variable {variable} is not right: {problem}"""
+
+    variable: str
+    problem: str
+
+
 class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where PostgreSQL is. An empty `url` means the embedded server."""
 
     url: str = ""
     owner_url: str = ""
     replica_url: str = ""
-    pool_size: int = 8
-    statement_timeout_ms: int = 10_000
-    lock_timeout_ms: int = 5_000
-    statement_cache: int = 512
+    pool_size: AtLeastOne = 8
+    statement_timeout_ms: AtLeastOne = 10_000
+    lock_timeout_ms: AtLeastOne = 5_000
+    statement_cache: Annotated[int, Meta(ge=0)] = 512
 
 
 class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where Redis or Valkey is. An empty `url` means the embedded server."""
 
     url: str = ""
-    timeout_ms: int = 250
+    timeout_ms: AtLeastOne = 250
 
 
 class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where files are kept. An empty `url` means a folder below the home; `s3://bucket/prefix` for an S3 store."""
 
     url: str = ""
-    upload_limit_mb: int = 12
+    upload_limit_mb: AtLeastOne = 12
 
 
 class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,10 +74,10 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the server listens. `domain` is what store names are put in front of."""
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
     domain: str = "localhost"
-    scheme: str = "http"
-    workers: int = 1
+    scheme: Literal["http", "https"] = "http"
+    workers: AtLeastOne = 1
 
 
 class StripeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,8 +99,8 @@ class PaynowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is logged and how: `json` for machines, `console` for people."""
 
-    level: str = "info"
-    format: str = "console"
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    format: Literal["console", "json"] = "console"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,15 +122,14 @@ def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings
     """Read the installation's settings: defaults, then the file where there is one, then the environment.
 
     `TRADEPOST_DATABASE__URL` overrides `url` in `[database]`; `TRADEPOST_STORES` takes a comma-separated list.
-    Raises `BadSettings`.
+    Raises `BadSettings` or `BadVariable`.
     """
     text = path.read_text("utf-8") if path and path.exists() else ""
-    name = str(path) if path else "environment"
-    return parse(text, name, Settings, overrides=_overrides(environment))
+    return parse(text, str(path or "settings"), Settings, overrides=_overrides(environment))
 
 
 def parse(text: str, name: str, into: type[T], overrides: Mapping[str, Any] | None = None) -> T:
-    """Read TOML text into a Struct. Raises `BadSettings` with the file's name and the line at fault."""
+    """Read TOML text into a Struct, `overrides` winning. Raises `BadSettings` with the file's name and the line at fault."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -127,33 +137,50 @@ def parse(text: str, name: str, into: type[T], overrides: Mapping[str, Any] | No
         raise BadSettings(name, int(line[1]) if line else 1, f"this is not TOML: {error}") from None
     _merge(data, overrides or {})
     try:
-        return msgspec.convert(data, into, strict=not overrides)
+        return msgspec.convert(data, into)
     except msgspec.ValidationError as error:
         raise BadSettings(name, _line_of(text, str(error)), _sentence(str(error))) from None
 
 
 def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
-    known = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    """Return what the environment says, as nested as the settings are and of their types."""
     found: dict[str, Any] = {}
     for variable, value in environment.items():
-        section, _, key = variable.removeprefix("TRADEPOST_").lower().partition("__")
-        if not variable.startswith("TRADEPOST_") or section not in known:
+        if not variable.startswith(_PREFIX):
             continue
-        if key:
-            found.setdefault(section, {})[key] = value
-        elif section == "stores":
-            found[section] = [part.strip() for part in value.split(",") if part.strip()]
+        section, nested, key = variable.removeprefix(_PREFIX).lower().partition("__")
+        if not nested and section not in _types(Settings):
+            continue  # TRADEPOST_HOME and its like are no settings
+        kind = _types(Settings).get(section)
+        is_section = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+        if is_section and nested:
+            found.setdefault(section, {})[key] = _converted(variable, value, _types(kind).get(key))
         else:
-            found[section] = value
+            found[section] = _converted(variable, value, None if is_section or nested else kind)
     return found
+
+
+def _types(struct: Any) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(struct)}
+
+
+def _converted(variable: str, value: str, kind: Any) -> Any:
+    if kind is None:
+        raise BadVariable(variable, "there is no such setting")
+    is_list = kind == tuple[str, ...]
+    parts: Any = [part.strip() for part in value.split(",") if part.strip()] if is_list else value
+    try:
+        return msgspec.convert(parts, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadVariable(variable, _sentence(str(error))) from None
 
 
 def _merge(data: dict[str, Any], over: Mapping[str, Any]) -> None:
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(data.get(key), dict):
-            _merge(data[key], value)
-        else:
+        if not isinstance(value, Mapping) or key not in data:
             data[key] = value
+        elif isinstance(data[key], dict):
+            _merge(data[key], value)
 
 
 def _sentence(problem: str) -> str:
@@ -175,7 +202,9 @@ def _line_of(text: str, problem: str) -> int:
     lines = text.splitlines()
     for part in path:
         key, _, index = part.partition("[")
-        pattern = re.compile(rf"^\s*(\[+\s*([\w.\"-]+\.)?{re.escape(key)}\s*\]+|\"?{re.escape(key)}\"?\s*=)")
+        pattern = re.compile(
+            rf"^\s*(\[+\s*([\w.\"-]+\.)?{re.escape(key)}\s*\]+|([\w.\"-]+\.)?\"?{re.escape(key)}\"?\s*[.=])"
+        )
         hits = [n for n, content in enumerate(lines[line:], line) if pattern.match(content)]
         if hits:
             line = hits[min(int(index.rstrip("]")), len(hits) - 1)] if index.rstrip("]").isdigit() else hits[0]
