@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 from sqlalchemy.dialects import postgresql
 
 from tradepost.accounts.types import Caller
@@ -11,20 +11,28 @@ from tradepost.catalog.tables import listings
 from tradepost.catalog.types import NoSuchListing
 from tradepost.core.database import Transaction
 from tradepost.flows.store import Store
-from tradepost.orders.tables import order_lines, orders
+from tradepost.orders.tables import fulfilments, order_lines, orders
 from tradepost.reviews.queries import own_review_of
 from tradepost.reviews.service import put_review
 from tradepost.reviews.types import NoReviewsHere, NotBought, OwnListing, OwnReview, ReviewDraft
 
 _LISTING_ID = bindparam("listing_id", type_=postgresql.UUID)
 SELLER = select(listings.c.seller_id).where(listings.c.id == _LISTING_ID, listings.c.status != "removed")
+_HANDED_OVER = exists().where(
+    fulfilments.c.order_id == order_lines.c.order_id,
+    fulfilments.c.seller_id == order_lines.c.seller_id,
+    fulfilments.c.handed_over_at.is_not(None),
+)
 PURCHASE = (
     select(orders.c.id)
     .select_from(order_lines.join(orders, orders.c.id == order_lines.c.order_id))
     .where(
         order_lines.c.listing_id == _LISTING_ID,
         orders.c.buyer_id == bindparam("user_id", type_=postgresql.UUID),
-        orders.c.payment_state == func.any(postgresql.array(["paid", "partly_refunded"])),
+        or_(
+            orders.c.payment_state == func.any(postgresql.array(["paid", "partly_refunded"])),
+            and_(orders.c.payment_state == "pending", _HANDED_OVER),  # cash that the rider has not brought in yet
+        ),
         order_lines.c.returned_quantity < order_lines.c.quantity,
     )
     .order_by(orders.c.placed_at.desc())

@@ -62,7 +62,6 @@ SELLER_OF_REVIEW = (
     select(reviews.c.listing_id, listings.c.seller_id)
     .select_from(reviews.join(listings, listings.c.id == reviews.c.listing_id))
     .where(reviews.c.id == _REVIEW_ID, reviews.c.status == "shown")
-    .with_for_update(of=reviews, key_share=True)
 )
 
 
