@@ -6,10 +6,10 @@ from typing import Any
 from litestar import Litestar, Response
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.static_files import create_static_files_router
 
 from tradepost import __version__
-from tradepost.api.docs import document
 from tradepost.api.errors import problem
 from tradepost.api.routes import api_routes
 from tradepost.flows.store import Store
@@ -33,7 +33,7 @@ def create_app(
         dependencies={"store": Provide(provide_store, sync_to_thread=False), "caller": Provide(provide_caller)},
         exception_handlers={Exception: _answer_error},
         openapi_config=OpenAPIConfig(
-            title="Tradepost", version=__version__, path="/api/schema", render_plugins=[document]
+            title="Tradepost", version=__version__, path="/api/schema", render_plugins=[JsonRenderPlugin()]
         ),
         request_max_body_size=LARGEST_BODY,
         signature_namespace={"Store": Store},

@@ -10,7 +10,6 @@ from litestar.params import HeaderParameter, Parameter
 from litestar.status_codes import HTTP_200_OK
 from msgspec import Meta
 
-from tradepost.accounts.types import Caller
 from tradepost.cart.types import CartView
 from tradepost.core.pages import Page
 from tradepost.flows.cart import add_promo, add_to_cart, change_line, get_cart, remove_line, remove_promo
@@ -19,10 +18,9 @@ from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_board, get_order, list_orders
 from tradepost.flows.quote import CheckoutChoice, Quote, quote_cart
 from tradepost.flows.sign_in import open_visit
-from tradepost.flows.store import Store
 from tradepost.orders.types import Board, OrderCard, OrderView
 from tradepost.web.security import SESSION_COOKIE, cookie
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 Cursor = Annotated[str | None, Parameter(max_length=400, description="`after` of the page before.")]
 Key = Annotated[
@@ -76,13 +74,13 @@ class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 @get("/cart", tags=["Buying"])
-async def cart(store: Store, caller: Caller) -> CartView:
+async def cart(store: GivenStore, caller: GivenCaller) -> CartView:
     """Return the caller's cart with today's prices and stock."""
     return await get_cart(store, caller)
 
 
 @post("/cart/lines", tags=["Buying"])
-async def add_line(request: HttpRequest, store: Store, caller: Caller, data: NewLine) -> Response[CartView]:
+async def add_line(request: HttpRequest, store: GivenStore, caller: GivenCaller, data: NewLine) -> Response[CartView]:
     """Put something in the cart; a visitor without a session gets one, as a cookie."""
     cookies = []
     if caller.user_id is None and caller.session is None:
@@ -94,44 +92,44 @@ async def add_line(request: HttpRequest, store: Store, caller: Caller, data: New
 
 
 @patch("/cart/lines/{line_no:int}", tags=["Buying"])
-async def set_line(store: Store, caller: Caller, line_no: int, data: NewQuantity) -> CartView:
+async def set_line(store: GivenStore, caller: GivenCaller, line_no: int, data: NewQuantity) -> CartView:
     """Change a line's quantity."""
     return await change_line(store, caller, line_no, data.quantity)
 
 
 @delete("/cart/lines/{line_no:int}", tags=["Buying"], status_code=HTTP_200_OK)
-async def drop_line(store: Store, caller: Caller, line_no: int) -> CartView:
+async def drop_line(store: GivenStore, caller: GivenCaller, line_no: int) -> CartView:
     """Take a line out."""
     return await remove_line(store, caller, line_no)
 
 
 @post("/cart/promo-codes", tags=["Buying"])
-async def use_promo(store: Store, caller: Caller, data: PromoCode) -> CartView:
+async def use_promo(store: GivenStore, caller: GivenCaller, data: PromoCode) -> CartView:
     """Put a promo code on the cart."""
     return await add_promo(store, caller, data.code)
 
 
 @delete("/cart/promo-codes/{code:str}", tags=["Buying"], status_code=HTTP_200_OK)
-async def drop_promo(store: Store, caller: Caller, code: str) -> CartView:
+async def drop_promo(store: GivenStore, caller: GivenCaller, code: str) -> CartView:
     """Take a promo code off the cart."""
     return await remove_promo(store, caller, code)
 
 
 @post("/checkout/quote", tags=["Buying"], status_code=HTTP_200_OK)
-async def quote(store: Store, caller: Caller, data: CheckoutChoice) -> Quote:
+async def quote(store: GivenStore, caller: GivenCaller, data: CheckoutChoice) -> Quote:
     """Say what the cart costs with these choices, line by line."""
     return await quote_cart(store, caller, data)
 
 
 @post("/checkout", tags=["Buying"])
-async def order_now(store: Store, caller: Caller, data: CheckoutForm, idempotency_key: Key) -> Placed:
+async def order_now(store: GivenStore, caller: GivenCaller, data: CheckoutForm, idempotency_key: Key) -> Placed:
     """Order the cart and charge for it."""
     return await checkout(store, caller, data, idempotency_key)
 
 
 @get("/orders", tags=["Orders"])
 async def orders(
-    store: Store, caller: Caller, after: Cursor = None, limit: Annotated[int, Parameter(ge=1, le=100)] = 24
+    store: GivenStore, caller: GivenCaller, after: Cursor = None, limit: Annotated[int, Parameter(ge=1, le=100)] = 24
 ) -> Page[OrderCard]:
     """List the orders the caller placed, newest first."""
     caller.check_signed_in()
@@ -139,13 +137,13 @@ async def orders(
 
 
 @get("/orders/{number:str}", tags=["Orders"])
-async def order(store: Store, caller: Caller, number: Number) -> OrderView:
+async def order(store: GivenStore, caller: GivenCaller, number: Number) -> OrderView:
     """Return an order by its number, as the caller may see it."""
     return await get_order(store, caller, number)
 
 
 @post("/orders/{number:str}/moves", tags=["Orders"], status_code=HTTP_200_OK)
-async def make_move(store: Store, caller: Caller, number: Number, data: NewMove) -> OrderView:
+async def make_move(store: GivenStore, caller: GivenCaller, number: Number, data: NewMove) -> OrderView:
     """Move an order along its process."""
     found = await get_order(store, caller, number)
     return await move_order(
@@ -161,14 +159,14 @@ async def make_move(store: Store, caller: Caller, number: Number, data: NewMove)
 
 
 @post("/orders/{number:str}/payments", tags=["Orders"])
-async def pay(store: Store, caller: Caller, number: Number, data: NewPayment) -> Placed:
+async def pay(store: GivenStore, caller: GivenCaller, number: Number, data: NewPayment) -> Placed:
     """Start another payment for an order that waits for one."""
     found = await get_order(store, caller, number)
     return await pay_again(store, caller, found.id, data.gateway, data.method, data.payer)
 
 
 @get("/me/board", tags=["Selling"])
-async def board(store: Store, caller: Caller) -> Board:
+async def board(store: GivenStore, caller: GivenCaller) -> Board:
     """Return the caller's parts of orders as a seller, in columns by state."""
     caller.check_can("sell")
     return await get_board(store, caller)

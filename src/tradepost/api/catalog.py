@@ -12,7 +12,7 @@ from litestar.params import Body, Parameter
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 
 from tradepost.accounts.queries import find_profile
-from tradepost.accounts.types import Caller, PublicProfile
+from tradepost.accounts.types import PublicProfile
 from tradepost.catalog.listing_pages import (
     category_tree,
     find_place,
@@ -35,9 +35,9 @@ from tradepost.catalog.types import Category, Listing, ListingCard, ListingDraft
 from tradepost.core.errors import FieldErrors
 from tradepost.core.pages import Page
 from tradepost.flows.review_listing import review_listing
-from tradepost.flows.store import Store
 from tradepost.reviews.queries import list_reviews
 from tradepost.reviews.types import Review, ReviewDraft
+from tradepost.web.typing import GivenCaller, GivenStore
 
 Cursor = Annotated[str | None, Parameter(max_length=400, description="`after` of the page before.")]
 Limit = Annotated[int, Parameter(ge=1, le=100, description="How many rows.")]
@@ -80,7 +80,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 @get("/store", tags=["Store"], sync_to_thread=False)
-def store_facts(store: Store) -> StoreFacts:
+def store_facts(store: GivenStore) -> StoreFacts:
     """Say who the store is and what may be listed in it."""
     known = store.settings.store
     return StoreFacts(
@@ -91,20 +91,20 @@ def store_facts(store: Store) -> StoreFacts:
 
 
 @get("/categories", tags=["Catalogue"])
-async def categories(store: Store) -> tuple[Category, ...]:
+async def categories(store: GivenStore) -> tuple[Category, ...]:
     """List the categories, parents before children."""
     return (await category_tree(store.db)).rows
 
 
 @get("/places", tags=["Catalogue"])
-async def places(store: Store, q: Annotated[str, Parameter(min_length=1, max_length=60)]) -> list[Place]:
+async def places(store: GivenStore, q: Annotated[str, Parameter(min_length=1, max_length=60)]) -> list[Place]:
     """Suggest up to ten places whose name begins so."""
     return await suggest_places(store.db, q)
 
 
 @get("/listings", tags=["Catalogue"])
 async def listings(  # one parameter for each filter
-    store: Store,
+    store: GivenStore,
     sort: Sort = "newest",
     category: Annotated[
         str | None, Parameter(max_length=100, description="A category's slug; those below it count.")
@@ -137,14 +137,14 @@ async def listings(  # one parameter for each filter
 
 
 @get("/listings/{listing_id:uuid}", tags=["Catalogue"])
-async def listing(store: Store, caller: Caller, listing_id: UUID) -> Listing:
+async def listing(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Listing:
     """Return one listing with its variants and pictures; one that is not on offer only to its seller and staff."""
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         return await get_listing(tx, listing_id, currency=store.currency)
 
 
 @post("/listings", tags=["Selling"])
-async def make_listing(store: Store, caller: Caller, data: ListingDraft) -> Created:
+async def make_listing(store: GivenStore, caller: GivenCaller, data: ListingDraft) -> Created:
     """Make a listing as a draft; publish it with `POST …/publish`."""
     tree, place = await category_tree(store.db), await find_place(store.db, data.place) if data.place else None
     async with store.db.transaction(actor=caller.actor) as tx:
@@ -152,7 +152,7 @@ async def make_listing(store: Store, caller: Caller, data: ListingDraft) -> Crea
 
 
 @put("/listings/{listing_id:uuid}", tags=["Selling"])
-async def change_listing(store: Store, caller: Caller, listing_id: UUID, data: ListingWithVersion) -> Listing:
+async def change_listing(store: GivenStore, caller: GivenCaller, listing_id: UUID, data: ListingWithVersion) -> Listing:
     """Change a listing to what is sent; variants that are left out are no longer offered."""
     draft = data.listing
     tree, place = await category_tree(store.db), await find_place(store.db, draft.place) if draft.place else None
@@ -164,21 +164,21 @@ async def change_listing(store: Store, caller: Caller, listing_id: UUID, data: L
 
 
 @post("/listings/{listing_id:uuid}/publish", tags=["Selling"], status_code=HTTP_204_NO_CONTENT)
-async def publish(store: Store, caller: Caller, listing_id: UUID) -> None:
+async def publish(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> None:
     """Show a listing to everybody."""
     async with store.db.transaction(actor=caller.actor) as tx:
         await publish_listing(tx, caller, listing_id)
 
 
 @post("/listings/{listing_id:uuid}/withdraw", tags=["Selling"], status_code=HTTP_204_NO_CONTENT)
-async def withdraw(store: Store, caller: Caller, listing_id: UUID) -> None:
+async def withdraw(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> None:
     """Hide a listing from everybody but its seller."""
     async with store.db.transaction(actor=caller.actor) as tx:
         await withdraw_listing(tx, caller, listing_id)
 
 
 @delete("/listings/{listing_id:uuid}", tags=["Selling"])
-async def remove(store: Store, caller: Caller, listing_id: UUID) -> None:
+async def remove(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> None:
     """Take a listing off its seller's list; orders keep what they need of it."""
     async with store.db.transaction(actor=caller.actor) as tx:
         await withdraw_listing(tx, caller, listing_id, remove=True)
@@ -192,8 +192,8 @@ class PictureUpload(msgspec.Struct):
 
 @post("/listings/{listing_id:uuid}/pictures", tags=["Selling"])
 async def upload_picture(
-    store: Store,
-    caller: Caller,
+    store: GivenStore,
+    caller: GivenCaller,
     listing_id: UUID,
     data: Annotated[PictureUpload, Body(media_type=RequestEncodingType.MULTI_PART)],
 ) -> StoredPicture:
@@ -207,8 +207,8 @@ async def upload_picture(
 
 @get("/me/listings", tags=["Selling"])
 async def own_listings(
-    store: Store,
-    caller: Caller,
+    store: GivenStore,
+    caller: GivenCaller,
     status: Annotated[str | None, Parameter(max_length=20)] = None,
     after: UUID | None = None,
     limit: Limit = 50,
@@ -220,14 +220,14 @@ async def own_listings(
 
 
 @post("/listings/{listing_id:uuid}/save", tags=["Catalogue"], status_code=HTTP_200_OK)
-async def save(store: Store, caller: Caller, listing_id: UUID) -> Saved:
+async def save(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Saved:
     """Put a listing on the person's list, or take it off."""
     async with store.db.transaction(actor=caller.actor) as tx:
         return Saved(await toggle_saved(tx, caller, listing_id))
 
 
 @get("/me/saved", tags=["Catalogue"])
-async def saved(store: Store, caller: Caller) -> list[ListingCard]:
+async def saved(store: GivenStore, caller: GivenCaller) -> list[ListingCard]:
     """List what the person saved, newest first."""
     user_id = caller.check_signed_in()
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
@@ -235,19 +235,19 @@ async def saved(store: Store, caller: Caller) -> list[ListingCard]:
 
 
 @get("/listings/{listing_id:uuid}/reviews", tags=["Reviews"])
-async def reviews(store: Store, listing_id: UUID, after: Cursor = None, limit: Limit = 12) -> Page[Review]:
+async def reviews(store: GivenStore, listing_id: UUID, after: Cursor = None, limit: Limit = 12) -> Page[Review]:
     """List the reviews of a listing, newest first."""
     return await list_reviews(store.db, listing_id, after=after, limit=limit)
 
 
 @post("/listings/{listing_id:uuid}/reviews", tags=["Reviews"])
-async def write_review(store: Store, caller: Caller, listing_id: UUID, data: ReviewDraft) -> Created:
+async def write_review(store: GivenStore, caller: GivenCaller, listing_id: UUID, data: ReviewDraft) -> Created:
     """Review something one bought, or change one's review of it."""
     return Created(await review_listing(store, caller, listing_id, data))
 
 
 @get("/people/{username:str}", tags=["People"])
-async def person(store: Store, caller: Caller, username: str) -> PublicProfile:
+async def person(store: GivenStore, caller: GivenCaller, username: str) -> PublicProfile:
     """Return a person as others see them."""
     return await find_profile(store.db, username, caller.user_id)
 

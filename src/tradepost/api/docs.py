@@ -1,24 +1,33 @@
 """The API's own documentation: the OpenAPI document and a page drawn from it on the server, without a script."""
 
+from functools import lru_cache
 from typing import Any
 
-from litestar import Response, get
-from litestar.openapi.plugins import JsonRenderPlugin
+import msgspec
+from litestar import Litestar, Response, get
 
-from tradepost.accounts.types import Caller
-from tradepost.flows.store import Store
 from tradepost.web.pages import page
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
-document = JsonRenderPlugin(path="/openapi.json")
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
 @get("/api", include_in_schema=False)
-async def documentation(request: HttpRequest, store: Store, caller: Caller) -> Response[str]:
+async def documentation(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show every operation of the API with its parameters, bodies and answers."""
     schema = request.app.openapi_schema.to_schema()
     return await page(request, store, caller, "api_docs", groups=_groups(schema), schemas=_schemas(schema))
+
+
+@get("/api/openapi.json", include_in_schema=False, sync_to_thread=False)
+def document(request: HttpRequest) -> Response[bytes]:
+    """Send the whole description as OpenAPI 3.1."""
+    return Response(_document(request.app), media_type="application/json", headers={"cache-control": "public, max-age=300"})
+
+
+@lru_cache(maxsize=4)
+def _document(app: Litestar) -> bytes:
+    return msgspec.json.encode(app.openapi_schema.to_schema())
 
 
 def _groups(schema: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -70,4 +79,4 @@ def _type(schema: dict[str, Any]) -> str:
     return f"{kind} ({schema['format']})" if schema.get("format") else str(kind)
 
 
-docs_routes = [documentation]
+docs_routes = [documentation, document]

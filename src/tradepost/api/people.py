@@ -11,7 +11,6 @@ from tradepost.accounts.api_tokens import issue_token, revoke_token
 from tradepost.accounts.queries import list_tokens
 from tradepost.accounts.types import (
     ApiToken,
-    Caller,
     EditProfile,
     IssuedToken,
     NewToken,
@@ -24,9 +23,8 @@ from tradepost.core.pages import Page
 from tradepost.flows.manage_account import edit_profile, own_profile
 from tradepost.flows.sign_in import sign_in, sign_out
 from tradepost.flows.sign_up import sign_up
-from tradepost.flows.store import Store
 from tradepost.web.security import SESSION_COOKIE, cookie, forget
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 
 def _answer(request: HttpRequest, started: StartedSession, profile: OwnProfile, status: int) -> Response[OwnProfile]:
@@ -35,41 +33,41 @@ def _answer(request: HttpRequest, started: StartedSession, profile: OwnProfile, 
 
 
 @post("/accounts", tags=["People"])
-async def make_account(request: HttpRequest, store: Store, caller: Caller, data: SignUp) -> Response[OwnProfile]:
+async def make_account(request: HttpRequest, store: GivenStore, caller: GivenCaller, data: SignUp) -> Response[OwnProfile]:
     """Make an account and sign it in; the session comes as a cookie."""
     started = await sign_up(store, caller, data, request.headers.get("user-agent", ""))
     return _answer(request, started, await own_profile(store, started.caller), HTTP_201_CREATED)
 
 
 @post("/sessions", tags=["People"])
-async def start_session(request: HttpRequest, store: Store, caller: Caller, data: SignIn) -> Response[OwnProfile]:
+async def start_session(request: HttpRequest, store: GivenStore, caller: GivenCaller, data: SignIn) -> Response[OwnProfile]:
     """Sign in; the session comes as a cookie. Programs better use an API token."""
     started = await sign_in(store, caller, data, request.headers.get("user-agent", ""))
     return _answer(request, started, await own_profile(store, started.caller), HTTP_201_CREATED)
 
 
 @delete("/sessions/current", tags=["People"], status_code=HTTP_200_OK)
-async def end_session(store: Store, caller: Caller) -> Response[None]:
+async def end_session(store: GivenStore, caller: GivenCaller) -> Response[None]:
     """Sign out."""
     await sign_out(store, caller)
     return Response(None, cookies=[forget(SESSION_COOKIE)])
 
 
 @get("/me", tags=["People"])
-async def me(store: Store, caller: Caller) -> OwnProfile:
+async def me(store: GivenStore, caller: GivenCaller) -> OwnProfile:
     """Return what the caller has told about themselves."""
     return await own_profile(store, caller)
 
 
 @patch("/me", tags=["People"])
-async def change_me(store: Store, caller: Caller, data: EditProfile) -> OwnProfile:
+async def change_me(store: GivenStore, caller: GivenCaller, data: EditProfile) -> OwnProfile:
     """Change what is sent; the rest stays."""
     return await edit_profile(store, caller, data)
 
 
 @get("/me/tokens", tags=["People"])
 async def tokens(
-    store: Store, caller: Caller, after: Annotated[str | None, Parameter(max_length=400)] = None
+    store: GivenStore, caller: GivenCaller, after: Annotated[str | None, Parameter(max_length=400)] = None
 ) -> Page[ApiToken]:
     """List the caller's API tokens, without their secrets."""
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
@@ -77,14 +75,14 @@ async def tokens(
 
 
 @post("/me/tokens", tags=["People"])
-async def make_token(store: Store, caller: Caller, data: NewToken) -> IssuedToken:
+async def make_token(store: GivenStore, caller: GivenCaller, data: NewToken) -> IssuedToken:
     """Make an API token. Its secret is in this answer and never again."""
     async with store.db.transaction(actor=caller.actor) as tx:
         return await issue_token(tx, caller, data)
 
 
 @delete("/me/tokens/{token_id:uuid}", tags=["People"])
-async def drop_token(store: Store, caller: Caller, token_id: UUID) -> None:
+async def drop_token(store: GivenStore, caller: GivenCaller, token_id: UUID) -> None:
     """Revoke an API token at once."""
     async with store.db.transaction(actor=caller.actor) as tx:
         await revoke_token(tx, store.cache, caller, token_id)

@@ -5,7 +5,7 @@ stays as long as data refers to it, and that sample data is loaded whole or not 
 role.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -99,7 +99,7 @@ async def _install_catalog(tx: Transaction, settings: StoreSettings) -> None:
     await _install_categories(tx, settings)
 
 
-async def _put_by(tx: Transaction, table: Table, unique: str, values: dict[str, object]) -> None:
+async def _put_by(tx: Transaction, table: Table, unique: str, values: Mapping[str, object]) -> None:
     change = upsert(table).values(values)
     await tx.run(
         change.on_conflict_do_update(

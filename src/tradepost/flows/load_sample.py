@@ -193,7 +193,7 @@ async def _people(tx: Transaction, sample: Path, settings: StoreSettings, known:
                                    "display_name", "bio", "business_name", "service_type", "location_text", "created_at")}
         | {"location": _POINT}
     )  # fmt: skip
-    rows = []
+    rows: list[dict[str, Any]] = []
     for person in people:
         known.people[person.username] = uuid7()
         label, lat, lon = known.places[person.place]

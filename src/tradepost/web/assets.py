@@ -10,7 +10,7 @@ from litestar import Response, get
 from tradepost.catalog.listing_pages import category_tree, newest_paths
 from tradepost.catalog.pictures import NoSuchPicture, picture_rendition
 from tradepost.core.errors import NotFound
-from tradepost.flows.store import Store
+from tradepost.web.typing import GivenStore
 
 _FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 _TYPES = {
@@ -27,7 +27,7 @@ class NoSuchFile(NotFound):
 
 
 @get("/media/{file_id:uuid}/{name:str}", include_in_schema=False)
-async def picture(store: Store, file_id: UUID, name: str) -> Response[bytes]:
+async def picture(store: GivenStore, file_id: UUID, name: str) -> Response[bytes]:
     """Send a stored picture at one of the standard widths, as WebP."""
     width = name.removesuffix(".webp")
     if not name.endswith(".webp") or not width.isdecimal() or len(width) > 4:
@@ -37,7 +37,7 @@ async def picture(store: Store, file_id: UUID, name: str) -> Response[bytes]:
 
 
 @get("/theme/{path:path}", include_in_schema=False, sync_to_thread=False)
-def theme_file(store: Store, path: Path) -> Response[bytes]:
+def theme_file(store: GivenStore, path: Path) -> Response[bytes]:
     """Send a file of the store's theme."""
     data, media_type = _theme_file(store.preset_folder / "theme", str(path).lstrip("/"))
     return Response(data, media_type=media_type, headers={"cache-control": "public, max-age=86400"})
@@ -52,14 +52,14 @@ def _theme_file(folder: Path, name: str) -> tuple[bytes, str]:
 
 
 @get("/favicon.ico", include_in_schema=False, sync_to_thread=False)
-def favicon(store: Store) -> Response[bytes]:
+def favicon(store: GivenStore) -> Response[bytes]:
     """Send the store's mark to browsers that ask for it by its old name."""
     data, media_type = _theme_file(store.preset_folder / "theme", "favicon.svg")
     return Response(data, media_type=media_type, headers={"cache-control": "public, max-age=86400"})
 
 
 @get("/robots.txt", include_in_schema=False, sync_to_thread=False)
-def robots(store: Store) -> Response[str]:
+def robots(store: GivenStore) -> Response[str]:
     """Tell crawlers what is public."""
     private = "".join(
         f"Disallow: {path}\n" for path in ("/cart", "/checkout", "/orders", "/me", "/office", "/sign-in", "/api/")
@@ -70,7 +70,7 @@ def robots(store: Store) -> Response[str]:
 
 
 @get("/sitemap.xml", include_in_schema=False)
-async def sitemap(store: Store) -> Response[str]:
+async def sitemap(store: GivenStore) -> Response[str]:
     """List the categories and the newest listings, up to the 10,000 that one site map should hold."""
     tree = await category_tree(store.db)
     entries = [f"<url><loc>{store.base_url}/</loc></url>"]

@@ -34,7 +34,7 @@ from tradepost.reviews.types import ReviewDraft
 from tradepost.web.forms import first_problem, read_form
 from tradepost.web.pages import go, page
 from tradepost.web.position import position_of
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 _SORTS: dict[str, Sort] = {"newest": "newest", "popular": "popular", "nearest": "nearest", "price": "cheapest"}
 
@@ -52,7 +52,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/", include_in_schema=False)
-async def home(request: HttpRequest, store: Store, caller: Caller) -> Response[str]:
+async def home(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show the store's front page, as its preset composes it."""
     tree = await category_tree(store.db)
     sections = [await _section(store, section, tree) for section in store.settings.home]
@@ -122,7 +122,7 @@ def listing_id_of(name: str) -> UUID:
 
 @get("/l/{name:str}", include_in_schema=False)
 async def listing_page(
-    request: HttpRequest, store: Store, caller: Caller, name: str, variant: str | None = None
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, name: str, variant: str | None = None
 ) -> Response[Any]:
     """Show one listing. An address with an old title still leads here."""
     listing_id = listing_id_of(name)
@@ -234,7 +234,7 @@ def json_ld(store: Store, listing: Listing, ancestry: tuple[Any, ...]) -> str:
 
 
 @post("/listings/{listing_id:uuid}/like", include_in_schema=False)
-async def like(request: HttpRequest, store: Store, caller: Caller, listing_id: UUID) -> Response[Any]:
+async def like(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Response[Any]:
     """Save a listing or take it off the person's list; htmx only needs to know that it worked."""
     form = await read_form(request)
     async with store.db.transaction(actor=caller.actor) as tx:
@@ -245,7 +245,7 @@ async def like(request: HttpRequest, store: Store, caller: Caller, listing_id: U
 
 
 @post("/listings/{listing_id:uuid}/reviews", include_in_schema=False)
-async def write_review(request: HttpRequest, store: Store, caller: Caller, listing_id: UUID) -> Redirect:
+async def write_review(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Redirect:
     """Write or change the person's review of something they bought."""
     form = await read_form(request)
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
@@ -258,7 +258,7 @@ async def write_review(request: HttpRequest, store: Store, caller: Caller, listi
 
 
 @get("/saved", include_in_schema=False)
-async def saved(request: HttpRequest, store: Store, caller: Caller) -> Response[str]:
+async def saved(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show what the person saved."""
     user_id = caller.check_signed_in()
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
@@ -268,7 +268,7 @@ async def saved(request: HttpRequest, store: Store, caller: Caller) -> Response[
 
 @get("/u/{username:str}", include_in_schema=False)
 async def person(
-    request: HttpRequest, store: Store, caller: Caller, username: str, after: str | None = None
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, username: str, after: str | None = None
 ) -> Response[str]:
     """Show a person's public page with what they offer."""
     profile = await find_profile(store.db, username, caller.user_id)
@@ -282,7 +282,7 @@ async def person(
 
 
 @post("/u/{username:str}/follow", include_in_schema=False)
-async def follow_person(request: HttpRequest, store: Store, caller: Caller, username: str) -> Redirect:
+async def follow_person(request: HttpRequest, store: GivenStore, caller: GivenCaller, username: str) -> Redirect:
     """Follow a person, or stop doing so."""
     profile = await find_profile(store.db, username, caller.user_id)
     async with store.db.transaction(actor=caller.actor) as tx:

@@ -28,11 +28,11 @@ from tradepost.web.browse import liked_ids, listing_context
 from tradepost.web.forms import Form, first_problem, problems_of, read_form
 from tradepost.web.pages import go, page
 from tradepost.web.security import SESSION_COOKIE, cookie
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 
 @post("/cart/add", include_in_schema=False)
-async def add(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+async def add(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Put something in the cart; a visitor gets a session for it. A refusal shows the listing again with what is wrong."""
     form = await read_form(request)
     cookies: tuple[Cookie, ...] = ()
@@ -85,7 +85,7 @@ class NotAnId(Invalid):
 
 
 @get("/cart", include_in_schema=False)
-async def cart_page(request: HttpRequest, store: Store, caller: Caller) -> Response[str]:
+async def cart_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show the cart with its price, line by line."""
     return await _cart_page(request, store, caller, {}, {})
 
@@ -123,7 +123,7 @@ async def _quote(store: Store, caller: Caller, choice: CheckoutChoice, errors: d
 
 
 @post("/cart/lines/{line_no:int}", include_in_schema=False)
-async def set_line(request: HttpRequest, store: Store, caller: Caller, line_no: int) -> Response[Any]:
+async def set_line(request: HttpRequest, store: GivenStore, caller: GivenCaller, line_no: int) -> Response[Any]:
     """Change a line's quantity."""
     form = await read_form(request)
     try:
@@ -134,14 +134,14 @@ async def set_line(request: HttpRequest, store: Store, caller: Caller, line_no: 
 
 
 @post("/cart/lines/{line_no:int}/remove", include_in_schema=False)
-async def drop_line(request: HttpRequest, store: Store, caller: Caller, line_no: int) -> Redirect:
+async def drop_line(request: HttpRequest, store: GivenStore, caller: GivenCaller, line_no: int) -> Redirect:
     """Take a line out."""
     await remove_line(store, caller, line_no)
     return go(request, "/cart", say="Taken out.", tone="info")
 
 
 @post("/cart/promo", include_in_schema=False)
-async def use_promo(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+async def use_promo(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Put a promo code on the cart."""
     form = await read_form(request)
     try:
@@ -152,21 +152,21 @@ async def use_promo(request: HttpRequest, store: Store, caller: Caller) -> Respo
 
 
 @post("/cart/promo/remove", include_in_schema=False)
-async def drop_promo(request: HttpRequest, store: Store, caller: Caller) -> Redirect:
+async def drop_promo(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
     """Take a promo code off the cart."""
     await remove_promo(store, caller, (await read_form(request)).get("code"))
     return go(request, "/cart", say="The code is off your cart.", tone="info")
 
 
 @post("/cart/accept-prices", include_in_schema=False)
-async def take_prices(request: HttpRequest, store: Store, caller: Caller) -> Redirect:
+async def take_prices(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
     """Take note of changed prices."""
     await accept_prices(store, caller)
     return go(request, "/cart")
 
 
 @get("/checkout", include_in_schema=False)
-async def checkout_page(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+async def checkout_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Show everything an order needs, on one page."""
     if (await _cart(store, caller)).is_empty:
         return go(request, "/cart", say=store.settings.copy.empty_cart, tone="info")
@@ -193,7 +193,7 @@ def _countries(locale: str) -> list[tuple[str, str]]:
 
 
 @post("/checkout", include_in_schema=False)
-async def order_now(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+async def order_now(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Place the order, or show the page again with what is wrong or with the new price."""
     form = await read_form(request)
     if (await _cart(store, caller)).is_empty and not form.get("idempotency_key"):
@@ -247,7 +247,7 @@ def _address(form: Form, prefix: str) -> Address | None:
 
 
 @get("/pay/sandbox/{payment_id:uuid}", include_in_schema=False)
-async def sandbox_page(request: HttpRequest, store: Store, caller: Caller, payment_id: UUID) -> Response[str]:
+async def sandbox_page(request: HttpRequest, store: GivenStore, caller: GivenCaller, payment_id: UUID) -> Response[str]:
     """Show the test gateway's page."""
     payment, number = await get_sandbox_payment(store, caller, payment_id)
     return await page(
@@ -256,7 +256,7 @@ async def sandbox_page(request: HttpRequest, store: Store, caller: Caller, payme
 
 
 @post("/pay/sandbox/{payment_id:uuid}", include_in_schema=False)
-async def sandbox_choose(request: HttpRequest, store: Store, caller: Caller, payment_id: UUID) -> Redirect:
+async def sandbox_choose(request: HttpRequest, store: GivenStore, caller: GivenCaller, payment_id: UUID) -> Redirect:
     """Do at the test gateway what the buyer chose there."""
     form = await read_form(request)
     _, number = await get_sandbox_payment(store, caller, payment_id)
@@ -265,7 +265,7 @@ async def sandbox_choose(request: HttpRequest, store: Store, caller: Caller, pay
 
 
 @get("/orders", include_in_schema=False)
-async def orders_page(request: HttpRequest, store: Store, caller: Caller, after: str | None = None) -> Response[str]:
+async def orders_page(request: HttpRequest, store: GivenStore, caller: GivenCaller, after: str | None = None) -> Response[str]:
     """Show the orders that the caller placed."""
     if caller.session is None:
         caller.check_signed_in()
@@ -281,7 +281,7 @@ async def orders_page(request: HttpRequest, store: Store, caller: Caller, after:
 
 
 @get("/orders/{number:str}", include_in_schema=False)
-async def order_page(request: HttpRequest, store: Store, caller: Caller, number: str, new: str = "") -> Response[str]:
+async def order_page(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: str, new: str = "") -> Response[str]:
     """Show one order to a party to it."""
     return await _order_page(request, store, caller, number, {}, {}, is_new=bool(new))
 
@@ -305,7 +305,7 @@ async def _order_page(
 
 
 @post("/orders/{number:str}/move", include_in_schema=False)
-async def move(request: HttpRequest, store: Store, caller: Caller, number: str) -> Response[Any]:
+async def move(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: str) -> Response[Any]:
     """Make a move that the order's process allows the caller."""
     form = await read_form(request)
     order = await get_order(store, caller, number)
@@ -321,7 +321,7 @@ async def move(request: HttpRequest, store: Store, caller: Caller, number: str) 
 
 
 @post("/orders/{number:str}/pay", include_in_schema=False)
-async def pay_order(request: HttpRequest, store: Store, caller: Caller, number: str) -> Response[Any]:
+async def pay_order(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: str) -> Response[Any]:
     """Pay for an order whose payment failed, or was left."""
     form = await read_form(request)
     order = await get_order(store, caller, number)
@@ -333,7 +333,7 @@ async def pay_order(request: HttpRequest, store: Store, caller: Caller, number: 
 
 
 @post("/orders/{number:str}/reorder", include_in_schema=False)
-async def order_again(request: HttpRequest, store: Store, caller: Caller, number: str) -> Redirect:
+async def order_again(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: str) -> Redirect:
     """Put the goods of an order in the cart again, as far as they can be had."""
     left_out = await reorder(store, caller, number)
     if left_out:

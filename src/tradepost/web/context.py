@@ -7,7 +7,7 @@ from tradepost.core.ids import token_hash
 from tradepost.flows.sign_in import load_caller, load_caller_by_token
 from tradepost.flows.store import Store
 from tradepost.web.security import SESSION_COOKIE, check_csrf, form_secret
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenStore, HttpRequest
 
 
 def provide_store(request: HttpRequest) -> Store:
@@ -18,7 +18,7 @@ def provide_store(request: HttpRequest) -> Store:
     return store
 
 
-async def provide_caller(request: HttpRequest, store: Store) -> Caller:
+async def provide_caller(request: HttpRequest, store: GivenStore) -> Caller:
     """Return who makes the request. A bearer token wins over the cookie; a cookie's post must carry the CSRF token.
 
     Raises `StaleForm`, `TokenInvalid`.

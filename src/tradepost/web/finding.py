@@ -11,20 +11,20 @@ from tradepost.catalog.types import Category, ListingFilter, Sort
 from tradepost.flows.store import Store
 from tradepost.web.browse import liked_ids
 from tradepost.web.pages import page
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 SORTS: tuple[tuple[Sort, str], ...] = (("newest", "Newest"), ("popular", "Popular"), ("cheapest", "Price, low first"), ("dearest", "Price, high first"))
 
 
 @get("/c/{slug:str}", include_in_schema=False)
-async def category_page(request: HttpRequest, store: Store, caller: Caller, slug: str) -> Response[str]:
+async def category_page(request: HttpRequest, store: GivenStore, caller: GivenCaller, slug: str) -> Response[str]:
     """Show what is on offer in a category and below it."""
     tree = await category_tree(store.db)
     return await _results(request, store, caller, tree.get(slug))
 
 
 @get("/search", include_in_schema=False)
-async def search_page(request: HttpRequest, store: Store, caller: Caller) -> Response[str]:
+async def search_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show what is on offer in the whole store."""
     return await _results(request, store, caller, None)
 

@@ -15,11 +15,11 @@ from tradepost.flows.store import Store
 from tradepost.web.forms import problems_of, read_form
 from tradepost.web.pages import go, page
 from tradepost.web.security import SESSION_COOKIE, cookie, forget, local_path
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 
 @get("/sign-in", include_in_schema=False)
-async def sign_in_form(request: HttpRequest, store: Store, caller: Caller, next: str = "") -> Response[Any]:  # noqa: A002  # the parameter's name
+async def sign_in_form(request: HttpRequest, store: GivenStore, caller: GivenCaller, next: str = "") -> Response[Any]:  # noqa: A002  # the parameter's name
     """Ask who it is."""
     if caller.is_signed_in:
         return go(request, local_path(next))
@@ -37,7 +37,7 @@ async def _sign_in_page(
 
 
 @post("/sign-in", include_in_schema=False)
-async def sign_in_now(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+async def sign_in_now(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Sign a person in; a wrong name and a wrong password look the same."""
     form = await read_form(request)
     try:
@@ -57,7 +57,7 @@ def _session(request: HttpRequest, started: StartedSession) -> Any:
 
 
 @get("/sign-up", include_in_schema=False)
-async def sign_up_form(request: HttpRequest, store: Store, caller: Caller, next: str = "") -> Response[Any]:  # noqa: A002  # the parameter's name
+async def sign_up_form(request: HttpRequest, store: GivenStore, caller: GivenCaller, next: str = "") -> Response[Any]:  # noqa: A002  # the parameter's name
     """Ask for what an account needs."""
     if caller.is_signed_in:
         return go(request, local_path(next))
@@ -75,7 +75,7 @@ async def _sign_up_page(
 
 
 @post("/sign-up", include_in_schema=False)
-async def sign_up_now(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+async def sign_up_now(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Make an account and sign it in; the visitor's cart comes along."""
     form = await read_form(request)
     try:
@@ -92,14 +92,14 @@ async def sign_up_now(request: HttpRequest, store: Store, caller: Caller) -> Res
 
 
 @post("/sign-out", include_in_schema=False)
-async def sign_out_now(request: HttpRequest, store: Store, caller: Caller) -> Redirect:
+async def sign_out_now(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
     """End the browser's session."""
     await sign_out(store, caller)
     return go(request, "/", say="You are signed out.", tone="info", cookies=(forget(SESSION_COOKIE),))
 
 
 @get("/me", include_in_schema=False)
-async def profile_form(request: HttpRequest, store: Store, caller: Caller) -> Response[str]:
+async def profile_form(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show what the person has told about themselves."""
     return await _profile_page(request, store, caller, None, {})
 
@@ -120,7 +120,7 @@ async def _profile_page(
 
 
 @post("/me", include_in_schema=False)
-async def save_profile(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+async def save_profile(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Keep what the person changed about themselves, and a new picture where one came along."""
     caller.check_signed_in()
     form = await read_form(request)
@@ -135,7 +135,7 @@ async def save_profile(request: HttpRequest, store: Store, caller: Caller) -> Re
 
 
 @post("/me/password", include_in_schema=False)
-async def save_password(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+async def save_password(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Give the person another password; every other device is signed out."""
     form = await read_form(request)
     try:
@@ -151,7 +151,7 @@ async def save_password(request: HttpRequest, store: Store, caller: Caller) -> R
 
 
 @post("/me/devices/end", include_in_schema=False)
-async def end_device(request: HttpRequest, store: Store, caller: Caller) -> Redirect:
+async def end_device(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
     """Sign one of the person's devices out."""
     form = await read_form(request)
     await sign_out_device(store, caller, form.get("id"))

@@ -33,7 +33,7 @@ from tradepost.flows.preset import Kind
 from tradepost.flows.store import Store
 from tradepost.web.forms import Form, problems_of, read_form
 from tradepost.web.pages import go, page
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 MOST_ROWS, MOST_OPTIONS, MOST_PICTURES = 60, 3, 12
 _STATUSES = (("All", None), ("On offer", "active"), ("Drafts", "draft"), ("Not shown", "inactive"), ("Sold", "sold"))
@@ -41,7 +41,7 @@ _STATUSES = (("All", None), ("On offer", "active"), ("Drafts", "draft"), ("Not s
 
 @get("/me/listings", include_in_schema=False)
 async def own_listings(
-    request: HttpRequest, store: Store, caller: Caller, status: str | None = None, after: UUID | None = None
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, status: str | None = None, after: UUID | None = None
 ) -> Response[str]:
     """Show a seller what they offer."""
     seller_id = _check_seller(caller)
@@ -74,7 +74,7 @@ def _check_seller(caller: Caller) -> UUID:
 
 
 @get("/me/listings/new", include_in_schema=False)
-async def new_listing(request: HttpRequest, store: Store, caller: Caller, kind: str = "") -> Response[str]:
+async def new_listing(request: HttpRequest, store: GivenStore, caller: GivenCaller, kind: str = "") -> Response[str]:
     """Ask a seller what they offer."""
     _check_seller(caller)
     chosen = _kind(store, kind)
@@ -98,7 +98,7 @@ def _kind(store: Store, code: str) -> Kind:
 
 
 @get("/me/listings/{listing_id:uuid}", include_in_schema=False)
-async def edit_listing(request: HttpRequest, store: Store, caller: Caller, listing_id: UUID) -> Response[str]:
+async def edit_listing(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Response[str]:
     """Show a seller their listing, to change it."""
     listing = await _own(store, caller, listing_id)
     names = sorted({name for v in listing.variants for name in v.options})[:MOST_OPTIONS]
@@ -167,13 +167,13 @@ def _category_options(tree: CategoryTree) -> list[tuple[str, str]]:
 
 
 @post("/me/listings/new", include_in_schema=False)
-async def save_new(request: HttpRequest, store: Store, caller: Caller) -> Response[Any]:
+async def save_new(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Make a listing of the form."""
     return await _save(request, store, caller, None)
 
 
 @post("/me/listings/{listing_id:uuid}", include_in_schema=False)
-async def save_listing(request: HttpRequest, store: Store, caller: Caller, listing_id: UUID) -> Response[Any]:
+async def save_listing(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Response[Any]:
     """Change a listing to what the form says."""
     return await _save(request, store, caller, await _own(store, caller, listing_id))
 
@@ -322,7 +322,7 @@ def _id(text: str) -> UUID | None:
 
 
 @post("/me/listings/{listing_id:uuid}/{action:str}", include_in_schema=False)
-async def act(request: HttpRequest, store: Store, caller: Caller, listing_id: UUID, action: str) -> Redirect:
+async def act(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID, action: str) -> Redirect:
     """Publish, withdraw or remove one's listing from the list of them."""
     async with store.db.transaction(actor=caller.actor) as tx:
         if action == "publish":

@@ -11,7 +11,7 @@ from tradepost.web.forms import read_form
 from tradepost.web.pages import SCHEME_COOKIE
 from tradepost.web.rendering import template
 from tradepost.web.security import cookie, local_path
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 
 class StoreOnIndex(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ def index_page(request: HttpRequest) -> Response[str]:
 
 
 @post("/scheme", include_in_schema=False)
-async def set_scheme(request: HttpRequest, store: Store, caller: object) -> Redirect:  # noqa: ARG001  # the caller's CSRF check
+async def set_scheme(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:  # noqa: ARG001  # the caller's CSRF check
     """Keep the visitor's choice of light or dark."""
     form = await read_form(request)
     scheme = form.get("scheme")

@@ -1,7 +1,13 @@
-"""Names for the framework's generic types, as this package uses them."""
+"""Names for what handlers are given, and for the framework's generic types."""
 
 from typing import Any
 
 from litestar import Request
+from litestar.di import NamedDependency
+
+from tradepost.accounts.types import Caller
+from tradepost.flows.store import Store
 
 HttpRequest = Request[Any, Any, Any]
+GivenStore = NamedDependency[Store]
+GivenCaller = NamedDependency[Caller]
