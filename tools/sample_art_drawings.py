@@ -11,6 +11,7 @@ import atexit
 import functools
 import io
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -38,7 +39,7 @@ def _page() -> Any:
     from playwright.sync_api import sync_playwright
 
     playwright = sync_playwright().start()
-    browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", chromium_sandbox=False)
+    browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False)
 
     def close() -> None:
         browser.close()
