@@ -68,6 +68,7 @@ users = Table(
     at_most("service_type", 255),
     at_most("location_text", 255),
     Index("ix_users_location", "location", postgresql_using="gist"),
+    Index("ix_users_created_at", text("created_at DESC"), text("id DESC")),
     Index("ix_users_username_looks", text("username_looks(username::text)")),
     Index(
         "ix_users_find",

@@ -9,6 +9,8 @@ CREATE INDEX ix_users_username_looks ON users (username_looks(username::text));
 CREATE INDEX ix_users_find ON users
     USING gin ((lower(username::text || ' ' || display_name || ' ' || coalesce(email::text, ''))) gin_trgm_ops);
 
+CREATE INDEX ix_users_created_at ON users (created_at DESC, id DESC);
+
 -- Followers and followed people, the latest first.
 DROP INDEX ix_follows_followed_id;
 CREATE INDEX ix_follows_followed_id ON follows (followed_id, created_at DESC, follower_id DESC);

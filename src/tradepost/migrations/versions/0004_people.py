@@ -21,6 +21,6 @@ def downgrade() -> None:
     op.execute("ALTER TABLE reviews DISABLE ROW LEVEL SECURITY")
     op.execute("ALTER TABLE sessions DISABLE ROW LEVEL SECURITY")
     op.execute("DROP FUNCTION token_caller(bytea), session_caller(bytea), person_roles(uuid)")
-    op.execute("DROP INDEX ix_follows_follower_id, ix_follows_followed_id, ix_users_find, ix_users_username_looks")
+    op.execute("DROP INDEX ix_users_created_at, ix_follows_follower_id, ix_follows_followed_id, ix_users_find, ix_users_username_looks")
     op.execute("CREATE INDEX ix_follows_followed_id ON follows (followed_id)")
     op.execute("DROP FUNCTION username_looks(text)")
