@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, delete, get, patch, post
-from litestar.params import HeaderParameter, Parameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, PathParameter, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 from msgspec import Meta
 
@@ -22,7 +22,7 @@ from tradepost.orders.types import Board, OrderCard, OrderView
 from tradepost.web.security import SESSION_COOKIE, cookie
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
-Cursor = Annotated[str | None, Parameter(max_length=400, description="`after` of the page before.")]
+Cursor = Annotated[str | None, QueryParameter(max_length=400, description="`after` of the page before.")]
 Key = Annotated[
     str,
     HeaderParameter(
@@ -32,7 +32,7 @@ Key = Annotated[
         description="The same key and body give the same answer.",
     ),
 ]
-Number = Annotated[str, Parameter(max_length=60)]
+Number = Annotated[str, PathParameter(max_length=60)]
 
 
 class NewLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +80,9 @@ async def cart(store: GivenStore, caller: GivenCaller) -> CartView:
 
 
 @post("/cart/lines", tags=["Buying"])
-async def add_line(request: HttpRequest, store: GivenStore, caller: GivenCaller, data: NewLine) -> Response[CartView]:
+async def add_line(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, data: JSONBody[NewLine]
+) -> Response[CartView]:
     """Put something in the cart; a visitor without a session gets one, as a cookie."""
     cookies = []
     if caller.user_id is None and caller.session is None:
@@ -92,44 +94,51 @@ async def add_line(request: HttpRequest, store: GivenStore, caller: GivenCaller,
 
 
 @patch("/cart/lines/{line_no:int}", tags=["Buying"])
-async def set_line(store: GivenStore, caller: GivenCaller, line_no: int, data: NewQuantity) -> CartView:
+async def set_line(
+    store: GivenStore, caller: GivenCaller, line_no: FromPath[int], data: JSONBody[NewQuantity]
+) -> CartView:
     """Change a line's quantity."""
     return await change_line(store, caller, line_no, data.quantity)
 
 
 @delete("/cart/lines/{line_no:int}", tags=["Buying"], status_code=HTTP_200_OK)
-async def drop_line(store: GivenStore, caller: GivenCaller, line_no: int) -> CartView:
+async def drop_line(store: GivenStore, caller: GivenCaller, line_no: FromPath[int]) -> CartView:
     """Take a line out."""
     return await remove_line(store, caller, line_no)
 
 
 @post("/cart/promo-codes", tags=["Buying"])
-async def use_promo(store: GivenStore, caller: GivenCaller, data: PromoCode) -> CartView:
+async def use_promo(store: GivenStore, caller: GivenCaller, data: JSONBody[PromoCode]) -> CartView:
     """Put a promo code on the cart."""
     return await add_promo(store, caller, data.code)
 
 
 @delete("/cart/promo-codes/{code:str}", tags=["Buying"], status_code=HTTP_200_OK)
-async def drop_promo(store: GivenStore, caller: GivenCaller, code: str) -> CartView:
+async def drop_promo(store: GivenStore, caller: GivenCaller, code: FromPath[str]) -> CartView:
     """Take a promo code off the cart."""
     return await remove_promo(store, caller, code)
 
 
 @post("/checkout/quote", tags=["Buying"], status_code=HTTP_200_OK)
-async def quote(store: GivenStore, caller: GivenCaller, data: CheckoutChoice) -> Quote:
+async def quote(store: GivenStore, caller: GivenCaller, data: JSONBody[CheckoutChoice]) -> Quote:
     """Say what the cart costs with these choices, line by line."""
     return await quote_cart(store, caller, data)
 
 
 @post("/checkout", tags=["Buying"])
-async def order_now(store: GivenStore, caller: GivenCaller, data: CheckoutForm, idempotency_key: Key) -> Placed:
+async def order_now(
+    store: GivenStore, caller: GivenCaller, data: JSONBody[CheckoutForm], idempotency_key: Key
+) -> Placed:
     """Order the cart and charge for it."""
     return await checkout(store, caller, data, idempotency_key)
 
 
 @get("/orders", tags=["Orders"])
 async def orders(
-    store: GivenStore, caller: GivenCaller, after: Cursor = None, limit: Annotated[int, Parameter(ge=1, le=100)] = 24
+    store: GivenStore,
+    caller: GivenCaller,
+    after: Cursor = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=100)] = 24,
 ) -> Page[OrderCard]:
     """List the orders the caller placed, newest first."""
     caller.check_signed_in()
@@ -137,13 +146,15 @@ async def orders(
 
 
 @get("/orders/{number:str}", tags=["Orders"])
-async def order(store: GivenStore, caller: GivenCaller, number: Number) -> OrderView:
+async def order(store: GivenStore, caller: GivenCaller, number: FromPath[Number]) -> OrderView:
     """Return an order by its number, as the caller may see it."""
     return await get_order(store, caller, number)
 
 
 @post("/orders/{number:str}/moves", tags=["Orders"], status_code=HTTP_200_OK)
-async def make_move(store: GivenStore, caller: GivenCaller, number: Number, data: NewMove) -> OrderView:
+async def make_move(
+    store: GivenStore, caller: GivenCaller, number: FromPath[Number], data: JSONBody[NewMove]
+) -> OrderView:
     """Move an order along its process."""
     found = await get_order(store, caller, number)
     return await move_order(
@@ -159,7 +170,7 @@ async def make_move(store: GivenStore, caller: GivenCaller, number: Number, data
 
 
 @post("/orders/{number:str}/payments", tags=["Orders"])
-async def pay(store: GivenStore, caller: GivenCaller, number: Number, data: NewPayment) -> Placed:
+async def pay(store: GivenStore, caller: GivenCaller, number: FromPath[Number], data: JSONBody[NewPayment]) -> Placed:
     """Start another payment for an order that waits for one."""
     found = await get_order(store, caller, number)
     return await pay_again(store, caller, found.id, data.gateway, data.method, data.payer)

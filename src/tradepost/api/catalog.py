@@ -8,7 +8,7 @@ import msgspec
 from litestar import delete, get, post, put
 from litestar.datastructures import UploadFile
 from litestar.enums import RequestEncodingType
-from litestar.params import Body, Parameter
+from litestar.params import Body, FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 
 from tradepost.accounts.queries import find_profile
@@ -39,9 +39,9 @@ from tradepost.reviews.queries import list_reviews
 from tradepost.reviews.types import Review, ReviewDraft
 from tradepost.web.typing import GivenCaller, GivenStore
 
-Cursor = Annotated[str | None, Parameter(max_length=400, description="`after` of the page before.")]
-Limit = Annotated[int, Parameter(ge=1, le=100, description="How many rows.")]
-Minor = Annotated[int | None, Parameter(ge=0, le=10**15, description="Minor units of the store's currency.")]
+Cursor = Annotated[str | None, QueryParameter(max_length=400, description="`after` of the page before.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many rows.")]
+Minor = Annotated[int | None, QueryParameter(ge=0, le=10**15, description="Minor units of the store's currency.")]
 
 
 class StoreFacts(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ async def categories(store: GivenStore) -> tuple[Category, ...]:
 
 
 @get("/places", tags=["Catalogue"])
-async def places(store: GivenStore, q: Annotated[str, Parameter(min_length=1, max_length=60)]) -> list[Place]:
+async def places(store: GivenStore, q: Annotated[str, QueryParameter(min_length=1, max_length=60)]) -> list[Place]:
     """Suggest up to ten places whose name begins so."""
     return await suggest_places(store.db, q)
 
@@ -105,20 +105,20 @@ async def places(store: GivenStore, q: Annotated[str, Parameter(min_length=1, ma
 @get("/listings", tags=["Catalogue"])
 async def listings(  # one parameter for each filter
     store: GivenStore,
-    sort: Sort = "newest",
+    sort: FromQuery[Sort] = "newest",
     category: Annotated[
-        str | None, Parameter(max_length=100, description="A category's slug; those below it count.")
+        str | None, QueryParameter(max_length=100, description="A category's slug; those below it count.")
     ] = None,
-    feed: Annotated[str | None, Parameter(max_length=60)] = None,
-    kind: Annotated[str | None, Parameter(max_length=60)] = None,
-    condition: Annotated[str | None, Parameter(max_length=60)] = None,
-    seller: UUID | None = None,
+    feed: Annotated[str | None, QueryParameter(max_length=60)] = None,
+    kind: Annotated[str | None, QueryParameter(max_length=60)] = None,
+    condition: Annotated[str | None, QueryParameter(max_length=60)] = None,
+    seller: FromQuery[UUID | None] = None,
     min_price: Minor = None,
     max_price: Minor = None,
-    in_stock: bool = False,
-    lat: Annotated[float | None, Parameter(ge=-90, le=90)] = None,
-    lon: Annotated[float | None, Parameter(ge=-180, le=180)] = None,
-    within_m: Annotated[float | None, Parameter(gt=0, le=20_100_000)] = None,
+    in_stock: FromQuery[bool] = False,
+    lat: Annotated[float | None, QueryParameter(ge=-90, le=90)] = None,
+    lon: Annotated[float | None, QueryParameter(ge=-180, le=180)] = None,
+    within_m: Annotated[float | None, QueryParameter(gt=0, le=20_100_000)] = None,
     after: Cursor = None,
     limit: Limit = 24,
 ) -> Page[ListingCard]:
@@ -137,14 +137,14 @@ async def listings(  # one parameter for each filter
 
 
 @get("/listings/{listing_id:uuid}", tags=["Catalogue"])
-async def listing(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Listing:
+async def listing(store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]) -> Listing:
     """Return one listing with its variants and pictures; one that is not on offer only to its seller and staff."""
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         return await get_listing(tx, listing_id, currency=store.currency)
 
 
 @post("/listings", tags=["Selling"])
-async def make_listing(store: GivenStore, caller: GivenCaller, data: ListingDraft) -> Created:
+async def make_listing(store: GivenStore, caller: GivenCaller, data: JSONBody[ListingDraft]) -> Created:
     """Make a listing as a draft; publish it with `POST …/publish`."""
     tree, place = await category_tree(store.db), await find_place(store.db, data.place) if data.place else None
     async with store.db.transaction(actor=caller.actor) as tx:
@@ -152,7 +152,9 @@ async def make_listing(store: GivenStore, caller: GivenCaller, data: ListingDraf
 
 
 @put("/listings/{listing_id:uuid}", tags=["Selling"])
-async def change_listing(store: GivenStore, caller: GivenCaller, listing_id: UUID, data: ListingWithVersion) -> Listing:
+async def change_listing(
+    store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID], data: ListingWithVersion
+) -> Listing:
     """Change a listing to what is sent; variants that are left out are no longer offered."""
     draft = data.listing
     tree, place = await category_tree(store.db), await find_place(store.db, draft.place) if draft.place else None
@@ -164,21 +166,21 @@ async def change_listing(store: GivenStore, caller: GivenCaller, listing_id: UUI
 
 
 @post("/listings/{listing_id:uuid}/publish", tags=["Selling"], status_code=HTTP_204_NO_CONTENT)
-async def publish(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> None:
+async def publish(store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]) -> None:
     """Show a listing to everybody."""
     async with store.db.transaction(actor=caller.actor) as tx:
         await publish_listing(tx, caller, listing_id)
 
 
 @post("/listings/{listing_id:uuid}/withdraw", tags=["Selling"], status_code=HTTP_204_NO_CONTENT)
-async def withdraw(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> None:
+async def withdraw(store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]) -> None:
     """Hide a listing from everybody but its seller."""
     async with store.db.transaction(actor=caller.actor) as tx:
         await withdraw_listing(tx, caller, listing_id)
 
 
 @delete("/listings/{listing_id:uuid}", tags=["Selling"])
-async def remove(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> None:
+async def remove(store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]) -> None:
     """Take a listing off its seller's list; orders keep what they need of it."""
     async with store.db.transaction(actor=caller.actor) as tx:
         await withdraw_listing(tx, caller, listing_id, remove=True)
@@ -194,7 +196,7 @@ class PictureUpload(msgspec.Struct):
 async def upload_picture(
     store: GivenStore,
     caller: GivenCaller,
-    listing_id: UUID,
+    listing_id: FromPath[UUID],
     data: Annotated[PictureUpload, Body(media_type=RequestEncodingType.MULTI_PART)],
 ) -> StoredPicture:
     """Add a picture to a listing: JPEG, PNG, WebP or GIF, up to 12 MB."""
@@ -209,8 +211,8 @@ async def upload_picture(
 async def own_listings(
     store: GivenStore,
     caller: GivenCaller,
-    status: Annotated[str | None, Parameter(max_length=20)] = None,
-    after: UUID | None = None,
+    status: Annotated[str | None, QueryParameter(max_length=20)] = None,
+    after: FromQuery[UUID | None] = None,
     limit: Limit = 50,
 ) -> list[SellerRow]:
     """List the caller's own listings, newest first; `after` is the last id of the page before."""
@@ -220,7 +222,7 @@ async def own_listings(
 
 
 @post("/listings/{listing_id:uuid}/save", tags=["Catalogue"], status_code=HTTP_200_OK)
-async def save(store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Saved:
+async def save(store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]) -> Saved:
     """Put a listing on the person's list, or take it off."""
     async with store.db.transaction(actor=caller.actor) as tx:
         return Saved(await toggle_saved(tx, caller, listing_id))
@@ -235,19 +237,23 @@ async def saved(store: GivenStore, caller: GivenCaller) -> list[ListingCard]:
 
 
 @get("/listings/{listing_id:uuid}/reviews", tags=["Reviews"])
-async def reviews(store: GivenStore, listing_id: UUID, after: Cursor = None, limit: Limit = 12) -> Page[Review]:
+async def reviews(
+    store: GivenStore, listing_id: FromPath[UUID], after: Cursor = None, limit: Limit = 12
+) -> Page[Review]:
     """List the reviews of a listing, newest first."""
     return await list_reviews(store.db, listing_id, after=after, limit=limit)
 
 
 @post("/listings/{listing_id:uuid}/reviews", tags=["Reviews"])
-async def write_review(store: GivenStore, caller: GivenCaller, listing_id: UUID, data: ReviewDraft) -> Created:
+async def write_review(
+    store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID], data: ReviewDraft
+) -> Created:
     """Review something one bought, or change one's review of it."""
     return Created(await review_listing(store, caller, listing_id, data))
 
 
 @get("/people/{username:str}", tags=["People"])
-async def person(store: GivenStore, caller: GivenCaller, username: str) -> PublicProfile:
+async def person(store: GivenStore, caller: GivenCaller, username: FromPath[str]) -> PublicProfile:
     """Return a person as others see them."""
     return await find_profile(store.db, username, caller.user_id)
 

@@ -22,7 +22,9 @@ async def documentation(request: HttpRequest, store: GivenStore, caller: GivenCa
 @get("/api/openapi.json", include_in_schema=False, sync_to_thread=False)
 def document(request: HttpRequest) -> Response[bytes]:
     """Send the whole description as OpenAPI 3.1."""
-    return Response(_document(request.app), media_type="application/json", headers={"cache-control": "public, max-age=300"})
+    return Response(
+        _document(request.app), media_type="application/json", headers={"cache-control": "public, max-age=300"}
+    )
 
 
 @lru_cache(maxsize=4)

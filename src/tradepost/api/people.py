@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Response, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from tradepost.accounts.api_tokens import issue_token, revoke_token
@@ -33,14 +33,18 @@ def _answer(request: HttpRequest, started: StartedSession, profile: OwnProfile, 
 
 
 @post("/accounts", tags=["People"])
-async def make_account(request: HttpRequest, store: GivenStore, caller: GivenCaller, data: SignUp) -> Response[OwnProfile]:
+async def make_account(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, data: SignUp
+) -> Response[OwnProfile]:
     """Make an account and sign it in; the session comes as a cookie."""
     started = await sign_up(store, caller, data, request.headers.get("user-agent", ""))
     return _answer(request, started, await own_profile(store, started.caller), HTTP_201_CREATED)
 
 
 @post("/sessions", tags=["People"])
-async def start_session(request: HttpRequest, store: GivenStore, caller: GivenCaller, data: SignIn) -> Response[OwnProfile]:
+async def start_session(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, data: SignIn
+) -> Response[OwnProfile]:
     """Sign in; the session comes as a cookie. Programs better use an API token."""
     started = await sign_in(store, caller, data, request.headers.get("user-agent", ""))
     return _answer(request, started, await own_profile(store, started.caller), HTTP_201_CREATED)
@@ -60,14 +64,14 @@ async def me(store: GivenStore, caller: GivenCaller) -> OwnProfile:
 
 
 @patch("/me", tags=["People"])
-async def change_me(store: GivenStore, caller: GivenCaller, data: EditProfile) -> OwnProfile:
+async def change_me(store: GivenStore, caller: GivenCaller, data: JSONBody[EditProfile]) -> OwnProfile:
     """Change what is sent; the rest stays."""
     return await edit_profile(store, caller, data)
 
 
 @get("/me/tokens", tags=["People"])
 async def tokens(
-    store: GivenStore, caller: GivenCaller, after: Annotated[str | None, Parameter(max_length=400)] = None
+    store: GivenStore, caller: GivenCaller, after: Annotated[str | None, QueryParameter(max_length=400)] = None
 ) -> Page[ApiToken]:
     """List the caller's API tokens, without their secrets."""
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
@@ -75,14 +79,14 @@ async def tokens(
 
 
 @post("/me/tokens", tags=["People"])
-async def make_token(store: GivenStore, caller: GivenCaller, data: NewToken) -> IssuedToken:
+async def make_token(store: GivenStore, caller: GivenCaller, data: JSONBody[NewToken]) -> IssuedToken:
     """Make an API token. Its secret is in this answer and never again."""
     async with store.db.transaction(actor=caller.actor) as tx:
         return await issue_token(tx, caller, data)
 
 
 @delete("/me/tokens/{token_id:uuid}", tags=["People"])
-async def drop_token(store: GivenStore, caller: GivenCaller, token_id: UUID) -> None:
+async def drop_token(store: GivenStore, caller: GivenCaller, token_id: FromPath[UUID]) -> None:
     """Revoke an API token at once."""
     async with store.db.transaction(actor=caller.actor) as tx:
         await revoke_token(tx, store.cache, caller, token_id)

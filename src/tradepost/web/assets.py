@@ -6,6 +6,7 @@ from uuid import UUID
 from xml.sax.saxutils import escape
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from tradepost.catalog.listing_pages import category_tree, newest_paths
 from tradepost.catalog.pictures import NoSuchPicture, picture_rendition
@@ -27,7 +28,7 @@ class NoSuchFile(NotFound):
 
 
 @get("/media/{file_id:uuid}/{name:str}", include_in_schema=False)
-async def picture(store: GivenStore, file_id: UUID, name: str) -> Response[bytes]:
+async def picture(store: GivenStore, file_id: FromPath[UUID], name: FromPath[str]) -> Response[bytes]:
     """Send a stored picture at one of the standard widths, as WebP."""
     width = name.removesuffix(".webp")
     if not name.endswith(".webp") or not width.isdecimal() or len(width) > 4:
@@ -37,7 +38,7 @@ async def picture(store: GivenStore, file_id: UUID, name: str) -> Response[bytes
 
 
 @get("/theme/{path:path}", include_in_schema=False, sync_to_thread=False)
-def theme_file(store: GivenStore, path: Path) -> Response[bytes]:
+def theme_file(store: GivenStore, path: FromPath[Path]) -> Response[bytes]:
     """Send a file of the store's theme."""
     data, media_type = _theme_file(store.preset_folder / "theme", str(path).lstrip("/"))
     return Response(data, media_type=media_type, headers={"cache-control": "public, max-age=86400"})

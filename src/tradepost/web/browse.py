@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from tradepost.accounts.queries import find_profile
@@ -122,7 +123,11 @@ def listing_id_of(name: str) -> UUID:
 
 @get("/l/{name:str}", include_in_schema=False)
 async def listing_page(
-    request: HttpRequest, store: GivenStore, caller: GivenCaller, name: str, variant: str | None = None
+    request: HttpRequest,
+    store: GivenStore,
+    caller: GivenCaller,
+    name: FromPath[str],
+    variant: FromQuery[str | None] = None,
 ) -> Response[Any]:
     """Show one listing. An address with an old title still leads here."""
     listing_id = listing_id_of(name)
@@ -234,7 +239,9 @@ def json_ld(store: Store, listing: Listing, ancestry: tuple[Any, ...]) -> str:
 
 
 @post("/listings/{listing_id:uuid}/like", include_in_schema=False)
-async def like(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Response[Any]:
+async def like(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]
+) -> Response[Any]:
     """Save a listing or take it off the person's list; htmx only needs to know that it worked."""
     form = await read_form(request)
     async with store.db.transaction(actor=caller.actor) as tx:
@@ -245,7 +252,9 @@ async def like(request: HttpRequest, store: GivenStore, caller: GivenCaller, lis
 
 
 @post("/listings/{listing_id:uuid}/reviews", include_in_schema=False)
-async def write_review(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Redirect:
+async def write_review(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]
+) -> Redirect:
     """Write or change the person's review of something they bought."""
     form = await read_form(request)
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
@@ -268,7 +277,11 @@ async def saved(request: HttpRequest, store: GivenStore, caller: GivenCaller) ->
 
 @get("/u/{username:str}", include_in_schema=False)
 async def person(
-    request: HttpRequest, store: GivenStore, caller: GivenCaller, username: str, after: str | None = None
+    request: HttpRequest,
+    store: GivenStore,
+    caller: GivenCaller,
+    username: FromPath[str],
+    after: FromQuery[str | None] = None,
 ) -> Response[str]:
     """Show a person's public page with what they offer."""
     profile = await find_profile(store.db, username, caller.user_id)
@@ -282,7 +295,9 @@ async def person(
 
 
 @post("/u/{username:str}/follow", include_in_schema=False)
-async def follow_person(request: HttpRequest, store: GivenStore, caller: GivenCaller, username: str) -> Redirect:
+async def follow_person(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, username: FromPath[str]
+) -> Redirect:
     """Follow a person, or stop doing so."""
     profile = await find_profile(store.db, username, caller.user_id)
     async with store.db.transaction(actor=caller.actor) as tx:

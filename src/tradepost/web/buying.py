@@ -6,6 +6,7 @@ from uuid import UUID
 from babel import Locale
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
@@ -123,7 +124,9 @@ async def _quote(store: Store, caller: Caller, choice: CheckoutChoice, errors: d
 
 
 @post("/cart/lines/{line_no:int}", include_in_schema=False)
-async def set_line(request: HttpRequest, store: GivenStore, caller: GivenCaller, line_no: int) -> Response[Any]:
+async def set_line(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, line_no: FromPath[int]
+) -> Response[Any]:
     """Change a line's quantity."""
     form = await read_form(request)
     try:
@@ -134,7 +137,7 @@ async def set_line(request: HttpRequest, store: GivenStore, caller: GivenCaller,
 
 
 @post("/cart/lines/{line_no:int}/remove", include_in_schema=False)
-async def drop_line(request: HttpRequest, store: GivenStore, caller: GivenCaller, line_no: int) -> Redirect:
+async def drop_line(request: HttpRequest, store: GivenStore, caller: GivenCaller, line_no: FromPath[int]) -> Redirect:
     """Take a line out."""
     await remove_line(store, caller, line_no)
     return go(request, "/cart", say="Taken out.", tone="info")
@@ -247,7 +250,9 @@ def _address(form: Form, prefix: str) -> Address | None:
 
 
 @get("/pay/sandbox/{payment_id:uuid}", include_in_schema=False)
-async def sandbox_page(request: HttpRequest, store: GivenStore, caller: GivenCaller, payment_id: UUID) -> Response[str]:
+async def sandbox_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, payment_id: FromPath[UUID]
+) -> Response[str]:
     """Show the test gateway's page."""
     payment, number = await get_sandbox_payment(store, caller, payment_id)
     return await page(
@@ -256,7 +261,9 @@ async def sandbox_page(request: HttpRequest, store: GivenStore, caller: GivenCal
 
 
 @post("/pay/sandbox/{payment_id:uuid}", include_in_schema=False)
-async def sandbox_choose(request: HttpRequest, store: GivenStore, caller: GivenCaller, payment_id: UUID) -> Redirect:
+async def sandbox_choose(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, payment_id: FromPath[UUID]
+) -> Redirect:
     """Do at the test gateway what the buyer chose there."""
     form = await read_form(request)
     _, number = await get_sandbox_payment(store, caller, payment_id)
@@ -265,7 +272,9 @@ async def sandbox_choose(request: HttpRequest, store: GivenStore, caller: GivenC
 
 
 @get("/orders", include_in_schema=False)
-async def orders_page(request: HttpRequest, store: GivenStore, caller: GivenCaller, after: str | None = None) -> Response[str]:
+async def orders_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, after: FromQuery[str | None] = None
+) -> Response[str]:
     """Show the orders that the caller placed."""
     if caller.session is None:
         caller.check_signed_in()
@@ -281,7 +290,9 @@ async def orders_page(request: HttpRequest, store: GivenStore, caller: GivenCall
 
 
 @get("/orders/{number:str}", include_in_schema=False)
-async def order_page(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: str, new: str = "") -> Response[str]:
+async def order_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, number: FromPath[str], new: FromQuery[str] = ""
+) -> Response[str]:
     """Show one order to a party to it."""
     return await _order_page(request, store, caller, number, {}, {}, is_new=bool(new))
 
@@ -305,7 +316,7 @@ async def _order_page(
 
 
 @post("/orders/{number:str}/move", include_in_schema=False)
-async def move(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: str) -> Response[Any]:
+async def move(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: FromPath[str]) -> Response[Any]:
     """Make a move that the order's process allows the caller."""
     form = await read_form(request)
     order = await get_order(store, caller, number)
@@ -321,7 +332,9 @@ async def move(request: HttpRequest, store: GivenStore, caller: GivenCaller, num
 
 
 @post("/orders/{number:str}/pay", include_in_schema=False)
-async def pay_order(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: str) -> Response[Any]:
+async def pay_order(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, number: FromPath[str]
+) -> Response[Any]:
     """Pay for an order whose payment failed, or was left."""
     form = await read_form(request)
     order = await get_order(store, caller, number)
@@ -333,7 +346,7 @@ async def pay_order(request: HttpRequest, store: GivenStore, caller: GivenCaller
 
 
 @post("/orders/{number:str}/reorder", include_in_schema=False)
-async def order_again(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: str) -> Redirect:
+async def order_again(request: HttpRequest, store: GivenStore, caller: GivenCaller, number: FromPath[str]) -> Redirect:
     """Put the goods of an order in the cart again, as far as they can be had."""
     left_out = await reorder(store, caller, number)
     if left_out:

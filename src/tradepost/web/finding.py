@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import category_tree, list_listings
@@ -13,11 +14,18 @@ from tradepost.web.browse import liked_ids
 from tradepost.web.pages import page
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
-SORTS: tuple[tuple[Sort, str], ...] = (("newest", "Newest"), ("popular", "Popular"), ("cheapest", "Price, low first"), ("dearest", "Price, high first"))
+SORTS: tuple[tuple[Sort, str], ...] = (
+    ("newest", "Newest"),
+    ("popular", "Popular"),
+    ("cheapest", "Price, low first"),
+    ("dearest", "Price, high first"),
+)
 
 
 @get("/c/{slug:str}", include_in_schema=False)
-async def category_page(request: HttpRequest, store: GivenStore, caller: GivenCaller, slug: str) -> Response[str]:
+async def category_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, slug: FromPath[str]
+) -> Response[str]:
     """Show what is on offer in a category and below it."""
     tree = await category_tree(store.db)
     return await _results(request, store, caller, tree.get(slug))
@@ -53,7 +61,9 @@ async def _results(request: HttpRequest, store: Store, caller: Caller, category:
 def _feeds(store: Store, base: str, current: str | None) -> list[dict[str, Any]]:
     if len(store.settings.feeds) < 2:
         return []
-    return [{"label": f.name, "path": f"{base}?feed={f.code}", "current": f.code == current} for f in store.settings.feeds]
+    return [
+        {"label": f.name, "path": f"{base}?feed={f.code}", "current": f.code == current} for f in store.settings.feeds
+    ]
 
 
 finding_routes = [category_page, search_page]

@@ -33,11 +33,20 @@ async def page(
 ) -> Response[str]:  # fmt: skip
     """Render `pages/<name>.html` with what every page needs besides `context`."""
     tree, count = await category_tree(store.db), await cart_count(store, caller)
-    return framed(request, store, caller, name, status=status, cookies=cookies, categories=tree.top, cart_count=count, **context)
+    return framed(
+        request, store, caller, name, status=status, cookies=cookies, categories=tree.top, cart_count=count, **context
+    )
 
 
 def framed(
-    request: HttpRequest, store: Store, caller: Caller, name: str, *, status: int, cookies: tuple[Cookie, ...] = (), **context: Any
+    request: HttpRequest,
+    store: Store,
+    caller: Caller,
+    name: str,
+    *,
+    status: int,
+    cookies: tuple[Cookie, ...] = (),
+    **context: Any,
 ) -> Response[str]:
     """Render a page whose categories and cart count are known already; asks nobody anything."""
     token, fresh = csrf_token(form_secret(store.keys), request)
@@ -50,7 +59,11 @@ def framed(
     set_cookies = [*cookies, *([fresh] if fresh else []), *([forget(FLASH_COOKIE)] if flashes else [])]
     keep = "no-store" if caller.is_signed_in or flashes else "private, no-cache"
     return Response(
-        body, media_type="text/html; charset=utf-8", status_code=status, cookies=set_cookies, headers={"cache-control": keep}
+        body,
+        media_type="text/html; charset=utf-8",
+        status_code=status,
+        cookies=set_cookies,
+        headers={"cache-control": keep},
     )
 
 

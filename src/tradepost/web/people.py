@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Response, get, post
+from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from tradepost.accounts.queries import list_sessions
@@ -19,7 +20,9 @@ from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 
 @get("/sign-in", include_in_schema=False)
-async def sign_in_form(request: HttpRequest, store: GivenStore, caller: GivenCaller, next: str = "") -> Response[Any]:  # noqa: A002  # the parameter's name
+async def sign_in_form(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, next: FromQuery[str] = ""
+) -> Response[Any]:  # noqa: A002  # the parameter's name
     """Ask who it is."""
     if caller.is_signed_in:
         return go(request, local_path(next))
@@ -57,7 +60,9 @@ def _session(request: HttpRequest, started: StartedSession) -> Any:
 
 
 @get("/sign-up", include_in_schema=False)
-async def sign_up_form(request: HttpRequest, store: GivenStore, caller: GivenCaller, next: str = "") -> Response[Any]:  # noqa: A002  # the parameter's name
+async def sign_up_form(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, next: FromQuery[str] = ""
+) -> Response[Any]:  # noqa: A002  # the parameter's name
     """Ask for what an account needs."""
     if caller.is_signed_in:
         return go(request, local_path(next))

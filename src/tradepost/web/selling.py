@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from litestar import Response, get, post
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
@@ -41,7 +42,11 @@ _STATUSES = (("All", None), ("On offer", "active"), ("Drafts", "draft"), ("Not s
 
 @get("/me/listings", include_in_schema=False)
 async def own_listings(
-    request: HttpRequest, store: GivenStore, caller: GivenCaller, status: str | None = None, after: UUID | None = None
+    request: HttpRequest,
+    store: GivenStore,
+    caller: GivenCaller,
+    status: FromQuery[str | None] = None,
+    after: FromQuery[UUID | None] = None,
 ) -> Response[str]:
     """Show a seller what they offer."""
     seller_id = _check_seller(caller)
@@ -74,7 +79,9 @@ def _check_seller(caller: Caller) -> UUID:
 
 
 @get("/me/listings/new", include_in_schema=False)
-async def new_listing(request: HttpRequest, store: GivenStore, caller: GivenCaller, kind: str = "") -> Response[str]:
+async def new_listing(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, kind: FromQuery[str] = ""
+) -> Response[str]:
     """Ask a seller what they offer."""
     _check_seller(caller)
     chosen = _kind(store, kind)
@@ -98,7 +105,9 @@ def _kind(store: Store, code: str) -> Kind:
 
 
 @get("/me/listings/{listing_id:uuid}", include_in_schema=False)
-async def edit_listing(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Response[str]:
+async def edit_listing(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]
+) -> Response[str]:
     """Show a seller their listing, to change it."""
     listing = await _own(store, caller, listing_id)
     names = sorted({name for v in listing.variants for name in v.options})[:MOST_OPTIONS]
@@ -173,7 +182,9 @@ async def save_new(request: HttpRequest, store: GivenStore, caller: GivenCaller)
 
 
 @post("/me/listings/{listing_id:uuid}", include_in_schema=False)
-async def save_listing(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID) -> Response[Any]:
+async def save_listing(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]
+) -> Response[Any]:
     """Change a listing to what the form says."""
     return await _save(request, store, caller, await _own(store, caller, listing_id))
 
@@ -322,7 +333,9 @@ def _id(text: str) -> UUID | None:
 
 
 @post("/me/listings/{listing_id:uuid}/{action:str}", include_in_schema=False)
-async def act(request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: UUID, action: str) -> Redirect:
+async def act(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID], action: FromPath[str]
+) -> Redirect:
     """Publish, withdraw or remove one's listing from the list of them."""
     async with store.db.transaction(actor=caller.actor) as tx:
         if action == "publish":
