@@ -153,7 +153,7 @@ async def make_listing(store: GivenStore, caller: GivenCaller, data: JSONBody[Li
 
 @put("/listings/{listing_id:uuid}", tags=["Selling"])
 async def change_listing(
-    store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID], data: ListingWithVersion
+    store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID], data: JSONBody[ListingWithVersion]
 ) -> Listing:
     """Change a listing to what is sent; variants that are left out are no longer offered."""
     draft = data.listing
@@ -246,7 +246,7 @@ async def reviews(
 
 @post("/listings/{listing_id:uuid}/reviews", tags=["Reviews"])
 async def write_review(
-    store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID], data: ReviewDraft
+    store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID], data: JSONBody[ReviewDraft]
 ) -> Created:
     """Review something one bought, or change one's review of it."""
     return Created(await review_listing(store, caller, listing_id, data))

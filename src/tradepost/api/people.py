@@ -34,7 +34,7 @@ def _answer(request: HttpRequest, started: StartedSession, profile: OwnProfile, 
 
 @post("/accounts", tags=["People"])
 async def make_account(
-    request: HttpRequest, store: GivenStore, caller: GivenCaller, data: SignUp
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, data: JSONBody[SignUp]
 ) -> Response[OwnProfile]:
     """Make an account and sign it in; the session comes as a cookie."""
     started = await sign_up(store, caller, data, request.headers.get("user-agent", ""))
@@ -43,7 +43,7 @@ async def make_account(
 
 @post("/sessions", tags=["People"])
 async def start_session(
-    request: HttpRequest, store: GivenStore, caller: GivenCaller, data: SignIn
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, data: JSONBody[SignIn]
 ) -> Response[OwnProfile]:
     """Sign in; the session comes as a cookie. Programs better use an API token."""
     started = await sign_in(store, caller, data, request.headers.get("user-agent", ""))
