@@ -11,6 +11,7 @@ from tradepost.accounts.tables import role_permissions, user_roles, users
 from tradepost.accounts.types import Caller
 from tradepost.catalog.tables import categories, listings, prices, variants
 from tradepost.core.database import SYSTEM
+from tradepost.core.text import slugify
 from tradepost.flows.store import Store
 
 _CATEGORY = select(categories.c.id).where(categories.c.slug == bindparam("slug"))
@@ -50,7 +51,7 @@ class Factory:
     ) -> UUID:
         """Make an active listing with one variant, `price` in minor units of the store's currency."""
         values: dict[str, Any] = {
-            "seller_id": seller.user_id, "kind": "product", "feed": "discover", "slug": title.lower().replace(" ", "-"),
+            "seller_id": seller.user_id, "kind": "product", "feed": "discover", "slug": slugify(title),
             "title": title, "description": f"{title}, as good as they look.", "status": "active", **columns,
         }  # fmt: skip
         if place:
