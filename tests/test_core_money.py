@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -143,7 +144,7 @@ def test_a_split_adds_up_and_no_part_is_off_by_a_minor_unit(total: int, weights:
 @given(minors, st.lists(st.integers(1, 10**6), min_size=2, max_size=10))
 def test_a_bigger_weight_never_gets_less(total: int, weights: list[int]) -> None:
     shares = sorted(zip(weights, (abs(part) for part in split(total, weights)), strict=True))
-    assert all(small[1] <= big[1] for small, big in zip(shares, shares[1:], strict=False) if small[0] < big[0])
+    assert all(small[1] <= big[1] for small, big in pairwise(shares) if small[0] < big[0])
 
 
 def test_the_remainder_goes_to_the_largest_fraction_and_then_to_the_first() -> None:

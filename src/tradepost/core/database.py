@@ -114,7 +114,10 @@ class _Compiled(msgspec.Struct):
         if len(params) > len(self.names) or not params.keys() <= set(self.names):
             raise TypeError(f"unknown parameters {sorted(params.keys() - set(self.names))} for: {self.sql}")
         defaults = self.defaults
-        return [params[n] if n in params else defaults[n] for n in self.names]
+        try:
+            return [params[n] if n in params else defaults[n] for n in self.names]
+        except KeyError as missing:
+            raise TypeError(f"missing parameter {missing} for: {self.sql}") from None
 
 
 _compiled: WeakKeyDictionary[ClauseElement, _Compiled] = WeakKeyDictionary()
@@ -209,6 +212,7 @@ def translate(error: BaseException) -> DomainError | None:
         error,
         asyncpg.PostgresConnectionError
         | asyncpg.InterfaceError
+        | asyncpg.InternalClientError  # how asyncpg may put it when the server ended the connection between two statements
         | asyncpg.OperatorInterventionError
         | asyncpg.InsufficientResourcesError
         | OSError,
@@ -350,7 +354,8 @@ class Transaction(_Runner):
         try:
             yield self
         except BaseException:
-            await self.control("ROLLBACK TO SAVEPOINT inner_step")
+            # Rolled back to, a savepoint stays: released too, or a block around this one would end at it instead of its own.
+            await self.control("ROLLBACK TO SAVEPOINT inner_step; RELEASE SAVEPOINT inner_step")
             raise
         await self.control("RELEASE SAVEPOINT inner_step")
 
@@ -468,8 +473,11 @@ class Database:
                 yield tx
                 await tx.control("COMMIT")
             except BaseException:
-                if not connection.is_closed() and connection.is_in_transaction():
-                    await connection.execute("ROLLBACK")
+                # A connection that broke has nothing left to undo.
+                with suppress(
+                    asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError, OSError
+                ):
+                    await _leave_clean(connection)
                 raise
         for reaction in tx.reactions:
             await reaction()
