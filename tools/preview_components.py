@@ -52,7 +52,9 @@ def shoot(browser: Browser, address: str, target: Path, width: int, scheme: str,
             else None
         ),
     )
-    page.goto(address, wait_until="networkidle")
+    answer = page.goto(address, wait_until="networkidle")
+    if answer and answer.status == 500:
+        faults.append(answer.text().strip().splitlines()[-1])
     overflow = page.evaluate(SIDEWAYS)
     if overflow:
         faults.append(f"scrolls sideways: {overflow}")
@@ -106,7 +108,7 @@ def shoot_all(options: argparse.Namespace, stores: dict[str, samples.Store], por
 def main() -> Any:
     options = arguments()
     stores = load_stores(options.store)
-    with serve(Preview(stores, PAGES), options.serve or 0) as port:
+    with serve(Preview(stores), options.serve or 0) as port:
         if options.serve:
             print(*(f"http://{store}.localhost:{port}/" for store in stores), sep="\n")
             while True:

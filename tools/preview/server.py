@@ -2,26 +2,23 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
-from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
-from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from babel.dates import format_datetime, format_timedelta
-from babel.numbers import format_currency, format_decimal
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from preview import samples
+from preview.pages import PAGES
+from tradepost.accounts.types import Caller
+from tradepost.web import rendering
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WEB = ROOT / "src/tradepost/web"
@@ -34,58 +31,31 @@ TYPES = {
     ".webp": "image/webp",
     ".woff2": "font/woff2",
 }
-Page = Callable[[samples.Store], tuple[str, dict[str, Any]]]
+PERMISSIONS = frozenset({"buy", "sell", "review"})
 
 
-def when(value: datetime) -> Markup:
-    relative = format_timedelta(value - samples.NOW, add_direction=True, locale="en")
-    exact = format_datetime(value, "d MMMM y, HH:mm", locale="en")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(value.isoformat(), exact, relative)
-
-
-def distance(metres: float) -> str:
-    return (
-        f"{metres:.0f} m"
-        if metres < 1000
-        else f"{format_decimal(round(metres / 1000, 1 if metres < 10000 else 0), locale='en')} km"
-    )
-
-
-def environment() -> Environment:
-    folders = [WEB / "templates", Path(__file__).parent]
-    made = Environment(
-        loader=FileSystemLoader(folders),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "money": lambda amount, currency: format_currency(Decimal(amount) / 100, currency, locale="en_US"),
-        "when": when,
-        "distance": distance,
-        "quantity": lambda amount: format_decimal(amount, "#,##0.###", locale="en"),
-    }
-    made.globals["picture_url"] = lambda file_id, width: f"/media/{file_id}/{width}.webp"
-    return made
+@cache
+def templates() -> Environment:
+    """The product's own template environment, which also finds the page of components."""
+    return rendering.environment().overlay(loader=FileSystemLoader([rendering.TEMPLATES, Path(__file__).parent]))
 
 
 @lru_cache(maxsize=2000)
 def picture(store: samples.Store, file_id: str, width: int) -> bytes:
     """The sample picture in a width, or the category's on a tinted tile where there is no sample art yet."""
-    source = store.goods / f"sample/images/{file_id}.webp"
-    image = Image.open(source).convert("RGB") if source.is_file() else stand_in(store, file_id)
+    name, category = store.files[file_id]
+    source = store.goods / "sample/images" / name
+    image = Image.open(source).convert("RGB") if source.is_file() else stand_in(store, name, category)
     image.thumbnail((width, width * 2))
     packed = io.BytesIO()
     image.save(packed, "WEBP", quality=80)
     return packed.getvalue()
 
 
-def stand_in(store: samples.Store, file_id: str) -> Image.Image:
-    seed = hashlib.sha256(file_id.encode()).digest()
+def stand_in(store: samples.Store, name: str, category: str) -> Image.Image:
+    seed = hashlib.sha256(name.encode()).digest()
     tile = Image.new("RGB", (800, 800), (205 + seed[0] // 6, 205 + seed[1] // 6, 205 + seed[2] // 6))
-    row = store.details.get(file_id, {})
-    drawing = store.goods / f"theme/categories/{row.get('category')}.webp"
+    drawing = store.goods / f"theme/categories/{category}.webp"
     if drawing.is_file():
         piece = (
             Image.open(drawing).convert("RGBA").resize((480, 480), Image.Resampling.LANCZOS).rotate(seed[3] % 40 - 20)
@@ -97,26 +67,17 @@ def stand_in(store: samples.Store, file_id: str) -> Image.Image:
 class Preview:
     """Renders a store's page in a scheme, signed in or as a guest."""
 
-    def __init__(self, stores: dict[str, samples.Store], pages: dict[str, Page]) -> None:
+    def __init__(self, stores: dict[str, samples.Store]) -> None:
         self.stores = stores
-        self.pages = pages
-        self.environment = environment()
 
-    def render(self, store: samples.Store, page: str, scheme: str, path: str, guest: bool) -> str:
-        template, context = self.pages[page](store)
-        person = (
-            None
-            if guest
-            else SimpleNamespace(
-                display_name="Rudo Moyo", username="rudo", permissions={"buy", "sell", "review"}, avatar_file_id=None
-            )
-        )
-        top = [category for category in store.settings.categories if not hasattr(category, "parent")]
+    def render(self, store: samples.Store, page: str, scheme: str, path: str, *, guest: bool) -> str:
+        template, context = PAGES[page]
+        person = Caller(user_id=samples.key("me"), username="rudo", display_name="Rudo Moyo", permissions=PERMISSIONS)
         shared = {
-            "store": store.settings, "person": person, "cart_count": 3, "unread_count": 2, "scheme": scheme, "path": path,
-            "csrf_token": "preview", "messages": [], "categories": top, "asset_version": "",
+            "open_store": store, "store": store.settings, "base_url": "", "person": None if guest else person, "caller": person,
+            "cart_count": 3, "unread_count": 2, "scheme": scheme, "path": path, "csrf_token": "preview", "messages": [], "categories": store.top,
         }  # fmt: skip
-        return self.environment.get_template(template).render(shared | context)
+        return str(templates().get_template(template).render(shared | context(store)))
 
     def answer(self, host: str, target: str, cookies: str) -> tuple[int, str, bytes]:
         store = self.stores.get(host.split(".", maxsplit=1)[0]) or next(iter(self.stores.values()))
@@ -131,11 +92,14 @@ class Preview:
             _, _, file_id, name = path.split("/")
             return 200, "image/webp", picture(store, file_id, int(name.removesuffix(".webp")))
         page = path.strip("/") or "home"
-        if page not in self.pages:
+        if page not in PAGES:
             return 404, "text/plain", b"no such page"
         jar = SimpleCookie(cookies)
         scheme = query.get("scheme", [jar["scheme"].value if "scheme" in jar else ""])[0]
-        html = self.render(store, page, scheme, query.get("path", ["/"])[0], "guest" in query)
+        try:
+            html = self.render(store, page, scheme, query.get("path", ["/"])[0], guest="guest" in query)
+        except Exception:  # noqa: BLE001 - whatever a template trips over is what the preview is there to show
+            return 500, "text/plain; charset=utf-8", traceback.format_exc().encode()
         return 200, "text/html; charset=utf-8", html.encode()
 
 

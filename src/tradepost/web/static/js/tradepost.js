@@ -158,6 +158,25 @@ on("click", "[data-share]", async (_event, button) => {
   }
 });
 
+on("click", "[data-print]", () => print());
+
+/* Ticked rows are counted where something can be done with them. */
+on("change", "input[type=checkbox][data-row]", (_event, box) => {
+  const count = $(`[data-bulk-count="${box.form.id}"]`);
+  if (count) count.textContent = `${$$(`input[data-row]:checked`, document).filter((row) => row.form === box.form).length} ticked`;
+});
+
+/* Arrow keys go from card to card on a board. */
+on("keydown", "[data-board-card]", (event, card) => {
+  const column = card.closest(".board__column");
+  const beside = { ArrowRight: "nextElementSibling", ArrowLeft: "previousElementSibling" }[event.key];
+  const next = { ArrowDown: card.nextElementSibling, ArrowUp: card.previousElementSibling }[event.key]
+    ?? (beside && $("[data-board-card]", column[beside] ?? column));
+  if (!next) return;
+  event.preventDefault();
+  $("a", next)?.focus();
+});
+
 /* The position is rounded to about 100 m before it leaves the machine. */
 on("click", "[data-locate]", (_event, button) => {
   const form = button.form ?? button.closest("form");
