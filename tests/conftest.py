@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.factories import Factory
+from tests.shop import Shop
 from tests.visitor import Visitor
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Database
@@ -169,6 +170,12 @@ async def browse(store: Store) -> AsyncIterator[Visitor]:
 async def make(store: Store) -> Factory:
     """Make people, listings and the like in the test's store."""
     return Factory(store)
+
+
+@pytest_asyncio.fixture
+async def shop(store: Store, make: Factory) -> Shop:
+    """Stand as a buyer in the test's store."""
+    return await Shop.open(store, make)
 
 
 @pytest.fixture

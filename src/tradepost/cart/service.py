@@ -1,6 +1,6 @@
 """Commands on carts, and the reading of a whole one. Each locks the cart's row by raising its version."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from tradepost.cart.types import (
     MOST_LINES,
     BadConfiguration,
     BadQuantity,
+    CartChanged,
     CartFull,
     CartLine,
     CartView,
@@ -76,6 +77,7 @@ _PUT_IN = _new_line.on_conflict_do_update(
     cart_lines.c.quantity,
     select(func.count()).select_from(cart_lines).where(cart_lines.c.cart_id == _CART).scalar_subquery(),
 )
+_PUT_AGAIN = _new_line.on_conflict_do_nothing(index_elements=["cart_id", "variant_id", "configuration_hash"])
 _ONE_LINE = (cart_lines.c.cart_id == _CART) & (cart_lines.c.line_no == _LINE)
 _VARIANT_OF_LINE = select(cart_lines.c.variant_id).where(_ONE_LINE)
 _SET_QUANTITY = update(cart_lines).values(quantity=_QUANTITY).where(_ONE_LINE)
@@ -83,6 +85,7 @@ _TAKE_OUT = delete(cart_lines).where(_ONE_LINE)
 _SET_PRICE = update(cart_lines).values(unit_price_minor=_PRICE).where(_ONE_LINE)
 _SET_PROMOS = update(carts).values(promo_codes=bindparam("codes", type_=ARRAY(Text))).where(carts.c.id == _CART)
 _DROP = delete(carts).where(carts.c.id == _CART)
+_USE_UP = _DROP.where(carts.c.version == bindparam("version", type_=Integer))
 _guest_lines = cart_lines.alias("guest")
 _move_lines = insert(cart_lines).from_select(
     ["cart_id", "line_no", "variant_id", "quantity", "unit_price_minor", "configuration", "configuration_hash"],
@@ -291,6 +294,23 @@ async def strike_promo(tx: Transaction, caller: Caller, code: str) -> None:
     cart = await _touched(tx, caller)
     if cart:
         await tx.run(_SET_PROMOS, cart_id=cart["id"], codes=[c for c in cart["promo_codes"] if c != code])
+
+
+async def use_up(tx: Transaction, cart_id: UUID | None, version: int) -> None:
+    """Empty a cart that becomes an order. Raises `CartChanged` where something was put in since it was read, or it is gone."""
+    if not await tx.run(_USE_UP, cart_id=cart_id, version=version):
+        raise CartChanged
+
+
+async def put_again(
+    tx: Transaction, user_id: UUID | None, session: bytes | None, currency: str, lines: Iterable[Mapping[str, Any]]
+) -> None:
+    """Put lines of an order that came to nothing back in its buyer's cart, where they are not in it again already."""
+    opening = _OPEN_OF_PERSON if user_id else _OPEN_OF_SESSION
+    owner: dict[str, Any] = {"user_id": user_id} if user_id else {"session": session}
+    cart_id, _ = await tx.one(opening, **owner, currency=currency)
+    for line in lines:
+        await tx.run(_PUT_AGAIN, cart_id=cart_id, **line, hash=configuration_hash(line["configuration"]))
 
 
 async def merge_guest_cart(tx: Transaction, session: bytes, user_id: UUID) -> None:

@@ -31,6 +31,10 @@ class OwnGoods(Refused):
     """These are your own goods."""
 
 
+class CartChanged(Conflict):
+    """The cart was changed, or ordered, at the same moment; please look at it again."""
+
+
 @dataclass(eq=False)
 class BadQuantity(Invalid):
     """{title} is sold in steps of {step} {unit}."""

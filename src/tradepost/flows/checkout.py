@@ -1,14 +1,59 @@
-"""From cart to order: prepare, charge, finalise (docs/decisions/0006-three-phase-checkout.md)."""
+"""From cart to order: prepare, charge, finalise (docs/decisions/0006-three-phase-checkout.md).
 
-from typing import Annotated
+PREPARE is one transaction: the key claimed, stock reserved, promo codes counted, points and a delivery window taken, the order
+and its payment written. CHARGE asks the gateway with no transaction open. FINALISE is `settle_payment`. A crash at any point
+leaves an order that the sweeper finishes or gives up.
+"""
+
+import asyncio
+import re
+from datetime import timedelta
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from tradepost.accounts.types import Caller
+from tradepost.accounts.types import Caller, SignInFirst
+from tradepost.cart import service as carts
+from tradepost.catalog import stock
+from tradepost.catalog.stock import NotEnoughStock, Want
+from tradepost.core.clock import now
+from tradepost.core.database import SYSTEM, Transaction
+from tradepost.core.events import record
+from tradepost.core.idempotency import Claim, KeyInFlight, claim, owner_of, request_hash
+from tradepost.core.ids import readable_code, uuid7
+from tradepost.core.money import to_major
 from tradepost.core.postal import Address
+from tradepost.delivery.slots import take_slot
+from tradepost.flows.gateways import webhook_url
+from tradepost.flows.orders import access_order
+from tradepost.flows.quote import Basket, CheckoutChoice, person_key, read_basket
+from tradepost.flows.settle_payment import Reply, Settled, settle_payment
 from tradepost.flows.store import Store
+from tradepost.orders import service as orders
+from tradepost.orders.events import OrderPlaced
+from tradepost.orders.processes import courses
+from tradepost.orders.service import LineDraft, OrderDraft, PartDraft
+from tradepost.orders.types import (
+    CartEmpty,
+    EmailNeeded,
+    NoSuchOrder,
+    NothingToPay,
+    PricesChanged,
+    SoldOut,
+    TotalChanged,
+)
+from tradepost.payments import service as payments
+from tradepost.payments.ports import ChargeRequest, Gateway, Outcome
+from tradepost.payments.service import PaymentDraft
+from tradepost.payments.types import GatewayDown, GatewayUnknown
+from tradepost.promotions import service as promotions
+
+PROCESS = "purchase"
+CHARGE_TIMEOUT_S = 20.0
+TAKEN_OVER_AFTER = timedelta(seconds=60)
+_HELD_FOR = timedelta(minutes=30)
 
 
 class CheckoutForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +95,20 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
         return f"/orders/{self.number}"
 
 
+class _Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment that is written down and may now be asked for."""
+
+    payment_id: UUID
+    order_id: UUID
+    number: str
+    gateway: str
+    method: str
+    payer: str
+    email: str
+    amount_minor: int
+    currency: str
+
+
 async def checkout(store: Store, caller: Caller, form: CheckoutForm, idempotency_key: str) -> Placed:
     """Order the caller's cart and charge for it. The same key and form again return the same order.
 
@@ -57,11 +116,245 @@ async def checkout(store: Store, caller: Caller, form: CheckoutForm, idempotency
     `SlotFull`, promo and points errors, `GatewayUnknown`, `KeyReused`, `KeyInFlight`. A declined card is no error: the
     order comes back with payment_state failed.
     """
-    raise NotImplementedError
+    _check_buyer(store, caller, form)
+    reply = Reply(owner_of(caller.actor), idempotency_key)
+    try:
+        prepared = await _prepare(store, caller, form, reply)
+    except NotEnoughStock:
+        raise SoldOut(await _short_titles(store, caller)) from None
+    if isinstance(prepared, Settled):
+        return _placed(prepared)
+    return _placed(await _charge(store, prepared, reply))
 
 
-async def pay_again(
+def _check_buyer(store: Store, caller: Caller, form: CheckoutForm) -> None:
+    if caller.user_id is not None:
+        caller.check_can("buy")
+    elif not store.settings.features.guest_checkout:
+        raise SignInFirst
+    elif not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", form.email.strip()):
+        raise EmailNeeded
+    if form.gateway not in store.gateways:
+        raise GatewayUnknown(form.gateway)
+
+
+async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Reply) -> _Charge | Settled:
+    """Write down everything an order takes, or return what this key has led to before."""
+    order_id, payment_id = uuid7(), uuid7()
+    async with store.db.transaction(actor=caller.actor) as tx:
+        known = await claim(tx, reply.owner, reply.key, request_hash("checkout", form), {"payment_id": payment_id})
+        if not known.is_mine:
+            return await _known(tx, known, form)
+        email_key = _email_key(store, caller, form)
+        choice = CheckoutChoice(shipping=form.shipping, shipping_address=form.shipping_address, points=form.points)
+        basket = await read_basket(tx, store, caller, choice, with_points=False, email_key=email_key)
+        _check_basket(basket, form)
+        await carts.use_up(tx, basket.cart.id, basket.version)
+        draft = await _draft(tx, store, caller, form, basket, order_id)
+        await orders.place(tx, draft)
+        wants = [Want(p.line.variant_id, p.line.quantity) for p in basket.priced.lines]
+        await stock.reserve(tx, order_id, wants, draft.due_at or now() + _HELD_FOR)
+        await _take_extras(tx, store, caller, form, basket, order_id, email_key)
+        amount = basket.priced.total_minor
+        about = store.gateways[form.gateway].about
+        await payments.start(
+            tx,
+            PaymentDraft(id=payment_id, order_id=order_id, buyer_id=draft.buyer_id, session_hash=draft.session_hash, purpose="full",
+                         gateway=form.gateway, method=form.method, amount_minor=amount, currency=draft.currency,
+                         is_offline=about.is_offline),
+        )  # fmt: skip
+        sellers = tuple(part.seller_id for part in draft.parts)
+        fact = OrderPlaced(order_id, draft.number, draft.buyer_id, sellers, amount, draft.currency)
+        await record(tx, fact, subject_id=order_id)
+    return _Charge(payment_id=payment_id, order_id=order_id, number=draft.number, gateway=form.gateway, method=form.method,
+                   payer=form.payer, email=form.email, amount_minor=amount, currency=draft.currency)  # fmt: skip
+
+
+async def _known(tx: Transaction, known: Claim, form: CheckoutForm) -> _Charge | Settled:
+    """Return the reply of a key that was used before; take over from a process that died in between."""
+    if known.state == "done":
+        return msgspec.convert(known.response, Settled)
+    if known.created_at is None or now() - known.created_at < TAKEN_OVER_AFTER:
+        raise KeyInFlight
+    found = await tx.one(payments.FIND_CHARGE, payment_id=UUID(known.response["payment_id"]))
+    return _Charge(**found, payer=form.payer, email=form.email)
+
+
+def _check_basket(basket: Basket, form: CheckoutForm) -> None:
+    """Raise what the buyer must be told, and asked, before anything is ordered."""
+    cart, priced = basket.cart, basket.priced
+    if cart.is_empty:
+        raise CartEmpty
+    short = [line.title for line in cart.lines if not line.can_be_bought]
+    if short:
+        raise SoldOut(", ".join(short))
+    if form.expected_total_minor is None:
+        if cart.has_changed_prices:
+            raise PricesChanged(", ".join(line.title for line in cart.lines if line.price_changed))
+        problem = next((e.problem for e in priced.promos if e.problem is not None), None)
+        if problem is not None:
+            raise problem
+    elif form.expected_total_minor != priced.total_minor:
+        amounts = (
+            f"{to_major(m, cart.currency)} {cart.currency}" for m in (form.expected_total_minor, priced.total_minor)
+        )
+        raise TotalChanged(*amounts)
+    option = basket.terms.shipping
+    if option is not None and not option.is_pickup:
+        (form.shipping_address or Address(name="", line1="", country="ZZ")).check("shipping_address")
+    if form.billing_address is not None:
+        form.billing_address.check("billing_address")
+
+
+def _email_key(store: Store, caller: Caller, form: CheckoutForm) -> str:
+    if caller.user_id is not None:
+        return ""
+    return store.keys.blind_index(form.email.strip().casefold(), "order-email").hex()
+
+
+async def _take_extras(
+    tx: Transaction, store: Store, caller: Caller, form: CheckoutForm, basket: Basket, order_id: UUID, email_key: str
+) -> None:
+    """Take promo codes, points and the delivery window."""
+    discounts = {
+        e.promo.id: e.discount_minor for e in basket.priced.promos if e.promo is not None and e.problem is None
+    }
+    await promotions.use_promos(tx, order_id, caller.user_id, person_key(caller, email_key), discounts)
+    if basket.priced.points_spent and caller.user_id is not None:
+        await promotions.spend_points(tx, caller.user_id, basket.priced.points_spent, order_id)
+    if form.slot_id is not None:
+        await take_slot(tx, order_id, form.slot_id, store.settings.store.timezone)
+
+
+async def _draft(
+    tx: Transaction, store: Store, caller: Caller, form: CheckoutForm, basket: Basket, order_id: UUID
+) -> OrderDraft:
+    course = (await courses(tx, basket.rules_version))[PROCESS]
+    option, is_guest = basket.terms.shipping, caller.user_id is None
+    return OrderDraft(
+        id=order_id,
+        number=f"{store.settings.store.order_prefix}-{readable_code(8)}",
+        buyer_id=caller.user_id,
+        session_hash=caller.session if is_guest else None,
+        email_enc=store.keys.encrypt(form.email.strip(), "order-email") if form.email.strip() else None,
+        process=course.code,
+        state=course.initial,
+        due_at=course.due_at(course.initial, now()),
+        currency=basket.terms.currency,
+        tax_inclusive=basket.terms.tax_inclusive,
+        points_spent=basket.priced.points_spent,
+        shipping_address_enc=_sealed(store, form.shipping_address),
+        billing_address_enc=_sealed(store, form.billing_address),
+        payment_method=form.gateway,
+        shipping_method=option.name if option else None,
+        cart_id=basket.cart.id,
+        explanation=basket.priced.explanation,
+        note=form.note.strip(),
+        actor_role="buyer",
+        lines=tuple(_line(p, number) for number, p in enumerate(basket.priced.lines, 1)),
+        parts=tuple(PartDraft(seller_id=d.seller_id, shipping_minor=d.price_minor) for d in basket.priced.deliveries),
+    )
+
+
+def _sealed(store: Store, address: Address | None) -> bytes | None:
+    return store.keys.encrypt(msgspec.json.encode(address).decode(), "order-address") if address else None
+
+
+def _line(p: Any, number: int) -> LineDraft:
+    line = p.line
+    snapshot = {
+        "slug": line.slug, "image_id": line.image_id, "kind": line.kind, "category": line.category_path,
+        "configuration": line.configuration, "tax": p.tax_name, "tax_percent": p.tax_percent,
+        "commission_rule": p.commission_rule.name if p.commission_rule else None,
+    }  # fmt: skip
+    return LineDraft(
+        line_no=number, seller_id=line.seller_id, listing_id=line.listing_id, variant_id=line.variant_id, title=line.title,
+        sku=line.sku, options=line.options, unit=line.unit, quantity=line.quantity, unit_price_minor=line.unit_price_minor,
+        gross_minor=p.gross_minor, discount_minor=p.discount_minor, store_discount_minor=p.store_discount_minor,
+        points_minor=p.points_minor, tax_minor=p.tax_minor, included_tax_minor=p.included_tax_minor,
+        commission_minor=p.commission_minor, snapshot=snapshot,
+    )  # fmt: skip
+
+
+async def _short_titles(store: Store, caller: Caller) -> str:
+    """Name what was sold out while the order was being written; the reservation shows it only at its end."""
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        cart = await carts.read_cart(tx, caller, store.currency)
+    short = [line.title for line in cart.lines if not line.can_be_bought]
+    return ", ".join(short or [line.title for line in cart.lines])
+
+
+async def _charge(store: Store, wanted: _Charge, reply: Reply | None) -> Settled:
+    """Ask the gateway, with nothing locked, and make true what it says; what it does not say, the sweeper will ask for."""
+    gateway: Gateway = store.gateways[wanted.gateway]
+    if wanted.amount_minor == 0:
+        outcome = Outcome(state="success", payment_id=wanted.payment_id, ref=f"free:{wanted.payment_id}")
+        return await settle_payment(store, wanted.gateway, outcome, reply=reply)
+    request = ChargeRequest(
+        payment_id=wanted.payment_id, order_id=wanted.order_id, order_number=wanted.number, amount_minor=wanted.amount_minor,
+        currency=wanted.currency, method=wanted.method, payer=wanted.payer, email=wanted.email,
+        description=f"{store.settings.store.name} {wanted.number}", return_url=f"{store.base_url}/orders/{wanted.number}",
+        webhook_url=webhook_url(store.base_url, wanted.gateway),
+    )  # fmt: skip
+    try:
+        outcome = await asyncio.wait_for(gateway.charge(request), CHARGE_TIMEOUT_S)
+    except (GatewayDown, TimeoutError) as error:
+        outcome = Outcome(state="pending", payment_id=wanted.payment_id, error=str(error) or None)
+    return await settle_payment(store, wanted.gateway, outcome, reply=reply)
+
+
+async def pay_again(  # the pages' own order: which order, then how it is to be paid
     store: Store, caller: Caller, order_id: UUID, gateway: str, method: str = "", payer: str = ""
 ) -> Placed:
-    """Start another payment for an order that is still waiting for one. Raises `NoSuchOrder`, `NothingToPay`."""
-    raise NotImplementedError
+    """Start another payment for an order that still waits for one; an open one is stopped first.
+
+    Raises `NoSuchOrder`, `NothingToPay`, `GatewayUnknown`.
+    """
+    if gateway not in store.gateways:
+        raise GatewayUnknown(gateway[:40])
+    paid = await _stop_open_payments(store, caller, order_id)
+    if paid is not None:
+        return _placed(paid)
+    payment_id = uuid7()
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await _check_payer(tx, caller, order_id)
+        order = await orders.lock_order(tx, order_id)
+        course = (await courses(tx, order.rules_version))[order.process]
+        if course.payment_move(order.state) is None:
+            raise NothingToPay
+        await payments.start(
+            tx,
+            PaymentDraft(id=payment_id, order_id=order_id, buyer_id=order.buyer_id, session_hash=order.session_hash, purpose="full",
+                         gateway=gateway, method=method, amount_minor=order.total_minor, currency=order.currency,
+                         is_offline=store.gateways[gateway].about.is_offline),
+        )  # fmt: skip
+    wanted = _Charge(payment_id=payment_id, order_id=order_id, number=order.number, gateway=gateway, method=method, payer=payer,
+                     email="", amount_minor=order.total_minor, currency=order.currency)  # fmt: skip
+    return _placed(await _charge(store, wanted, None))
+
+
+async def _check_payer(tx: Transaction, caller: Caller, order_id: UUID) -> None:
+    access = await access_order(tx, caller, order_id=order_id)
+    if "buyer" not in access.parties:
+        raise NoSuchOrder
+
+
+async def _stop_open_payments(store: Store, caller: Caller, order_id: UUID) -> Settled | None:
+    """Cancel an order's open payments at their gateways; return the settlement of one that turns out to be paid."""
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await _check_payer(tx, caller, order_id)
+        found = [p for p in await payments.lock_payments_of(tx, order_id) if p.state == "initiated"]
+    for payment in found:
+        outcome = await store.gateways[payment.gateway].cancel(payment.id, payment.gateway_ref)
+        settled = await settle_payment(store, payment.gateway, outcome, keep_order=True)
+        if settled.payment_state == "success":
+            return settled
+    return None
+
+
+def _placed(settled: Settled) -> Placed:
+    return Placed(
+        order_id=settled.order_id, number=settled.number, state=settled.state, payment_id=settled.payment_id,
+        payment_state=settled.payment_state, total_minor=settled.total_minor, currency=settled.currency,
+        redirect_url=settled.redirect_url, instructions=settled.instructions,
+    )  # fmt: skip

@@ -122,6 +122,7 @@ class Basket(msgspec.Struct, frozen=True, kw_only=True):
 
     cart: CartView
     version: int
+    rules_version: str
     lines: tuple[BasketLine, ...]
     rules: PricingRules
     terms: Terms
@@ -154,7 +155,7 @@ async def read_basket(
     if choice.points > points:
         raise NotEnoughPoints(points)
     address = choice.shipping_address
-    option = choose_shipping(rules.shipping, choice.shipping, address.country if address else None)
+    option = choose_shipping(rules.shipping, choice.shipping, address.country if address else None) if rows else None
     is_sent = option is not None and not option.is_pickup and address is not None
     terms = Terms(
         currency=cart.currency,
@@ -171,7 +172,7 @@ async def read_basket(
     )
     lines = basket_lines(rows, cart)
     return Basket(
-        cart=cart, version=rows[0]["version"] if rows else 0, lines=lines, rules=rules, terms=terms,
+        cart=cart, version=rows[0]["version"] if rows else 0, rules_version=version, lines=lines, rules=rules, terms=terms,
         priced=price_basket(lines, rules, terms),
     )  # fmt: skip
 

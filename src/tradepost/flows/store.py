@@ -14,6 +14,7 @@ from tradepost.core.crypto import Keyring
 from tradepost.core.database import Database
 from tradepost.core.files import FileStore
 from tradepost.core.settings import Settings
+from tradepost.flows.gateways import open_gateways
 from tradepost.flows.preset import PRESETS, StoreSettings, load_preset
 
 
@@ -64,6 +65,8 @@ async def open_store(
     is_demo: bool = False,
 ) -> AsyncIterator[Store]:
     """Open a store for the length of the block. Raises `BadSettings`; an absent database shows at first use."""
+    from tradepost.flows.sandbox import connect_sandbox  # late: the sandbox calls flows, which know stores
+
     folder = preset_folder or PRESETS / code
     settings = load_preset(folder)
     db = await Database.open(
@@ -76,19 +79,23 @@ async def open_store(
         name=f"tradepost-{code}",
     )
     cache = await Cache.open(cache_url, timeout_ms=installation.cache.timeout_ms)
+    base_url = store_url(installation, code)
     try:
-        yield Store(
+        store = Store(
             code=code,
             settings=settings,
             installation=installation,
             preset_folder=folder,
-            base_url=store_url(installation, code),
+            base_url=base_url,
             db=db,
             cache=cache,
             files=FileStore.open(files_url),
             keys=keys,
+            gateways=open_gateways(settings, installation, db, keys, base_url),
             is_demo=is_demo,
         )
+        connect_sandbox(store)
+        yield store
     finally:
         await cache.close()
         await db.close()

@@ -342,3 +342,48 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     """A seller's orders, one column for each state of the store's process in its order."""
 
     columns: tuple[BoardColumn, ...]
+
+
+class NothingToPay(Conflict):
+    """Nothing is to be paid for this order now."""
+
+
+class OrderChanged(Conflict):
+    """The order has moved on meanwhile; please look at it again."""
+
+
+class LockedOrder(msgspec.Struct, frozen=True):
+    """An order that nobody else can move until the commit."""
+
+    id: UUID
+    number: str
+    process: str
+    state: str
+    payment_state: str
+    buyer_id: UUID | None
+    session_hash: bytes | None
+    seller_ids: list[UUID]
+    currency: str
+    total_minor: int
+    points_spent: int
+    placed_at: datetime
+    cart_id: UUID | None
+    rules_version: str
+
+
+class LockedPart(msgspec.Struct, frozen=True):
+    """A seller's part of a locked order."""
+
+    seller_id: UUID
+    state: str
+    shipping_minor: int
+    rider_id: UUID | None
+    opened_at: datetime | None
+    handed_over_at: datetime | None
+
+
+@dataclass(eq=False)
+class PartAhead(Conflict):
+    """One seller's part is “{state}” already, so the whole order cannot go this way; deal with the parts one by one."""
+
+    state: str

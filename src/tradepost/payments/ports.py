@@ -124,10 +124,10 @@ class Gateway(Protocol):
         """Give money back, in whole or in part."""
         ...
 
-    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
+    def read_webhook(self, headers: Mapping[str, str], body: bytes, /) -> WebhookEvent:
         """Return what a call says, after checking that it is genuine. Raises `ForgedWebhook`. Headers are lower case."""
         ...
 
-    def settled(self, since: datetime) -> AsyncIterator[SettledPayment]:
+    def settled(self, since: datetime, /) -> AsyncIterator[SettledPayment]:
         """Yield every payment the gateway has taken since then, for reconciliation."""
         ...

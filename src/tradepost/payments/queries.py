@@ -6,3 +6,10 @@ COMMISSION_RULES = text("""
     SELECT r.id, r.name, r.percent, r.fixed_minor, r.currency, r.seller_id, c.path AS category_path, r.kind
     FROM commission_rules r LEFT JOIN categories c ON c.id = r.category_id WHERE r.is_active
 """)
+PAYMENTS_OF_ORDER = text("""
+    SELECT id, purpose, gateway, method, amount_minor, refunded_minor, state, redirect_url, instructions, error, created_at, settled_at
+    FROM payments WHERE order_id = :order_id ORDER BY created_at, id
+""")
+REFUNDS_OF_ORDER = text("""
+    SELECT id, amount_minor, reason, state, created_at FROM refunds WHERE order_id = :order_id ORDER BY created_at, id
+""")

@@ -186,7 +186,7 @@ sandbox_charges = Table(
     words("behaviour"),
     words("state"),
     moment("due_at", nullable=True),
-    Column("charges", Integer, nullable=False, server_default="0"),
+    Column("asked", Integer, nullable=False, server_default="1"),
     created(),
     updated(),
     UniqueConstraint("ref"),

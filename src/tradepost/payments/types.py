@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -128,3 +128,46 @@ class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     balance_minor: int
     currency: str
+
+
+class LockedPayment(msgspec.Struct, frozen=True):
+    """A payment that nobody else can settle until the commit."""
+
+    id: UUID
+    order_id: UUID
+    buyer_id: UUID | None
+    session_hash: bytes | None
+    purpose: str
+    gateway: str
+    method: str
+    amount_minor: int
+    refunded_minor: int
+    currency: str
+    state: PaymentState
+    gateway_ref: str | None
+    is_offline: bool
+    redirect_url: str | None
+    instructions: str
+    created_at: datetime
+
+    @property
+    def left_minor(self) -> int:
+        """What can still be given back."""
+        return self.amount_minor - self.refunded_minor
+
+
+class LockedRefund(msgspec.Struct, frozen=True):
+    """A refund that nobody else can settle until the commit. `lines`: what it was made of (flows/refund)."""
+
+    id: UUID
+    payment_id: UUID
+    order_id: UUID
+    buyer_id: UUID | None
+    amount_minor: int
+    currency: str
+    reason: str
+    state: Literal["requested", "success", "failed"]
+    gateway_ref: str | None
+    lines: Any
+    gateway: str
+    payment_ref: str | None

@@ -59,7 +59,7 @@ def create_tables() -> None:
     sa.Column('behaviour', sa.Text(), nullable=False),
     sa.Column('state', sa.Text(), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('charges', sa.Integer(), server_default='0', nullable=False),
+    sa.Column('asked', sa.Integer(), server_default='1', nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.CheckConstraint("state IN ('open', 'approved', 'declined', 'cancelled', 'disputed')", name=op.f('ck_sandbox_charges_state_known')),

@@ -1,0 +1,280 @@
+"""What a gateway says of a payment becomes true here: one way for its reply, its call, the poller and the sweeper.
+
+Promises that telling the same thing twice, late, early or out of order changes nothing more; that an order is paid once; and
+that money which comes when the order no longer wants it, or when its goods are gone, goes back by itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import text
+
+from tradepost.cart import service as carts
+from tradepost.catalog import stock
+from tradepost.catalog.stock import NotEnoughStock
+from tradepost.core.database import SYSTEM, Transaction
+from tradepost.core.errors import NotFound
+from tradepost.core.events import record
+from tradepost.core.idempotency import finish
+from tradepost.core.ids import uuid7
+from tradepost.core.money import to_major
+from tradepost.flows.book_money import book_capture, book_late_money
+from tradepost.flows.make_move import Mover, make_move
+from tradepost.flows.refund import announce, settle_refund
+from tradepost.flows.store import Store
+from tradepost.orders import service as orders
+from tradepost.orders.processes import Course, Transition, courses
+from tradepost.orders.types import LockedOrder
+from tradepost.payments import service as payments
+from tradepost.payments.events import (
+    LateMoneyReceived,
+    PaymentDisputed,
+    PaymentFailed,
+    PaymentMismatched,
+    PaymentSucceeded,
+)
+from tradepost.payments.ports import Outcome, WebhookEvent
+from tradepost.payments.types import GatewayUnknown, LockedPayment, PaymentMismatch
+
+SYSTEM_MOVER = Mover("system")
+_LINES_AGAIN = text("""
+    SELECT variant_id, quantity, unit_price_minor AS price, coalesce(snapshot -> 'configuration', '{}') AS configuration
+    FROM order_lines WHERE order_id = :order_id ORDER BY line_no
+""")
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """How a payment and its order stand after the gateway was heard."""
+
+    order_id: UUID
+    number: str
+    state: str
+    payment_id: UUID
+    payment_state: str
+    total_minor: int
+    currency: str
+    redirect_url: str | None = None
+    instructions: str = ""
+    error: str | None = None
+    mismatch: PaymentMismatch | None = None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The Idempotency-Key whose reply is to be kept with the settlement."""
+
+    owner: str
+    key: str
+
+
+async def settle_payment(
+    store: Store, gateway: str, outcome: Outcome, *, reply: Reply | None = None, keep_order: bool = False
+) -> Settled:
+    """Make true what a gateway says of a payment. Idempotent; safe to call from everywhere at once.
+
+    `keep_order`: a payment that failed does not give the order up, because another one follows at once.
+    Raises `NoSuchPayment`, and `PaymentMismatch` for an amount or currency that we did not ask for: then nothing is booked.
+    """
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        payment_id, order_id = await payments.order_of(tx, gateway, outcome)
+        order = await orders.lock_order(tx, order_id)
+        payment = await payments.lock_payment(tx, payment_id)
+        settled = await _settle(tx, store, order, payment, outcome, keep_order=keep_order)
+        if reply is not None:
+            await finish(tx, reply.owner, reply.key, 201, settled)
+    if settled.mismatch is not None:
+        raise settled.mismatch
+    return settled
+
+
+async def _settle(
+    tx: Transaction, store: Store, order: LockedOrder, payment: LockedPayment, outcome: Outcome, *, keep_order: bool
+) -> Settled:
+    course = (await courses(tx, order.rules_version))[order.process]
+    if outcome.disputed and await payments.mark_disputed(tx, payment.id):
+        disputed = PaymentDisputed(payment.id, order.id, payment.amount_minor, payment.currency)
+        await record(tx, disputed, subject_id=order.id)
+        await orders.note(tx, order, "disputed", actor_role="system")
+    mismatch = _mismatch(payment, outcome)
+    if mismatch is not None:
+        fact = PaymentMismatched(payment.id, order.id, mismatch.expected, mismatch.got)
+        await record(tx, fact, subject_id=order.id)
+        return _settled(order, payment, payment.state, outcome, mismatch)
+    match outcome.state, payment.state:
+        case "success", "initiated" | "failed" | "cancelled":
+            order, state = await _succeed(tx, store, order, course, payment, outcome)
+        case "failed" | "cancelled", "initiated":
+            order = await _fail(tx, store, order, course, payment, outcome, keep_order=keep_order)
+            state = outcome.state
+        case "pending", "initiated":
+            await payments.await_buyer(tx, payment.id, outcome)
+            state = "initiated"
+            if payment.is_offline:
+                order = await _accept_offline(tx, store, order, course)
+        case _:
+            state = payment.state
+    return _settled(order, payment, state, outcome, None)
+
+
+def _settled(
+    order: LockedOrder, payment: LockedPayment, state: str, outcome: Outcome, mismatch: PaymentMismatch | None
+) -> Settled:  # fmt: skip
+    waiting = state == "initiated"
+    return Settled(
+        order_id=order.id, number=order.number, state=order.state, payment_id=payment.id, payment_state=state,
+        total_minor=order.total_minor, currency=order.currency, error=outcome.error, mismatch=mismatch,
+        redirect_url=(outcome.redirect_url or payment.redirect_url) if waiting else None,
+        instructions=(outcome.instructions or payment.instructions) if waiting else "",
+    )  # fmt: skip
+
+
+def _mismatch(payment: LockedPayment, outcome: Outcome) -> PaymentMismatch | None:
+    if outcome.state != "success" or outcome.amount_minor is None:
+        return None
+    if (outcome.amount_minor, outcome.currency) == (payment.amount_minor, payment.currency):
+        return None
+    got = outcome.currency or payment.currency
+    return PaymentMismatch(
+        f"{to_major(payment.amount_minor, payment.currency)} {payment.currency}",
+        f"{to_major(outcome.amount_minor, got)} {got}",
+    )
+
+
+async def _succeed(
+    tx: Transaction, store: Store, order: LockedOrder, course: Course, payment: LockedPayment, outcome: Outcome
+) -> tuple[LockedOrder, str]:  # fmt: skip
+    move = course.payment_move(order.state)
+    if move is None or not await _is_wanted(tx, order, payment) or not await _sell(tx, order):
+        await _send_back(tx, order, payment, outcome)
+        return order, "success"
+    await payments.settle(tx, payment, "success", ref=outcome.ref)
+    await book_capture(tx, order, payment, hold="hold_money" in move.effects)
+    order = await _pay_move(tx, store, order, course, move, payment_state="paid")
+    fact = PaymentSucceeded(payment.id, order.id, payment.gateway, payment.amount_minor, payment.currency)
+    await record(tx, fact, subject_id=order.id)
+    return order, "success"
+
+
+async def _pay_move(
+    tx: Transaction, store: Store, order: LockedOrder, course: Course, move: Transition, *, payment_state: str | None
+) -> LockedOrder:  # fmt: skip
+    parts = await orders.lock_parts(tx, order.id)
+    return await make_move(
+        tx,
+        store,
+        order,
+        course,
+        move,
+        SYSTEM_MOVER,
+        parts=parts,
+        whole=True,
+        payment_state=payment_state,
+        stock_done=True,
+    )
+
+
+async def _is_wanted(tx: Transaction, order: LockedOrder, payment: LockedPayment) -> bool:
+    """Whether no other payment has paid, or may still pay, for the same: then this one may."""
+    if payment.state == "initiated":
+        return True
+    others = await payments.lock_payments_of(tx, order.id)
+    return not any(
+        p.id != payment.id and p.purpose == payment.purpose and p.state not in {"failed", "cancelled"} for p in others
+    )
+
+
+async def _sell(tx: Transaction, order: LockedOrder) -> bool:
+    """Turn the reservation into a sale; where it was given up, take the goods if they are still there."""
+    if await stock.sell(tx, order.id):
+        return True
+    try:
+        async with tx.savepoint():
+            await stock.sell_late(tx, order.id)
+    except NotEnoughStock:
+        return False
+    return True
+
+
+async def _send_back(tx: Transaction, order: LockedOrder, payment: LockedPayment, outcome: Outcome) -> None:
+    """Take note of money that comes too late, and have it go back whole."""
+    await payments.settle(tx, payment, "success", purpose="late", ref=outcome.ref, error="The money came too late.")
+    await book_late_money(tx, order, payment)
+    refund_id = uuid7()
+    await payments.ask_back(
+        tx, payment, refund_id, payment.amount_minor, reason="The money came too late.", lines=[], requested_by=None
+    )
+    fact = LateMoneyReceived(payment.id, order.id, payment.amount_minor, payment.currency)
+    await record(tx, fact, subject_id=order.id)
+    await orders.note(tx, order, "late_money", actor_role="system")
+    await announce(tx, order.id, payment, refund_id, payment.amount_minor)
+
+
+async def _fail(
+    tx: Transaction, store: Store, order: LockedOrder, course: Course, payment: LockedPayment, outcome: Outcome, *,
+    keep_order: bool,
+) -> LockedOrder:  # fmt: skip
+    """Write down that a payment failed; the order is given up, or waits for another try, as its process says."""
+    await payments.settle(tx, payment, outcome.state, ref=outcome.ref, error=outcome.error)
+    fact = PaymentFailed(payment.id, order.id, payment.gateway, outcome.error or "")
+    await record(tx, fact, subject_id=order.id)
+    move = None if keep_order else course.decline_move(order.state)
+    if move is None:
+        if course.payment_move(order.state) is not None:
+            await orders.set_payment_state(tx, order.id, "failed")
+            await orders.note(tx, order, "payment_failed", actor_role="system", reason=outcome.error or "")
+        return order
+    parts = await orders.lock_parts(tx, order.id)
+    mover = Mover("system", reason=outcome.error or "")
+    lines = [dict(row) for row in await tx.all(_LINES_AGAIN, order_id=order.id)]
+    await carts.put_again(tx, order.buyer_id, order.session_hash, order.currency, lines)
+    return await make_move(tx, store, order, course, move, mover, parts=parts, whole=True, payment_state="failed")
+
+
+async def _accept_offline(tx: Transaction, store: Store, order: LockedOrder, course: Course) -> LockedOrder:
+    """Let an order that is paid at the door go ahead; the money is counted when the goods are handed over."""
+    move = course.payment_move(order.state)
+    if move is None:
+        return order
+    await stock.sell(tx, order.id)
+    return await _pay_move(tx, store, order, course, move, payment_state=None)
+
+
+async def receive_webhook(store: Store, gateway: str, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
+    """Take a gateway's call: check that it is genuine, keep it, make it true. Repeated calls change nothing more.
+
+    A call about nothing of ours is kept and otherwise ignored. Raises `GatewayUnknown`, `ForgedWebhook`, `PaymentMismatch`.
+    """
+    if gateway not in store.gateways:
+        raise GatewayUnknown(gateway[:40])
+    event: WebhookEvent = store.gateways[gateway].read_webhook(headers, body)
+    if event.outcome is not None:
+        try:
+            await settle_payment(store, gateway, event.outcome)
+        except NotFound:
+            await _keep(store, gateway, event, {"ignored": True})
+            return event
+    if event.refund_id is not None and event.refund is not None:
+        await settle_refund(store, event.refund_id, event.refund)
+    await _keep(store, gateway, event, {"state": event.outcome.state if event.outcome else None})
+    return event
+
+
+async def _keep(store: Store, gateway: str, event: WebhookEvent, body: dict[str, Any]) -> None:
+    """Keep a call only after its effect is committed: a crash in between has the gateway call again, which is harmless."""
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await payments.hear(tx, gateway, event.event_id, body)
+
+
+async def check_payment(store: Store, payment_id: UUID) -> Settled:
+    """Ask the gateway what became of a payment and make it true: when the buyer comes back, and for the sweeper."""
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        payment = await payments.lock_payment(tx, payment_id)
+        await payments.mark_checked(tx, payment_id)
+    gateway = store.gateways.get(payment.gateway)
+    if gateway is None:
+        raise GatewayUnknown(payment.gateway)
+    outcome = await gateway.look_up(payment.id, payment.gateway_ref)
+    if outcome.state == "unknown":
+        outcome = Outcome(state="pending", payment_id=payment.id)
+    return await settle_payment(store, payment.gateway, outcome)
