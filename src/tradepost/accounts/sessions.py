@@ -138,8 +138,6 @@ async def _recall(db: Database, cache: Cache, key: str, statement: Any, hashed: 
     moment = now()
     found = await cache.get(key, into=Remembered)
     if found is None or not moment - BELIEVED_FOR < found.checked_at <= moment:
-        if found is not None:
-            await cache.delete(key)
         lease = await cache.lease(key)
         row = await db.read_maybe(statement, into=_Row, fresh=True, hash=hashed)
         if row is None:

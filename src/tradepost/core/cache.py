@@ -34,6 +34,10 @@ local n = redis.call('INCR', KEYS[1])
 if n == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return n
 """
+_LEASE: Final = """
+redis.call('DEL', KEYS[1])
+return redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
+"""
 # Only who still holds the lock may write: a value deleted while it was being made again is already out of date.
 _KEEP: Final = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
@@ -50,6 +54,7 @@ class Cache:
         self._client = client
         self._prefix = prefix
         self._count_script = client.register_script(_COUNT)
+        self._lease_script = client.register_script(_LEASE)
         self._keep_script = client.register_script(_KEEP)
         self._quiet_until = 0.0
         self._up = True
@@ -111,14 +116,13 @@ class Cache:
         return self._local.count(key, ttl_s) if counted is None else int(counted)
 
     async def lease(self, key: str) -> str | None:
-        """Announce that one is about to read afresh what belongs under the key; None when somebody else is doing so.
+        """Drop the value and announce that one is about to read it afresh; None when somebody else is doing so.
 
         For what must not be served after its `delete`, not even to those who ask while it is read: nobody waits for another.
         """
         token = secret_token()
-        held = await self._try(
-            lambda: self._client.set(self._lock_of(key), token, nx=True, px=_LOCK_MS), otherwise=None
-        )
+        names = [self._prefix + key, self._lock_of(key)]
+        held = await self._try(lambda: self._lease_script(keys=names, args=[token, _LOCK_MS]), otherwise=None)
         return token if held else None
 
     async def keep(self, key: str, value: Any, lease: str | None, *, ttl_s: float) -> None:
