@@ -118,7 +118,7 @@ async def listings(  # one parameter for each filter
     in_stock: FromQuery[bool] = False,
     lat: Annotated[float | None, QueryParameter(ge=-90, le=90)] = None,
     lon: Annotated[float | None, QueryParameter(ge=-180, le=180)] = None,
-    within_m: Annotated[float | None, QueryParameter(gt=0, le=20_100_000)] = None,
+    within_m: Annotated[float | None, QueryParameter(ge=1, le=20_100_000)] = None,
     after: Cursor = None,
     limit: Limit = 24,
 ) -> Page[ListingCard]:
@@ -131,7 +131,7 @@ async def listings(  # one parameter for each filter
     wanted = ListingFilter(
         category_ids=tree.subtree(tree.get(category)) if tree and category else (), feed=feed, kind=kind, condition=condition,
         seller_id=seller, min_minor=min_price, max_minor=max_price, in_stock=in_stock,
-        near=(lat, lon) if lat is not None and lon is not None else None, radius_m=within_m if lat is not None else None,
+        near=(round(lat, 6), round(lon, 6)) if lat is not None and lon is not None else None, radius_m=within_m if lat is not None else None,
     )  # fmt: skip
     return await list_listings(store.db, wanted, sort=sort, after=after, limit=limit)
 

@@ -50,7 +50,9 @@ BEGIN
                 6371008.7714 * cos(radians(lat)) * sin(radians(lon))),
                 6371008.7714 * sin(radians(lat)))::geo_point;
         CREATE FUNCTION geo_lat(loc geo_point) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-            RETURN degrees(asin(greatest(-1.0, least(1.0, cube_ll_coord(loc::cube, 3) / 6371008.7714))));
+            -- greatest() and least() pass over a null, so that is asked for first.
+            RETURN CASE WHEN loc IS NOT NULL
+                THEN degrees(asin(greatest(-1.0, least(1.0, cube_ll_coord(loc::cube, 3) / 6371008.7714)))) END;
         CREATE FUNCTION geo_lon(loc geo_point) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE
             RETURN degrees(atan2(cube_ll_coord(loc::cube, 2), cube_ll_coord(loc::cube, 1)));
         CREATE FUNCTION geo_distance_m(loc geo_point, lat float8, lon float8) RETURNS float8
