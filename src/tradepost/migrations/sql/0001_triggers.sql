@@ -22,6 +22,9 @@ CREATE FUNCTION categories_set_path() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     above text;
 BEGIN
+    -- One change of the tree at a time: two moves that each look right could make a cycle, and a new leaf must not miss that
+    -- its branch is just being moved.
+    PERFORM pg_advisory_xact_lock(hashtext('categories_set_path'));
     IF NEW.parent_id IS NULL THEN
         NEW.path := NEW.slug;
         RETURN NEW;
@@ -65,7 +68,8 @@ BEGIN
         RETURN NULL;
     END IF;
     DELETE FROM listing_attributes a USING changed c JOIN before b ON b.id = c.id
-        WHERE a.listing_id = c.id AND b.attributes IS DISTINCT FROM c.attributes AND NOT c.attributes ? a.key;
+        WHERE a.listing_id = c.id AND b.attributes IS DISTINCT FROM c.attributes
+          AND coalesce(jsonb_typeof(c.attributes -> a.key), 'null') = 'null';
     INSERT INTO listing_attributes (listing_id, key, value, number)
         SELECT c.id, e.key, e.value #>> '{}',
                CASE WHEN jsonb_typeof(e.value) = 'number' THEN (e.value #>> '{}')::float8 END
@@ -90,8 +94,8 @@ CREATE FUNCTION refresh_listing_summaries(ids uuid[]) RETURNS void LANGUAGE sql 
                (array_agg(p.compare_at_minor ORDER BY p.amount_minor, v.position))[1] AS compare_at_minor,
                (array_agg(p.currency ORDER BY p.amount_minor, v.position) FILTER (WHERE p.currency IS NOT NULL))[1] AS currency,
                (array_agg(v.unit ORDER BY p.amount_minor, v.position))[1] AS unit,
-               coalesce(bool_or(v.on_hand IS NULL OR v.on_hand - v.reserved >= v.sale_step
-                                OR v.backorder_until > now()), false) AS in_stock
+               coalesce(bool_or(v.id IS NOT NULL AND (v.on_hand IS NULL OR v.on_hand - v.reserved >= v.sale_step
+                                                      OR v.backorder_until > now())), false) AS in_stock
         FROM unnest(ids) AS i(id)
         LEFT JOIN variants v ON v.listing_id = i.id AND v.is_active
         LEFT JOIN LATERAL (
