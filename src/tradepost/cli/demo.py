@@ -147,18 +147,18 @@ async def _open(
 def introduction(stores: dict[str, Store], port: int) -> Table:
     """Return the table of addresses and of who may sign in."""
     table = Table(
-        title=f"All stores: http://localhost:{port}   (Ctrl-C stops)", title_justify="left", header_style="bold"
+        title=f"All stores: http://localhost:{port}   (Ctrl-C stops)",
+        title_justify="left",
+        header_style="bold",
+        show_lines=True,
     )
-    for heading in ("Store", "Address", "Sign in as", "Role", "Password"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("Store", no_wrap=True)
+    table.add_column("Sign in as (role)", no_wrap=True)
+    table.add_column("Password", no_wrap=True)
     for store in stores.values():
         sample = store.settings.sample
-        for n, person in enumerate(sample.sign_ins):
-            first = n == 0
-            table.add_row(
-                store.settings.store.name if first else "", store.base_url if first else "", person.username, person.role,
-                sample.password if first else "", end_section=n == len(sample.sign_ins) - 1,
-            )  # fmt: skip
+        people = "\n".join(f"{person.username} ({person.role})" for person in sample.sign_ins)
+        table.add_row(f"{store.settings.store.name}\n{store.base_url}", people, sample.password)
     return table
 
 

@@ -19,7 +19,7 @@ from tradepost.web.typing import HttpRequest
 
 SESSION_COOKIE = "session"
 CSRF_COOKIE = "csrf"
-SESSION_SECONDS = 30 * 24 * 3600
+COOKIE_SECONDS = 400 * 24 * 3600  # the most that browsers keep; the server decides when a session ends
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 CONTENT_SECURITY_POLICY = (
@@ -41,7 +41,7 @@ class StaleForm(Refused):
     """This form has expired or came from somewhere else; please go back, reload the page and try again."""
 
 
-def cookie(name: str, value: str, *, secure: bool, max_age: int | None = SESSION_SECONDS) -> Cookie:
+def cookie(name: str, value: str, *, secure: bool, max_age: int | None = COOKIE_SECONDS) -> Cookie:
     """Return a cookie that scripts cannot read and other sites cannot send along with a post."""
     return Cookie(key=name, value=value, httponly=True, secure=secure, samesite="lax", path="/", max_age=max_age)
 
