@@ -27,7 +27,7 @@ def open_gateways(
 
 def webhook_url(base_url: str, gateway: str) -> str:
     """Return the address a gateway calls."""
-    return f"{base_url}/webhooks/{gateway}"
+    return f"{base_url}/api/webhooks/{gateway}"
 
 
 def takes_test_payments_only(gateways: Mapping[str, Gateway]) -> bool:
