@@ -125,7 +125,7 @@ async def run_jobs(store: HasDatabase, registry: Registry, stop: asyncio.Event, 
             try:
                 async with store.db.own_connection() as connection:
                     await runner.serve(connection, stop)
-            except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it was, the next connection may do better; it is reported
                 failures = 0 if time.monotonic() - began > _SETTLED_S else failures
                 _report(error, failures)
                 with suppress(TimeoutError):
@@ -139,7 +139,8 @@ async def run_jobs(store: HasDatabase, registry: Registry, stop: asyncio.Event, 
 
 def _report(error: Exception, failures: int) -> None:
     """Log once that the database is away; anything else is a defect and comes with its traceback."""
-    if isinstance(error, Unavailable | TimeoutError) or isinstance(translate(error), Unavailable):
+    # asyncpg says InternalClientError when a connection breaks between two messages of one operation.
+    if isinstance(error, Unavailable | asyncpg.InternalClientError) or isinstance(translate(error), Unavailable):
         if failures == 0:
             _log.warning("jobs.database_away", error=str(error) or type(error).__name__)
     else:
@@ -234,7 +235,8 @@ class _Runner:
         """Run a job once; whatever happens becomes an outcome."""
         with structlog.contextvars.bound_contextvars(job=row.entrypoint, job_id=row.id, attempt=row.attempts + 1):
             try:
-                self._outcomes.append(await self._outcome(row))
+                outcome = await self._outcome(row)
+                self._outcomes.append(outcome)  # in two steps: the list is another one by now
             finally:
                 self._running.pop(row.id, None)
                 self.wake.set()
