@@ -1,6 +1,7 @@
 """The web application: one Litestar app for all stores of the process, behind the host-name router."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from litestar import Litestar, Response
@@ -27,8 +28,14 @@ def create_app(
     stores: Mapping[str, Store], *, domain: str = "localhost", secure: bool = False, show_costs: bool = False
 ) -> Hosting:
     """Return the ASGI application for these stores, keyed by code."""
+    return Hosting(_handlers(), stores, domain=domain, secure=secure, show_costs=show_costs)
+
+
+@cache
+def _handlers() -> Litestar:
+    """Return the one Litestar application of the process: the store comes with each request."""
     handlers: list[Any] = [*page_routes, *api_routes, _static()]
-    inner = Litestar(
+    return Litestar(
         route_handlers=handlers,
         dependencies={"store": Provide(provide_store, sync_to_thread=False), "caller": Provide(provide_caller)},
         exception_handlers={Exception: _answer_error},
@@ -39,7 +46,6 @@ def create_app(
         signature_namespace={"Store": Store},
         debug=False,
     )
-    return Hosting(inner, stores, domain=domain, secure=secure, show_costs=show_costs)
 
 
 def _static() -> Any:
