@@ -213,19 +213,21 @@ addEventListener("pageswap", (event) => {
   if (media) media.style.viewTransitionName = "listing-picture";
 });
 
-/* htmx: likes answer at once, the cart's count bumps, failures speak. */
-document.addEventListener("htmx:beforeRequest", (event) => {
-  if (!event.target.matches?.(".like") || "signedIn" in $("#act").dataset) return;
-  event.preventDefault();
-  const here = location.pathname + location.search;
-  location.assign(`/sign-in?next=${encodeURIComponent(here)}`);
-});
+/* Likes answer at once and are taken back when the server does not agree; guests are asked to sign in by the plain post. */
 function flip(like) {
   like.setAttribute("aria-pressed", String(like.getAttribute("aria-pressed") !== "true"));
 }
-document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.target.matches?.(".like") && event.detail.successful) flip(event.target);
+on("click", ".like", (event, like) => {
+  if (!window.htmx || !("signedIn" in $("#act").dataset)) return;
+  event.preventDefault();
+  flip(like);
+  htmx.ajax("POST", like.formAction, { source: like, swap: "none", values: Object.fromEntries(new FormData($("#act"))) });
 });
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.target.matches?.(".like") && !event.detail.successful) flip(event.target);
+});
+
+/* htmx: the cart's count bumps, failures speak. */
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   const count = event.detail.target;
   if (!count?.matches?.(".count")) return;
