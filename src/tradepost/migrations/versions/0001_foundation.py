@@ -41,10 +41,11 @@ def downgrade() -> None:
                      AND c.relname <> 'alembic_version' AND c.relname NOT LIKE 'pgqueuer%' LOOP
                 EXECUTE format('DROP TABLE IF EXISTS %I CASCADE', t.relname);
             END LOOP;
-            FOR t IN SELECT p.oid::regprocedure AS signature FROM pg_proc p
+            FOR t IN SELECT p.oid FROM pg_proc p
                      WHERE p.pronamespace = 'public'::regnamespace AND p.proowner = 'tradepost_owner'::regrole
                      AND p.proname NOT LIKE 'fn_pgqueuer%' LOOP
-                EXECUTE format('DROP FUNCTION IF EXISTS %s CASCADE', t.signature);
+                CONTINUE WHEN NOT EXISTS (SELECT FROM pg_proc WHERE oid = t.oid);  -- went with one it was made of
+                EXECUTE format('DROP FUNCTION %s CASCADE', t.oid::regprocedure);
             END LOOP;
         END $$
     """)
