@@ -17,12 +17,13 @@ from weakref import WeakKeyDictionary
 
 import asyncpg
 import msgspec
+from asyncpg.exceptions._base import DataError as DriverDataError  # what asyncpg itself cannot encode
 from pgvector.asyncpg import register_vector
 from sqlalchemy import MetaData
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.sql import ClauseElement
 
-from tradepost.core.errors import Conflict, DomainError, NotFound, Unavailable
+from tradepost.core.errors import Conflict, DomainError, Invalid, NotFound, Unavailable
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -60,6 +61,10 @@ class DatabaseUnreachable(Unavailable):
 
 class TookTooLong(Unavailable):
     """That took longer than the database allows; please narrow it down or try again."""
+
+
+class NotStorable(Invalid):
+    """A value in the request is too large, or is not one the database can hold."""
 
 
 class ChangedMeanwhile(Conflict):
@@ -198,25 +203,35 @@ def _set_actor(actor: Actor) -> str:
     )
 
 
-def translate(error: BaseException) -> DomainError | None:
-    """Return the domain error for a driver's error, or None when it is a defect that should surface as such."""
+_TRANSLATED: tuple[tuple[tuple[type[BaseException], ...], type[DomainError]], ...] = (
+    ((asyncpg.DataError, DriverDataError), NotStorable),
+    ((asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError), TookTooLong),
+    ((asyncpg.SerializationError, asyncpg.DeadlockDetectedError), ChangedMeanwhile),
+    (
+        (
+            asyncpg.PostgresConnectionError,
+            asyncpg.OperatorInterventionError,
+            asyncpg.InsufficientResourcesError,
+            OSError,
+        ),
+        DatabaseUnreachable,
+    ),
+)
+
+
+def translate(error: BaseException, *, is_lost: bool = True) -> DomainError | None:
+    """Return the domain error for a driver's error, or None when it is a defect that should surface as such.
+
+    `is_lost`: the connection is gone; the driver complains in the same words of that and of being used wrongly.
+    """
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         name = error.constraint_name or ""
         made = _constraint_errors.get(name)
         return made() if made else RuleBroken(name or str(error))
-    if isinstance(error, asyncpg.QueryCanceledError | asyncpg.LockNotAvailableError | TimeoutError):
-        return TookTooLong()
-    if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
-        return ChangedMeanwhile()
-    if isinstance(
-        error,
-        asyncpg.PostgresConnectionError
-        | asyncpg.InterfaceError
-        | asyncpg.InternalClientError  # how asyncpg may put it when the server ended the connection between two statements
-        | asyncpg.OperatorInterventionError
-        | asyncpg.InsufficientResourcesError
-        | OSError,
-    ):
+    for kinds, ours in _TRANSLATED:
+        if isinstance(error, kinds):
+            return ours()
+    if is_lost and isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return DatabaseUnreachable()
     return None
 
@@ -233,13 +248,13 @@ class _Runner:
             try:
                 return await method(*arguments)
             except Exception as error:
-                raise translate(error) or error from error
+                raise translate(error, is_lost=self.connection.is_closed()) or error from error
         count.queries += 1
         started = time.perf_counter()
         try:
             return await method(*arguments)
         except Exception as error:
-            raise translate(error) or error from error
+            raise translate(error, is_lost=self.connection.is_closed()) or error from error
         finally:
             count.seconds += time.perf_counter() - started
 
