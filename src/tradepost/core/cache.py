@@ -1,7 +1,8 @@
 """What may be forgotten at any moment: copies of slow answers, and counters for rate limits, in Redis or Valkey.
 
 Promises that a cache which is down is only slower, never an error: reads find nothing, writes are dropped, counters count in
-this process. It costs one short timeout every few seconds at most, because a breaker keeps everybody else from trying.
+this process, deletions are made up for when it is back. It costs one short timeout every few seconds at most, because a breaker
+keeps everybody else from trying.
 Values are JSON. Keys are text; a store's prefix keeps stores that share a server apart. No truth is kept here.
 """
 
@@ -25,6 +26,7 @@ T = TypeVar("T")
 PAUSE_S: Final = 3.0
 _LOCK_MS: Final = 3_000
 _LOOK_AGAIN_S: Final = 0.02
+_MOST_OWED: Final = 10_000
 _FAILURES: Final = (RedisError, OSError, TimeoutError)
 _log = structlog.get_logger()
 
@@ -59,6 +61,7 @@ class Cache:
         self._quiet_until = 0.0
         self._up = True
         self._local = _LocalCounters()
+        self._owed: set[str] = set()
         self._making: dict[str, asyncio.Task[Any]] = {}
 
     @classmethod
@@ -104,10 +107,20 @@ class Cache:
         await self._try(lambda: self._client.set(self._prefix + key, data, px=_ms(ttl_s)), otherwise=None)
 
     async def delete(self, *keys: str) -> None:
-        """Forget values, also those that somebody is making at this moment."""
+        """Forget values, also those that somebody is making at this moment.
+
+        A cache that does not answer now forgets them before it answers this process anything else; others may see them until
+        then, so what must not be believed for long needs a short life.
+        """
         names = [name for key in keys for name in (self._prefix + key, self._lock_of(key))]
-        if names:
-            await self._try(lambda: self._client.delete(*names), otherwise=None)
+        if names and await self._try(lambda: self._client.delete(*names), otherwise=None) is None:
+            self._owe(names)
+
+    def _owe(self, names: list[str]) -> None:
+        if len(self._owed) < _MOST_OWED:
+            self._owed.update(names)
+        else:
+            _log.warning("cache.deletions_lost", keys=len(names))
 
     async def count(self, key: str, ttl_s: float) -> int:
         """Add one to a counter and return it; a counter starts over `ttl_s` seconds after its first one."""
@@ -186,6 +199,10 @@ class Cache:
         if not self._up:
             self._quiet_until = now + PAUSE_S
         try:
+            if self._owed:
+                owed = list(self._owed)
+                await self._client.delete(*owed)
+                self._owed.difference_update(owed)
             answer = await command()
         except _FAILURES as error:
             self._quiet_until = time.monotonic() + PAUSE_S

@@ -1,6 +1,5 @@
 """Jobs of the engine room itself: months of partitioned tables made ahead, and old history let go."""
 
-from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -12,7 +11,6 @@ from tradepost.core.jobs import HasDatabase, prune_jobs, scheduled
 MONTHS_AHEAD: Final = 3
 _log = structlog.get_logger()
 _ENSURE = text("SELECT ensure_all_month_partitions(CAST(:months AS int))")
-_PRUNE_REPLIES = text("DELETE FROM idempotency_keys WHERE created_at < now() - CAST(:kept AS interval)")
 
 
 @scheduled("core.ensure_partitions", cron="17 3 * * *")
@@ -24,9 +22,8 @@ async def ensure_partitions(store: HasDatabase) -> None:
 
 @scheduled("core.prune_history", cron="41 3 * * *")
 async def prune_history(store: HasDatabase) -> None:
-    """Delete the history of jobs after two weeks, given-up jobs after ninety days, replies kept for repeats after two days."""
+    """Delete the history of jobs after two weeks, given-up jobs after ninety days."""
     async with store.db.transaction(actor=SYSTEM) as tx:
         discarded = await prune_jobs(tx)
-        await tx.run(_PRUNE_REPLIES, kept=timedelta(days=2))
     if discarded:
         _log.warning("jobs.discarded", failed_jobs=discarded)
