@@ -254,7 +254,9 @@ async def _add_sellers(tx: Transaction, chance: random.Random, ground: _Ground, 
                 spot[0],
             )
         )
-    await tx.copy_in("users", ("id", "username", "email", "first_name", "display_name", "location_text"), made)
+    await tx.run(text(_STAGE_SELLERS))
+    await tx.copy_in("grown_sellers", ("id", "username", "email", "first_name", "display_name", "location_text"), made)
+    await tx.run(_UNSTAGE_SELLERS)
     if role:
         await tx.copy_in(user_roles.name, ("user_id", "role"), [(m[0], role) for m in made])
     return [m[0] for m in made]
@@ -281,6 +283,13 @@ def _descend(chance: random.Random, ground: _Ground) -> dict[str, Any]:
     }  # fmt: skip
 
 
+# asyncpg cannot COPY into citext, so names come by way of plain text.
+_STAGE_SELLERS = """CREATE TEMP TABLE grown_sellers (id uuid, username text, email text, first_name text, display_name text,
+    location_text text) ON COMMIT DROP"""
+_UNSTAGE_SELLERS = text(
+    "INSERT INTO users (id, username, email, first_name, display_name, location_text) "
+    "SELECT id, username, email, first_name, display_name, location_text FROM grown_sellers"
+)
 _STAGE = """CREATE TEMP TABLE grown (id uuid, seller_id uuid, kind text, feed text, slug text, title text, description text,
     category_id uuid, brand text, condition text, place text, lat float8, lon float8, attributes jsonb, published_at timestamptz,
     popularity real) ON COMMIT DROP"""

@@ -1,25 +1,22 @@
-"""Finding things: category pages with filters and keyset paging."""
+"""Finding things: categories and search results with filters, and suggestions while typing."""
 
 from typing import Any
-from urllib.parse import urlencode
 
+import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
 
 from tradepost.accounts.types import Caller
-from tradepost.catalog.listing_pages import category_tree, list_listings
-from tradepost.catalog.types import Category, ListingFilter, Sort
+from tradepost.catalog.listing_pages import CategoryTree, category_tree
+from tradepost.catalog.types import Category
+from tradepost.flows.search_listings import search
 from tradepost.flows.store import Store
+from tradepost.search.types import SearchResult
 from tradepost.web.browse import liked_ids
 from tradepost.web.pages import page
+from tradepost.web.position import position_of
+from tradepost.web.search_form import Asked, chips_for, filters_for, link, read_address, sorts_for
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
-
-SORTS: tuple[tuple[Sort, str], ...] = (
-    ("newest", "Newest"),
-    ("popular", "Popular"),
-    ("cheapest", "Price, low first"),
-    ("dearest", "Price, high first"),
-)
 
 
 @get("/c/{slug:str}", include_in_schema=False)
@@ -28,41 +25,60 @@ async def category_page(
 ) -> Response[str]:
     """Show what is on offer in a category and below it."""
     tree = await category_tree(store.db)
-    return await _results(request, store, caller, tree.get(slug))
+    return await _results(request, store, caller, tree, tree.get(slug))
 
 
 @get("/search", include_in_schema=False)
 async def search_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
-    """Show what is on offer in the whole store."""
-    return await _results(request, store, caller, None)
-
-
-async def _results(request: HttpRequest, store: Store, caller: Caller, category: Category | None) -> Response[str]:
+    """Show what a search finds, or everything."""
     tree = await category_tree(store.db)
-    asked = request.query_params
-    sort: Sort = next((code for code, _ in SORTS if code == asked.get("sort")), "newest")
-    feed = asked.get("feed") if asked.get("feed") in {f.code for f in store.settings.feeds} else None
-    wanted = ListingFilter(category_ids=tree.subtree(category) if category else (), feed=feed)
-    found = await list_listings(store.db, wanted, sort=sort, after=asked.get("after"))
+    category = tree.by_slug.get(request.query_params.get("category", ""))
+    return await _results(request, store, caller, tree, category)
+
+
+async def _results(
+    request: HttpRequest, store: Store, caller: Caller, tree: CategoryTree, category: Category | None
+) -> Response[str]:
+    asked = await read_address(store, request.query_params.multi_items(), category, position_of(request))
+    is_first = asked.request.after is None
+    result = await search(store, caller, msgspec.structs.replace(asked.request, facets=is_first))
     base = f"/c/{category.slug}" if category else "/search"
-    kept = {k: v for k, v in asked.items() if k in {"sort", "feed", "view"}}
+    feeds = _feeds(store, base, asked) if len(store.settings.feeds) > 1 else []
     context: dict[str, Any] = {
-        "title": category.name if category else f"Everything at {store.settings.store.name}", "text": category.description if category else "",
-        "query": "", "category": category, "children": tree.children(category),
+        **_heading(store, asked, result, category), "query": asked.request.query, "category": category,
+        "children": () if asked.request.query else tree.children(category),
         "breadcrumbs": [(c.name, f"/c/{c.slug}") for c in tree.ancestry(category.id)] if category else [],
-        "feeds": _feeds(store, base, feed), "cards": found.items, "liked_ids": await liked_ids(store, caller), "total": None,
-        "filters": [], "active": [], "clear_path": base, "sorts": SORTS, "sort": sort, "view": asked.get("view", ""),
-        "base_path": base, "hidden": [(k, v) for k, v in kept.items() if k == "feed"],
-        "next_path": f"{base}?{urlencode({**kept, 'after': found.after})}" if found.after else None,
+        "feeds": feeds, "cards": result.items, "liked_ids": await liked_ids(store, caller), "total": result.total,
+        "filters": filters_for(store, asked, result), "active": chips_for(store, asked, base),
+        "clear_path": link(base, [p for p in asked.pairs if p[0] in {"q", "sort", "view", "feed"}]),
+        "sorts": sorts_for(asked), "sort": asked.request.sort, "view": asked.view, "base_path": base,
+        "hidden": [p for p in asked.pairs if p[0] in {"q", "feed", "seller", "days"}],
+        "next_path": link(base, asked.pairs, after=result.after) if result.after else None,
     }  # fmt: skip
     return await page(request, store, caller, "category", **context)
 
 
-def _feeds(store: Store, base: str, current: str | None) -> list[dict[str, Any]]:
-    if len(store.settings.feeds) < 2:
-        return []
+def _heading(store: Store, asked: Asked, result: SearchResult, category: Category | None) -> dict[str, Any]:
+    query = asked.request.query
+    if not query:
+        return {
+            "title": category.name if category else f"Everything at {store.settings.store.name}",
+            "text": category.description if category else "",
+        }
+    shown = result.corrected_query or query
+    title = f"“{shown}” in {category.name}" if category else f"“{shown}”"
+    if result.corrected_query:
+        return {"title": title, "text": f"Nothing is called “{query}”, so these are results for “{shown}”."}
+    if result.is_relaxed and result.items:
+        return {"title": title, "text": "Few things fit every word; what fits most of them follows."}
+    return {"title": title, "text": ""}
+
+
+def _feeds(store: Store, base: str, asked: Asked) -> list[dict[str, Any]]:
+    pairs = [p for p in asked.pairs if p[0] != "feed"]
     return [
-        {"label": f.name, "path": f"{base}?feed={f.code}", "current": f.code == current} for f in store.settings.feeds
+        {"label": f.name, "path": link(base, pairs, feed=f.code), "current": f.code == asked.request.feed}
+        for f in store.settings.feeds
     ]
 
 
