@@ -1,0 +1,273 @@
+"""Row-level security by raw SQL, as the server's own role and without any WHERE: a forgotten one leaks nothing."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+
+from tests.conftest import Servers
+from tradepost.core.database import ANYBODY, SYSTEM, Actor, Database, Transaction
+
+GUEST_SESSION, OTHER_SESSION = b"\x01" * 32, b"\x02" * 32
+
+PEOPLE = """
+    INSERT INTO users (id, username, email, display_name)
+    SELECT id, name, name || '@example.com', name FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[])) AS p(id, name)
+"""
+NAMES = ("ann", "ben", "farm", "shop", "rita", "stan")
+ANN, BEN, FARM, SHOP, RITA, STAN = (UUID(int=n) for n in range(1, 7))
+ORDER_A, ORDER_B, ORDER_C = (UUID(int=n) for n in (11, 12, 13))
+LABELS = dict(zip((ANN, BEN, FARM, SHOP, RITA, STAN, ORDER_A, ORDER_B, ORDER_C), (*NAMES, "A", "B", "C"), strict=True))
+# Ann ordered A from the farm, Ben B from the shop, a guest C from both, and Rita brings the farm's part of it.
+ROWS = f"""
+    INSERT INTO listings (id, seller_id, kind, feed, slug, title, description, category_id)
+        SELECT seller, seller, 'product', 'discover', 'goods', 'Goods', '', (SELECT id FROM categories WHERE slug = 'fruit')
+        FROM unnest(ARRAY['{FARM}', '{SHOP}']::uuid[]) AS seller;
+    INSERT INTO variants (id, listing_id, unit) VALUES ('{FARM}', '{FARM}', 'piece'), ('{SHOP}', '{SHOP}', 'piece');
+    INSERT INTO orders (id, number, buyer_id, session_hash, process, state, currency, payment_method) VALUES
+        ('{ORDER_A}', 'A', '{ANN}', NULL, 'purchase', 'pending', 'USD', 'sandbox'),
+        ('{ORDER_B}', 'B', '{BEN}', NULL, 'purchase', 'pending', 'USD', 'sandbox'),
+        ('{ORDER_C}', 'C', NULL, '\\x{GUEST_SESSION.hex()}', 'purchase', 'pending', 'USD', 'sandbox');
+    INSERT INTO order_lines (order_id, line_no, buyer_id, session_hash, seller_id, listing_id, variant_id, title, unit, quantity,
+                             unit_price_minor, gross_minor)
+        SELECT o.id, l.line_no, o.buyer_id, o.session_hash, l.seller, l.seller, l.seller, 'Goods', 'piece', 1, 100, 100
+        FROM (VALUES ('A', 1, '{FARM}'::uuid), ('B', 1, '{SHOP}'), ('C', 1, '{FARM}'), ('C', 2, '{SHOP}')) AS l(number, line_no, seller)
+        JOIN orders o USING (number);
+    INSERT INTO line_configurations (order_id, line_no, flavor) SELECT order_id, line_no, 'vanilla' FROM order_lines;
+    INSERT INTO fulfilments (order_id, seller_id, buyer_id, session_hash, process, state, rider_id)
+        SELECT order_id, seller_id, buyer_id, session_hash, 'purchase', 'pending',
+               CASE WHEN order_id = '{ORDER_C}' AND seller_id = '{FARM}' THEN '{RITA}'::uuid END FROM order_lines;
+    INSERT INTO order_events (order_id, seq, actor_role, kind, seller_id, buyer_id, session_hash)
+        SELECT id, 1, 'system', 'placed', NULL, buyer_id, session_hash FROM orders;
+    INSERT INTO payments (id, order_id, buyer_id, session_hash, gateway, method, amount_minor, currency)
+        SELECT id, id, buyer_id, session_hash, 'sandbox', 'card', 100, 'USD' FROM orders;
+    INSERT INTO refunds (payment_id, order_id, buyer_id, amount_minor, currency) SELECT id, id, buyer_id, 50, 'USD' FROM orders;
+    INSERT INTO returns (order_id, seller_id, buyer_id, session_hash, reason, lines)
+        SELECT order_id, seller_id, buyer_id, session_hash, 'late', '[]' FROM order_lines WHERE line_no = 1;
+    INSERT INTO carts (id, user_id, session_hash, currency) VALUES ('{ANN}', '{ANN}', NULL, 'USD'), ('{BEN}', '{BEN}', NULL, 'USD'),
+        ('{ORDER_C}', NULL, '\\x{GUEST_SESSION.hex()}', 'USD');
+    INSERT INTO cart_lines (cart_id, line_no, variant_id, quantity, unit_price_minor, configuration_hash)
+        SELECT id, 1, '{FARM}', 1, 100, '' FROM carts;
+    INSERT INTO addresses (user_id, address_enc) SELECT id, '' FROM users;
+    INSERT INTO tokens (user_id, token_hash, kind, expires_at) SELECT id, uuid_send(id), 'api', now() FROM users;
+    INSERT INTO sessions (id_hash, user_id, expires_at) SELECT uuid_send(id), id, now() FROM users;
+    INSERT INTO sessions (id_hash, expires_at) VALUES ('\\x{GUEST_SESSION.hex()}', now());
+    INSERT INTO loyalty_entries (user_id, points, kind) SELECT id, 10, 'earned' FROM users;
+    INSERT INTO payouts (seller_id, amount_minor, currency) VALUES ('{FARM}', 1, 'USD'), ('{SHOP}', 1, 'USD');
+    INSERT INTO ledger_accounts (id, kind, owner_id, currency) VALUES ('{FARM}', 'seller', '{FARM}', 'USD'), ('{SHOP}', 'seller', '{SHOP}', 'USD');
+    INSERT INTO ledger_journals (id, kind, reference) VALUES ('{FARM}', 'test', '1');
+    INSERT INTO ledger_entries (journal_id, line_no, account_id, amount_minor) VALUES ('{FARM}', 1, '{FARM}', 5), ('{FARM}', 2, '{SHOP}', -5);
+    INSERT INTO promo_codes (id, code, kind, percent, valid_to) VALUES ('{ANN}', 'TEN', 'percent', 10, now() + interval '1 day');
+    INSERT INTO promo_uses (promo_id, order_id, person, discount_minor) SELECT '{ANN}', id, number, 1 FROM orders;
+    INSERT INTO delivery_slots (id, delivery_on, starts_at, ends_at, capacity) VALUES ('{ANN}', '2030-01-01', '09:00', '11:00', 9);
+    INSERT INTO slot_bookings (order_id, slot_id) SELECT id, '{ANN}' FROM orders;
+    INSERT INTO reviews (listing_id, user_id, rating, status) VALUES ('{FARM}', '{ANN}', 5, 'shown'), ('{SHOP}', '{BEN}', 1, 'hidden');
+    SET CONSTRAINTS ALL IMMEDIATE
+"""
+
+ACTORS = {
+    "ann": Actor("person", ANN),
+    "ben": Actor("person", BEN),
+    "farm": Actor("person", FARM),
+    "shop": Actor("person", SHOP),
+    "rita": Actor("person", RITA),
+    "guest": Actor("anonymous", None, GUEST_SESSION),
+    "stranger": Actor("anonymous", None, OTHER_SESSION),
+    "nobody": ANYBODY,
+    "staff": Actor("staff", STAN),
+    "system": SYSTEM,
+}
+EVERYBODY = "ann ben farm shop rita stan"
+# For each table: what of whom each actor sees. Staff and system see all, a stranger and nobody see nothing.
+OWN_ORDERS = {"ann": "A", "ben": "B", "guest": "C"}
+PARTS_SOLD = {"farm": "A C", "shop": "B C"}
+OWN_ROW = {name: name for name in NAMES if name in ACTORS}
+SEEN: dict[str, tuple[str, dict[str, str], str]] = {
+    "orders": ("id", OWN_ORDERS | PARTS_SOLD, "A B C"),
+    "order_lines": ("order_id", {**OWN_ORDERS, "guest": "C C", **PARTS_SOLD}, "A B C C"),
+    "line_configurations": ("order_id", {**OWN_ORDERS, "guest": "C C", **PARTS_SOLD}, "A B C C"),
+    "fulfilments": ("order_id", {**OWN_ORDERS, "guest": "C C", **PARTS_SOLD, "rita": "C"}, "A B C C"),
+    "order_events": ("order_id", OWN_ORDERS | PARTS_SOLD, "A B C"),
+    "payments": ("order_id", OWN_ORDERS, "A B C"),
+    "refunds": ("order_id", OWN_ORDERS, "A B C"),
+    "returns": ("order_id", OWN_ORDERS | {"farm": "A C", "shop": "B"}, "A B C"),
+    "promo_uses": ("order_id", OWN_ORDERS | PARTS_SOLD, "A B C"),
+    "slot_bookings": ("order_id", OWN_ORDERS | PARTS_SOLD, "A B C"),
+    "carts": ("id", {"ann": "ann", "ben": "ben", "guest": "C"}, "C ann ben"),
+    "cart_lines": ("cart_id", {"ann": "ann", "ben": "ben", "guest": "C"}, "C ann ben"),
+    "addresses": ("user_id", OWN_ROW, EVERYBODY),
+    "tokens": ("user_id", OWN_ROW, EVERYBODY),
+    "sessions": ("user_id", OWN_ROW | {"guest": "-"}, f"{EVERYBODY} -"),
+    "loyalty_accounts": ("user_id", OWN_ROW, EVERYBODY),
+    "loyalty_entries": ("user_id", OWN_ROW, EVERYBODY),
+    "payouts": ("seller_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
+    "ledger_accounts": ("owner_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
+    "ledger_entries": ("account_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
+    "reviews": ("user_id", dict.fromkeys(ACTORS, "ann") | {"ben": "ann ben"}, "ann ben"),
+}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def database_name(servers: Servers, market: str) -> AsyncIterator[str]:
+    """Share one store's database among these tests: each undoes what it did."""
+    name = await servers.clone(market)
+    owner = await Database.open(servers.dsn(name, "postgres"), size=1)
+    async with owner.transaction(actor=SYSTEM) as tx:
+        await tx.run(text(PEOPLE), ids=[ANN, BEN, FARM, SHOP, RITA, STAN], names=list(NAMES))
+        await tx.control(ROWS)
+    await owner.close()
+    yield name
+    await servers.drop(name)
+
+
+@pytest_asyncio.fixture
+async def tx(db: Database) -> AsyncIterator[Transaction]:
+    """Open a transaction of nobody's that is rolled back."""
+    async with db.transaction(actor=ANYBODY) as opened:
+        yield opened
+        await opened.control("ROLLBACK; BEGIN")
+
+
+def words(labels: str) -> list[str]:
+    return sorted(labels.split())
+
+
+@pytest.mark.parametrize("table", SEEN)
+async def test_everybody_sees_their_own_and_nothing_else(tx: Transaction, table: str) -> None:
+    column, expected, whole = SEEN[table]
+    for name, actor in ACTORS.items():
+        async with tx.acting_as(actor):
+            found = await tx.values(text(f"SELECT {column} FROM {table}"))
+        seen = sorted(LABELS.get(key, "-") for key in found)
+        assert seen == words(whole if name in {"staff", "system"} else expected.get(name, "")), name
+
+
+@pytest.mark.parametrize("table", SEEN)
+async def test_a_connection_that_forgot_its_actor_sees_nothing(db: Database, table: str) -> None:
+    column, expected, _ = SEEN[table]
+    found = sorted(LABELS.get(row[0], "-") for row in await db.read(text(f"SELECT {column} FROM {table}")))
+    assert found == words(expected.get("nobody", ""))
+
+
+@pytest.mark.parametrize(
+    ("change", "touched"),
+    [
+        ("UPDATE orders SET note = 'x'", {"ann": 1, "ben": 1, "farm": 2, "shop": 2, "guest": 1}),
+        ("UPDATE payments SET error = 'x'", {"ann": 1, "ben": 1, "guest": 1}),
+        ("UPDATE addresses SET label = 'x'", {"ann": 1, "ben": 1, "farm": 1, "shop": 1, "rita": 1}),
+        ("UPDATE carts SET version = version + 1", {"ann": 1, "ben": 1, "guest": 1}),
+        ("UPDATE reviews SET reply = 'x'", {"ann": 1, "ben": 1, "farm": 1, "shop": 1}),
+        ("DELETE FROM cart_lines", {"ann": 1, "ben": 1, "guest": 1}),
+        ("DELETE FROM tokens", {"ann": 1, "ben": 1, "farm": 1, "shop": 1, "rita": 1}),
+        ("DELETE FROM sessions", {"ann": 1, "ben": 1, "farm": 1, "shop": 1, "rita": 1, "guest": 1}),
+    ],
+)
+async def test_a_change_without_a_where_touches_ones_own_only(
+    tx: Transaction, change: str, touched: dict[str, int]
+) -> None:
+    for name, actor in ACTORS.items():
+        if name not in {"staff", "system"}:
+            await tx.control("SAVEPOINT before_change")
+            async with tx.acting_as(actor):
+                assert await tx.run(text(change)) == touched.get(name, 0), name
+            await tx.control("ROLLBACK TO SAVEPOINT before_change")
+
+
+@pytest.mark.parametrize(
+    "insert",
+    [
+        f"INSERT INTO carts (user_id, currency) VALUES ('{SHOP}', 'USD')",
+        f"INSERT INTO addresses (user_id, address_enc) VALUES ('{SHOP}', '')",
+        f"INSERT INTO tokens (user_id, token_hash, kind, expires_at) VALUES ('{SHOP}', 'x', 'api', now())",
+        f"INSERT INTO reviews (listing_id, user_id, rating) VALUES ('{FARM}', '{SHOP}', 1)",
+        f"INSERT INTO loyalty_entries (user_id, points, kind) VALUES ('{ANN}', 1000, 'earned')",
+        f"INSERT INTO loyalty_entries (user_id, points, kind) VALUES ('{BEN}', -1, 'spent')",
+        f"""INSERT INTO cart_lines (cart_id, line_no, variant_id, quantity, unit_price_minor, configuration_hash)
+            VALUES ('{BEN}', 2, '{FARM}', 1, 1, 'x')""",
+        f"""INSERT INTO orders (number, buyer_id, process, state, currency, payment_method)
+            VALUES ('X', '{BEN}', 'purchase', 'pending', 'USD', 'sandbox')""",
+        f"UPDATE carts SET user_id = '{SHOP}' WHERE user_id = '{ANN}'",
+        f"UPDATE addresses SET user_id = '{SHOP}'",
+        f"UPDATE reviews SET user_id = '{SHOP}' WHERE user_id = '{ANN}'",
+    ],
+)
+async def test_nobody_writes_in_anothers_name(tx: Transaction, insert: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+        async with tx.acting_as(ACTORS["ann"]):
+            await tx.run(text(insert))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger_entries SET amount_minor = 0",
+        "DELETE FROM ledger_journals",
+        "UPDATE order_events SET reason = ''",
+        "DELETE FROM events",
+        "UPDATE stock_movements SET quantity = 1",
+        "UPDATE loyalty_accounts SET points = 1000",
+        "UPDATE loyalty_entries SET points = 1000",
+        "UPDATE promo_codes SET used_count = 0",
+        "UPDATE delivery_slots SET taken = 0",
+        "INSERT INTO role_permissions VALUES ('buyer', 'manage_people')",
+        "UPDATE order_transitions SET actors = '{buyer}'",
+        "UPDATE store_facts SET value = 'EUR'",
+        "TRUNCATE orders",
+        "ALTER TABLE orders DISABLE ROW LEVEL SECURITY",
+        "SET ROLE tradepost_owner",
+        "CREATE TABLE mine (n integer)",
+    ],
+)
+async def test_even_the_system_cannot_change_what_triggers_and_installation_own(
+    tx: Transaction, statement: str
+) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with tx.acting_as(SYSTEM):
+            await tx.control(statement)
+
+
+async def test_reporting_reads_orders_and_no_secret(servers: Servers, database_name: str) -> None:
+    connection = await asyncpg.connect(servers.dsn(database_name, "tradepost_readonly"))
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM orders") == 3
+        assert await connection.fetchval("SELECT count(username) FROM users") == 6
+        for secret in ("SELECT password_hash FROM users", "SELECT phone_enc FROM users", "SELECT * FROM tokens",
+                       "SELECT * FROM sessions", "UPDATE orders SET note = ''"):  # fmt: skip
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(secret)
+    finally:
+        await connection.close()
+
+
+# Tables with a person in them that everybody may read, or that hold no private fact, and why.
+OPEN = {
+    "users": "profiles are public; what is private in them is encrypted or read by its owner's queries only",
+    "user_roles": "a role is shown beside its person, and every request asks for it before there is an actor",
+    "follows": "who follows whom is public",
+    "likes": "likes are public",
+    "wishlists": "saved listings, always read with their owner's id",
+    "listings": "the seller's name is part of the offer",
+    "outside_logins": "asked by provider and subject, before there is an actor",
+    "promo_codes": "the seller who bears it is part of the code",
+    "commission_rules": "what a seller pays the store, read by every pricing",
+    "events": "facts of everybody, written only; read by the back office",
+    "stock_movements": "why stock changed, with who did it",
+    "delivery_slots": "who drives a window is shown to whoever books it",
+    "search_documents": "what is found is public, its seller too",
+}
+PERSONAL = ("user_id", "buyer_id", "seller_id", "session_hash", "owner_id", "rider_id", "follower_id", "host_id", "sender_id",
+            "reporter_id", "person")  # fmt: skip
+
+
+async def test_a_table_that_names_a_person_is_guarded_or_listed_here(owner: Database) -> None:
+    statement = text("""
+        SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+          AND NOT c.relrowsecurity AND a.attname = ANY (:personal) ORDER BY 1
+    """)
+    found: list[Any] = [row[0] for row in await owner.read(statement, personal=list(PERSONAL))]
+    assert set(found) - OPEN.keys() == set()
