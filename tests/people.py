@@ -1,6 +1,7 @@
 """People who join a store in tests, through the door everybody uses."""
 
 import secrets
+from ipaddress import ip_address
 
 from sqlalchemy import insert
 
@@ -16,7 +17,7 @@ PASSWORD = "maize in the morning"
 
 def visitor() -> Caller:
     """Return a visitor from an address of their own: tests share the cache, and with it the counters of rate limits."""
-    return Caller(address=f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1")
+    return Caller(address=str(ip_address(f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1")))
 
 
 async def join(
