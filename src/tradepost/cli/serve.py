@@ -24,7 +24,7 @@ from tradepost.flows.install_store import install_store
 from tradepost.flows.preset import PRESETS
 from tradepost.flows.store import Store, database_name, open_store
 from tradepost.migrations import create_database, migrate
-from tradepost.worker import run_worker
+from tradepost.worker import compose, run_worker
 
 SETTINGS_VARIABLE = "TRADEPOST_SETTINGS_FILE"
 
@@ -36,11 +36,36 @@ class AddressMissing(Invalid):
     name: str
 
 
+@dataclass(eq=False)
+class AddressShared(Invalid):
+    """The setting “{name}” must contain {{database}}, because there are several stores and each has a database of its own."""
+
+    name: str
+
+
 def address(url: str, name: str, database: str) -> str:
     """Return a database address with the store's database filled in. Raises `AddressMissing`."""
     if not url:
         raise AddressMissing(name)
     return url.replace("{database}", database)
+
+
+def check_addresses(settings: Settings) -> None:
+    """Raise `AddressShared` where two stores would write to one database, or read from one replica."""
+    found = {
+        "url": settings.database.url,
+        "owner_url": settings.database.owner_url,
+        "replica_url": settings.database.replica_url,
+    }
+    for name, url in found.items():
+        if len(settings.stores) > 1 and url and "{database}" not in url:
+            raise AddressShared(f"database.{name}")
+
+
+def files_address(url: str, code: str) -> str:
+    """Return where a store keeps its files: a folder of its own in the installation's, before what an S3 address asks for."""
+    place, mark, options = url.partition("?")
+    return f"{place.rstrip('/')}/{code}{mark}{options}"
 
 
 def serve_forever(settings_file: Path | None) -> None:
@@ -92,7 +117,9 @@ class _Application:
 
 @asynccontextmanager
 async def open_stores(settings: Settings) -> AsyncIterator[Mapping[str, Store]]:
-    """Open every store of the settings for the length of the block. Raises `AddressMissing`, `BadSettings`."""
+    """Open every store of the settings for the length of the block. Raises `AddressMissing`, `AddressShared`, `BadSettings`."""
+    check_addresses(settings)
+    compose()  # whoever records events must know who subscribes to them
     home = open_home(find_home(os.environ))
     keys = open_keyring(settings.secret_key, home.keys)
     async with AsyncExitStack() as stack:
@@ -101,7 +128,8 @@ async def open_stores(settings: Settings) -> AsyncIterator[Mapping[str, Store]]:
             opened = open_store(
                 code, settings, dsn=address(settings.database.url, "database.url", database_name(code)),
                 cache_url=address(settings.cache.url, "cache.url", database_name(code)),
-                files_url=f"{settings.files.url}/{code}" if settings.files.url else str(home.files(code)), keys=keys,
+                files_url=files_address(settings.files.url, code) if settings.files.url else str(home.files(code)), keys=keys,
+                cache_prefix=f"{code}:",
             )  # fmt: skip
             stores[code] = await stack.enter_async_context(opened)
         yield stores
@@ -119,7 +147,8 @@ async def work_forever(settings: Settings) -> None:
 
 
 async def migrate_stores(settings: Settings) -> None:
-    """Create, migrate and install every store; safe to run twice at once."""
+    """Create, migrate and install every store; safe to run twice at once. Raises `AddressMissing`, `AddressShared`."""
+    check_addresses(settings)
     for code in check_stores(settings.stores):
         name = database_name(code)
         owner = address(settings.database.owner_url, "database.owner_url", name)

@@ -61,24 +61,28 @@ async def open_store(
     cache_url: str,
     files_url: str,
     keys: Keyring,
+    cache_prefix: str = "",
     preset_folder: Path | None = None,
     is_demo: bool = False,
 ) -> AsyncIterator[Store]:
-    """Open a store for the length of the block. Raises `BadSettings`; an absent database shows at first use."""
+    """Open a store for the length of the block. Raises `BadSettings`; an absent database shows at first use.
+
+    `cache_prefix` is needed where stores share a cache: what one store remembers of a session must mean nothing to another.
+    """
     from tradepost.flows.sandbox import connect_sandbox  # late: the sandbox calls flows, which know stores
 
     folder = preset_folder or PRESETS / code
     settings = load_preset(folder)
     db = await Database.open(
         dsn,
-        replica_dsn=installation.database.replica_url,
+        replica_dsn=installation.database.replica_url.replace("{database}", database_name(code)),
         size=installation.database.pool_size,
         statement_timeout_ms=installation.database.statement_timeout_ms,
         lock_timeout_ms=installation.database.lock_timeout_ms,
         statement_cache=installation.database.statement_cache,
         name=f"tradepost-{code}",
     )
-    cache = await Cache.open(cache_url, timeout_ms=installation.cache.timeout_ms)
+    cache = await Cache.open(cache_url, timeout_ms=installation.cache.timeout_ms, prefix=cache_prefix)
     base_url = store_url(installation, code)
     try:
         store = Store(
