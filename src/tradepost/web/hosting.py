@@ -30,6 +30,7 @@ class Hosting:
         self.stores = stores
         self.only = next(iter(stores.values())) if len(stores) == 1 else None
         self.domain = domain
+        self.secure = secure
         self.show_costs = show_costs
         self.headers = [*HEADERS, STRICT_TRANSPORT] if secure else HEADERS
 
@@ -40,9 +41,13 @@ class Hosting:
             return
         scope["tradepost_store"] = self._store(scope)
         scope["tradepost_stores"] = self.stores
+        if self.secure:  # as people came: a proxy that ends TLS speaks plain HTTP to us
+            scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["tradepost_store"] is None and scope["path"] == "/":
+            scope["path"], scope["raw_path"] = "/stores", b"/stores"
         await self._serve(scope, receive, send)
 
     def _store(self, scope: Any) -> Store | None:

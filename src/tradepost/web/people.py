@@ -21,8 +21,11 @@ from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 @get("/sign-in", include_in_schema=False)
 async def sign_in_form(
-    request: HttpRequest, store: GivenStore, caller: GivenCaller, next: FromQuery[str] = ""
-) -> Response[Any]:  # noqa: A002  # the parameter's name
+    request: HttpRequest,
+    store: GivenStore,
+    caller: GivenCaller,
+    next: FromQuery[str] = "",  # noqa: A002  # the parameter's name
+) -> Response[Any]:
     """Ask who it is."""
     if caller.is_signed_in:
         return go(request, local_path(next))
@@ -61,8 +64,11 @@ def _session(request: HttpRequest, started: StartedSession) -> Any:
 
 @get("/sign-up", include_in_schema=False)
 async def sign_up_form(
-    request: HttpRequest, store: GivenStore, caller: GivenCaller, next: FromQuery[str] = ""
-) -> Response[Any]:  # noqa: A002  # the parameter's name
+    request: HttpRequest,
+    store: GivenStore,
+    caller: GivenCaller,
+    next: FromQuery[str] = "",  # noqa: A002  # the parameter's name
+) -> Response[Any]:
     """Ask for what an account needs."""
     if caller.is_signed_in:
         return go(request, local_path(next))

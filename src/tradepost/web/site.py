@@ -6,6 +6,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.response import Redirect
 
+from tradepost.core.errors import NotFound
 from tradepost.flows.store import Store
 from tradepost.web.forms import read_form
 from tradepost.web.pages import SCHEME_COOKIE
@@ -25,17 +26,17 @@ class StoreOnIndex(msgspec.Struct, frozen=True):
     sign_ins: tuple[Any, ...]
 
 
+@get("/stores", include_in_schema=False, sync_to_thread=False)
 def index_page(request: HttpRequest) -> Response[str]:
-    """Show the stores of this installation."""
+    """Show the stores of this installation; `Hosting` sends here who asks for the front page of an address without a store."""
+    if request.scope.get("tradepost_store") is not None:
+        raise NotFound
     stores: dict[str, Store] = request.scope["tradepost_stores"]  # type: ignore[typeddict-item]  # our own key
     shown = []
     for store in stores.values():
         known = store.settings.store
-        shown.append(
-            StoreOnIndex(
-                known.code, known.name, known.tagline, known.description, store.base_url, store.settings.sample.sign_ins
-            )
-        )
+        sign_ins = store.settings.sample.sign_ins if store.is_demo else ()
+        shown.append(StoreOnIndex(known.code, known.name, known.tagline, known.description, store.base_url, sign_ins))
     body = template("pages/index.html").render(stores=shown, scheme=request.cookies.get(SCHEME_COOKIE, ""))
     return Response(body, media_type="text/html; charset=utf-8")
 
@@ -60,4 +61,4 @@ def alive() -> dict[str, str]:
     return {"status": "ok"}
 
 
-site_routes = [set_scheme, alive]
+site_routes = [index_page, set_scheme, alive]

@@ -1,0 +1,86 @@
+"""Several stores on an operator's own servers: each keeps to its own database, cache and files."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import MARKET, Servers
+from tradepost.accounts.types import Caller
+from tradepost.app import create_app
+from tradepost.cli.serve import AddressShared, check_addresses, files_address
+from tradepost.core.crypto import Keyring
+from tradepost.core.settings import DatabaseSettings, Settings
+from tradepost.flows.sign_in import load_caller, open_visit
+from tradepost.flows.store import Store, open_store
+
+
+@pytest.mark.parametrize("field", ["url", "owner_url", "replica_url"])
+def test_two_stores_never_share_a_database(field: str) -> None:
+    shared = DatabaseSettings(**{field: "postgresql://db/market"})
+    with pytest.raises(AddressShared) as refused:
+        check_addresses(Settings(stores=("tese", "omade"), database=shared))
+    assert refused.value.message.startswith(f"The setting “database.{field}” must contain {{database}}")
+    check_addresses(Settings(stores=("tese",), database=shared))
+    check_addresses(
+        Settings(stores=("tese", "omade"), database=DatabaseSettings(**{field: "postgresql://db/{database}"}))
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/srv/files", "/srv/files/tese"),
+        ("s3://bucket", "s3://bucket/tese"),
+        (
+            "s3://bucket/shops/?endpoint=http://s3:9000&region=eu",
+            "s3://bucket/shops/tese?endpoint=http://s3:9000&region=eu",
+        ),
+    ],
+)
+def test_every_store_has_a_folder_of_its_own_for_files(url: str, expected: str) -> None:
+    assert files_address(url, "tese") == expected
+
+
+async def test_what_one_store_remembers_of_a_session_opens_no_other(
+    servers: Servers, market: str, tmp_path: Path
+) -> None:
+    """Both stores share a cache, and a cookie of one is brought to the other."""
+    async with AsyncExitStack() as stack:
+        stores = []
+        for code in ("one", "two"):
+            name = await servers.clone(market)
+            stack.push_async_callback(servers.drop, name)
+            opened = open_store(
+                code, Settings(stores=("one", "two")), dsn=servers.dsn(name, "tradepost_app"), cache_url=servers.cache_url,
+                files_url=str(tmp_path / code), keys=Keyring.from_secret("test", b"0" * 32), preset_folder=MARKET,
+                cache_prefix=f"{code}:",
+            )  # fmt: skip
+            stores.append(await stack.enter_async_context(opened))
+        here, there = stores
+        visit = await open_visit(here, Caller(address="192.0.2.1"))
+        assert (await load_caller(here, visit.token, "192.0.2.1")).session is not None
+        assert (await load_caller(there, visit.token, "192.0.2.1")).session is None
+
+
+async def test_the_bare_domain_lists_the_stores(store: Store) -> None:
+    transport = httpx.ASGITransport(app=create_app({"market": store, "bakery": store}))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.get("/")
+        assert answer.status_code == 200
+        assert answer.text.count(f'href="{store.base_url}"') == 2
+        assert (await client.get("/cart")).status_code == 404
+    async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost") as client:
+        assert "stores__item" not in (await client.get("/")).text
+        assert (await client.get("/stores")).status_code == 404
+
+
+async def test_cookies_are_for_https_only_where_the_settings_say_so(store: Store) -> None:
+    """A proxy that ends TLS speaks plain HTTP to the server."""
+    for secure in (True, False):
+        transport = httpx.ASGITransport(app=create_app({store.code: store}, secure=secure))
+        async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost") as client:
+            answer = await client.get("/")
+        assert ("; Secure" in answer.headers["set-cookie"]) is secure
+        assert ("strict-transport-security" in answer.headers) is secure
