@@ -37,7 +37,9 @@ _LOCK = (
     .where(listings.c.id == bindparam("listing_id", type_=PG_UUID))
     .with_for_update()
 )
-_VARIANT_IDS = select(variants.c.id).where(variants.c.listing_id == bindparam("listing_id", type_=PG_UUID))
+_VARIANTS = select(variants.c.id, variants.c.options).where(
+    variants.c.listing_id == bindparam("listing_id", type_=PG_UUID)
+)
 _KIND_FIELDS = select(listing_kinds.c.fields).where(listing_kinds.c.code == bindparam("kind"))
 _END_PRICES = (
     update(prices)
@@ -247,7 +249,7 @@ def _variant_problems(drafts: tuple[VariantDraft, ...]) -> dict[str, str]:
     problems: dict[str, str] = {}
     seen: set[tuple[tuple[str, str], ...]] = set()
     for n, v in enumerate(drafts):
-        options = tuple(sorted(v.options.items()))
+        options = _key(v.options)
         if options in seen:
             problems[f"variants.{n}.options"] = "Two variants with the same options."
         seen.add(options)
@@ -263,11 +265,17 @@ def _variant_problems(drafts: tuple[VariantDraft, ...]) -> dict[str, str]:
 async def _write_variants(
     tx: Transaction, caller: Caller, listing_id: UUID, drafts: tuple[VariantDraft, ...], currency: str
 ) -> None:
-    """Make and change the variants of a draft; those it leaves out stay for old orders, but are no longer offered."""
-    known = set(await tx.values(_VARIANT_IDS, listing_id=listing_id))
+    """Make and change the variants of a draft, known by id or else by their options.
+
+    Those it leaves out stay for old orders, but are no longer offered.
+    """
+    rows = await tx.all(_VARIANTS, listing_id=listing_id)
+    known, by_options = {r["id"] for r in rows}, {_key(r["options"]): r["id"] for r in rows}
     kept: set[UUID] = set()
     for position, draft in enumerate(drafts):
-        variant_id = draft.id if draft.id is not None and draft.id in known else uuid7()
+        variant_id = (
+            draft.id if draft.id is not None and draft.id in known else by_options.get(_key(draft.options), uuid7())
+        )
         values = {"position": position, "sku": draft.sku or None, "options": draft.options, "unit": draft.unit,
                   "sale_step": draft.sale_step, "is_active": True}  # fmt: skip
         if variant_id in known:
@@ -279,6 +287,10 @@ async def _write_variants(
         kept.add(variant_id)
     for gone in known - kept:
         await tx.run(update(variants).values(is_active=False).where(variants.c.id == gone))
+
+
+def _key(options: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(options.items()))
 
 
 async def _set_price(tx: Transaction, variant_id: UUID, draft: VariantDraft, currency: str) -> None:
