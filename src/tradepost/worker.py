@@ -18,6 +18,7 @@ from tradepost.flows.store import Store
 JOB_MODULES: Final = (
     "tradepost.core.housekeeping",
     "tradepost.accounts.jobs",
+    "tradepost.search.jobs",
     "tradepost.flows.jobs",
 )
 # Which job reacts to which event: (event, job). The job's arguments are the event.
