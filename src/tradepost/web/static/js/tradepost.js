@@ -212,6 +212,11 @@ addEventListener("pageswap", (event) => {
   const media = link && $(".picture", link.closest(".card"));
   if (media) media.style.viewTransitionName = "listing-picture";
 });
+for (const type of ["pageswap", "pagereveal"]) {
+  addEventListener(type, (event) => {  // a transition that the browser skips is no error
+    for (const step of ["ready", "finished"]) event.viewTransition?.[step].catch(() => {});
+  });
+}
 
 /* Likes answer at once and are taken back when the server does not agree; guests are asked to sign in by the plain post. */
 function flip(like) {
@@ -233,6 +238,22 @@ document.addEventListener("htmx:oobAfterSwap", (event) => {
   if (!count?.matches?.(".count")) return;
   count.classList.remove("count--bump");
   requestAnimationFrame(() => count.classList.add("count--bump"));
+});
+/* Filters make short addresses: fields left empty stay out. A button outside its form still says which it was. */
+document.addEventListener("htmx:configRequest", (event) => {
+  const { elt, formData, triggeringEvent } = event.detail;
+  if (elt.id !== "filter-form") return;
+  for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+  const button = triggeringEvent?.submitter;
+  if (button?.name) formData.set(button.name, button.value);
+});
+
+/* A refused form comes back with its mistakes marked: the part named by data-on-error takes the place of the one here. */
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { xhr, requestConfig } = event.detail;
+  const part = requestConfig.elt.closest("[data-on-error]")?.dataset.onError;
+  if (!part || (xhr.status !== 422 && xhr.status !== 409)) return;
+  Object.assign(event.detail, { shouldSwap: true, isError: false, target: $(part), selectOverride: part, swapOverride: "outerHTML" });
 });
 for (const type of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(type, () => say("No connection. Nothing was lost: try again in a moment.", "bad"));
