@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tradepost.core.database import SYSTEM, Actor, Database
-from tradepost.core.errors import Conflict
+from tradepost.core.errors import DomainError
 from tradepost.core.idempotency import BadKeyText, KeyInFlight, KeyReused, claim, once, owner_of, request_hash
 
 COUNT = text("SELECT count(*) FROM users WHERE username LIKE 'once%'")
@@ -67,7 +67,7 @@ async def test_failed_request_leaves_nothing_and_may_be_repeated(db: Database) -
 async def test_step_that_fails_is_undone_while_the_rest_commits(db: Database) -> None:
     async with once(db, ME, "k1", b"h") as reply:
         await make(db, "once1")
-        with pytest.raises(Conflict):
+        with pytest.raises(DomainError):
             await make(db, "once1")
         await make(db, "once2")
         reply.keep(200, None)
