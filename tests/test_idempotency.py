@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tradepost.core.database import SYSTEM, Actor, Database
-from tradepost.core.errors import DomainError
+from tradepost.core.errors import Conflict, DomainError
 from tradepost.core.idempotency import BadKeyText, KeyInFlight, KeyReused, claim, once, owner_of, request_hash
 
 COUNT = text("SELECT count(*) FROM users WHERE username LIKE 'once%'")
