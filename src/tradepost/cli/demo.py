@@ -152,13 +152,12 @@ def introduction(stores: dict[str, Store], port: int) -> Table:
         header_style="bold",
         show_lines=True,
     )
-    table.add_column("Store", no_wrap=True)
-    table.add_column("Sign in as (role)", no_wrap=True)
-    table.add_column("Password", no_wrap=True)
+    table.add_column("Store", overflow="fold")
+    table.add_column("Sign in as (role)", overflow="fold")
     for store in stores.values():
         sample = store.settings.sample
         people = "\n".join(f"{person.username} ({person.role})" for person in sample.sign_ins)
-        table.add_row(f"{store.settings.store.name}\n{store.base_url}", people, sample.password)
+        table.add_row(f"{store.settings.store.name}\n{store.base_url}\nPassword: {sample.password}", people)
     return table
 
 
