@@ -22,8 +22,9 @@ from tradepost.catalog.listing_pages import (
     list_saved,
     suggest_places,
 )
-from tradepost.catalog.pictures import StoredPicture, add_picture
+from tradepost.catalog.pictures import StoredPicture, add_picture, receive_picture
 from tradepost.catalog.service import (
+    access_own_listing,
     add_image,
     create_listing,
     publish_listing,
@@ -199,10 +200,13 @@ async def upload_picture(
     listing_id: FromPath[UUID],
     data: Annotated[PictureUpload, Body(media_type=RequestEncodingType.MULTI_PART)],
 ) -> StoredPicture:
-    """Add a picture to a listing: JPEG, PNG, WebP or GIF, up to 12 MB."""
-    content = await data.picture.read()
+    """Add a picture to a listing: JPEG, PNG, WebP, GIF or AVIF, up to 12 MB unless the operator says otherwise."""
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        await access_own_listing(tx, caller, listing_id)
+    most_mb = store.installation.files.upload_limit_mb
+    received = await receive_picture(store.files, await data.picture.read(), most_mb=most_mb)
     async with store.db.transaction(actor=caller.actor) as tx:
-        stored = await add_picture(tx, store.files, content)
+        stored = await add_picture(tx, received)
         await add_image(tx, caller, listing_id, stored)
         return stored
 

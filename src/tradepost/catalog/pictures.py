@@ -5,6 +5,7 @@ size is made when it is first asked for and kept.
 """
 
 import hashlib
+from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
@@ -13,27 +14,46 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from tradepost.catalog.tables import files as file_table
 from tradepost.core.database import Database, Transaction
-from tradepost.core.errors import NotFound
+from tradepost.core.errors import Invalid, NotFound
 from tradepost.core.files import FileStore
-from tradepost.core.pictures import Picture, check_picture, measure, rendition, worked_on
-
-WIDTHS = (160, 320, 480, 640, 960, 1280)
+from tradepost.core.pictures import WIDTHS, Picture, check_picture, measure, rendition, worked_on
 
 
 class NoSuchPicture(NotFound):
     """There is no such picture."""
 
 
-class StoredPicture(msgspec.Struct, frozen=True):
-    """A stored picture with its size in pixels and bytes."""
+@dataclass(eq=False)
+class UploadTooLarge(Invalid):
+    """A picture may have up to {most_mb} MB. Please send a smaller version of it."""
 
-    id: UUID
+    most_mb: int
+    field: str | None = "pictures"
+
+
+class ReceivedPicture(msgspec.Struct, frozen=True):
+    """A picture whose file is put away and whose row is still to be written."""
+
+    sha256: bytes
+    media_type: str
     width: int
     height: int
     bytes: int
     storage_key: str
 
 
+class StoredPicture(msgspec.Struct, frozen=True):
+    """A stored picture with its size in pixels and bytes."""
+
+    id: UUID
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+    storage_key: str
+
+
+_STORED = tuple(file_table.c[n] for n in StoredPicture.__struct_fields__)
 _ADD = (
     upsert(file_table)
     .values(
@@ -43,31 +63,38 @@ _ADD = (
         }
     )
     .on_conflict_do_update(index_elements=["sha256"], set_={"media_type": file_table.c.media_type})
-    .returning(file_table.c.id, file_table.c.width, file_table.c.height, file_table.c.bytes, file_table.c.storage_key)
+    .returning(*_STORED)
 )
-_BY_ID = select(
-    file_table.c.id, file_table.c.width, file_table.c.height, file_table.c.bytes, file_table.c.storage_key
-).where(file_table.c.id == bindparam("file_id", type_=file_table.c.id.type))
+_BY_ID = select(*_STORED).where(file_table.c.id == bindparam("file_id", type_=file_table.c.id.type))
 
 
-async def add_picture(tx: Transaction, files: FileStore, data: bytes) -> StoredPicture:
-    """Check, clean and store an uploaded picture. Raises `NotAPicture`, `PictureTooLarge`."""
-    return await _store(tx, files, await worked_on(check_picture, data))
+async def receive_picture(files: FileStore, data: bytes, *, most_mb: int) -> ReceivedPicture:
+    """Check and clean an uploaded picture and put its file away; `add_picture` then writes its row.
+
+    Takes a processor and the file store for a while: ask first whether the sender may, and hold no transaction meanwhile. A file
+    whose row is never written does no harm, the next one of the same content takes its place.
+    Raises `UploadTooLarge`, `NotAPicture`, `PictureTooLarge`.
+    """
+    if len(data) > most_mb * 1024 * 1024:
+        raise UploadTooLarge(most_mb)
+    return await _put_away(files, await worked_on(check_picture, data))
+
+
+async def add_picture(tx: Transaction, received: ReceivedPicture) -> StoredPicture:
+    """Write the row of a received picture; the same content has one row."""
+    return await tx.one(_ADD, into=StoredPicture, **msgspec.structs.asdict(received))
 
 
 async def add_trusted_picture(tx: Transaction, files: FileStore, data: bytes) -> StoredPicture:
     """Store a picture that comes with the product as it is: it is measured, not written anew."""
-    return await _store(tx, files, measure(data))
+    return await add_picture(tx, await _put_away(files, measure(data)))
 
 
-async def _store(tx: Transaction, files: FileStore, picture: Picture) -> StoredPicture:
+async def _put_away(files: FileStore, picture: Picture) -> ReceivedPicture:
     digest = hashlib.sha256(picture.data).digest()
     key = f"pictures/{digest.hex()[:2]}/{digest.hex()}"
     await files.put(key, picture.data, picture.media_type)
-    return await tx.one(
-        _ADD, into=StoredPicture, sha256=digest, media_type=picture.media_type, bytes=len(picture.data),
-        width=picture.width, height=picture.height, storage_key=key,
-    )  # fmt: skip
+    return ReceivedPicture(digest, picture.media_type, picture.width, picture.height, len(picture.data), key)
 
 
 async def picture_rendition(db: Database, files: FileStore, file_id: UUID, width: int) -> bytes:

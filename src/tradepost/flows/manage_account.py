@@ -9,7 +9,7 @@ from tradepost.accounts.passwords import check_password, hash_password, password
 from tradepost.accounts.service import deactivate, set_password
 from tradepost.accounts.types import PROFILE_SCOPE, Caller, ChangePassword, EditProfile, OwnProfile, StartedSession
 from tradepost.catalog.listing_pages import find_place
-from tradepost.catalog.pictures import add_picture
+from tradepost.catalog.pictures import add_picture, receive_picture
 from tradepost.core.fields import check_fields
 from tradepost.core.limits import check_rate
 from tradepost.core.text import is_plain, one_line
@@ -62,10 +62,12 @@ async def edit_profile(store: Store, caller: Caller, form: EditProfile) -> OwnPr
 
 
 async def set_avatar(store: Store, caller: Caller, data: bytes | None) -> None:
-    """Show a picture as the caller's portrait, or none. Raises `NotAPicture`, `PictureTooLarge`, `NotAllowed`."""
+    """Show a picture as the caller's portrait, or none. Raises `UploadTooLarge`, `NotAPicture`, `PictureTooLarge`, `NotAllowed`."""
     caller.check_scope(PROFILE_SCOPE)
+    most_mb = store.installation.files.upload_limit_mb
+    received = await receive_picture(store.files, data, most_mb=most_mb) if data is not None else None
     async with store.db.transaction(actor=caller.actor) as tx:
-        picture = await add_picture(tx, store.files, data) if data is not None else None
+        picture = await add_picture(tx, received) if received is not None else None
         await profiles.set_avatar(tx, caller, picture.id if picture else None)
 
 
