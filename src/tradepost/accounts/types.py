@@ -12,7 +12,7 @@ from tradepost.core.database import Actor
 from tradepost.core.errors import Conflict, FieldErrors, NotFound, Refused
 
 PROFILE_SCOPE: Final = "profile"
-"""The scope an API token needs to change its person's own profile, addresses and follows."""
+"""The scope an API token needs to change its person's own profile, addresses, follows and saved listings."""
 
 
 @dataclass(eq=False)

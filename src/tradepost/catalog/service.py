@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from tradepost.accounts.types import Caller
+from tradepost.accounts.types import PROFILE_SCOPE, Caller
 from tradepost.catalog import events, queries
 from tradepost.catalog.listing_pages import CategoryTree
 from tradepost.catalog.pictures import StoredPicture
@@ -25,17 +25,29 @@ from tradepost.catalog.types import (
     VariantDraft,
 )
 from tradepost.core.database import Transaction, on_violation
-from tradepost.core.errors import Conflict, Invalid
+from tradepost.core.errors import Conflict, FieldErrors, Invalid
 from tradepost.core.events import record
 from tradepost.core.fields import broken_limits, check_fields
 from tradepost.core.ids import uuid7
 from tradepost.core.text import one_line, paragraphs, slugify
 
 LARGEST_GALLERY = 12
-_LOCK = (
-    select(listings.c.seller_id, listings.c.status, listings.c.version)
-    .where(listings.c.id == bindparam("listing_id", type_=PG_UUID))
-    .with_for_update()
+_OWNER = select(listings.c.seller_id, listings.c.status, listings.c.version).where(
+    listings.c.id == bindparam("listing_id", type_=PG_UUID)
+)
+_LOCK = _OWNER.with_for_update()
+_VARIANT = {n: bindparam(n, type_=variants.c[n].type) for n in ("position", "sku", "options", "unit", "sale_step")}
+_ADD_VARIANT = insert(variants).values(
+    id=bindparam("variant", type_=PG_UUID), listing_id=bindparam("of", type_=PG_UUID), is_active=True, **_VARIANT
+)
+_CHANGE_VARIANT = (
+    update(variants).values(is_active=True, **_VARIANT).where(variants.c.id == bindparam("variant", type_=PG_UUID))
+)
+_RETIRE_VARIANT = update(variants).values(is_active=False).where(variants.c.id == bindparam("variant", type_=PG_UUID))
+_LOCK_ON_HAND = (
+    select(variants.c.on_hand)
+    .where(variants.c.id == bindparam("variant", type_=PG_UUID))
+    .with_for_update(key_share=True)
 )
 _VARIANTS = select(variants.c.id, variants.c.options).where(
     variants.c.listing_id == bindparam("listing_id", type_=PG_UUID)
@@ -64,6 +76,9 @@ _CURRENT_PRICE = select(prices.c.amount_minor, prices.c.compare_at_minor).where(
 _COUNT_IMAGES = select(func.count()).where(listing_images.c.listing_id == bindparam("listing_id", type_=PG_UUID))
 
 on_violation("uq_variants_sku", SkuTaken)
+on_violation("fk_listings_feed", lambda: FieldErrors({"feed": "Choose one of the feeds."}))
+on_violation("fk_listings_condition", lambda: FieldErrors({"condition": "Choose one of the conditions."}))
+on_violation("fk_variants_unit", lambda: FieldErrors({"unit": "Choose one of the units."}))
 
 
 @dataclass(eq=False)
@@ -104,8 +119,7 @@ async def update_listing(  # what the form and the store know
     values = await _columns(tx, draft, tree, place)
     await tx.run(update(listings).values(version=listings.c.version + 1, **values).where(listings.c.id == listing_id))
     await _write_variants(tx, caller, listing_id, draft.variants, currency)
-    if found["status"] == "active":
-        await record(tx, events.ListingChanged(listing_id), subject_id=listing_id)
+    await _note_change(tx, listing_id, found)
 
 
 async def publish_listing(tx: Transaction, caller: Caller, listing_id: UUID) -> None:
@@ -129,8 +143,10 @@ async def publish_listing(tx: Transaction, caller: Caller, listing_id: UUID) -> 
 
 async def withdraw_listing(tx: Transaction, caller: Caller, listing_id: UUID, *, remove: bool = False) -> None:
     """Hide a listing, or remove it from its seller's list too; orders keep what they need. Idempotent. Raises `NoSuchListing`."""
-    await _lock_own(tx, caller, listing_id)
+    found = await _lock_own(tx, caller, listing_id)
     status = "removed" if remove else "inactive"
+    if found["status"] == status:
+        return
     await tx.run(
         update(listings).values(status=status, version=listings.c.version + 1).where(listings.c.id == listing_id)
     )
@@ -139,28 +155,37 @@ async def withdraw_listing(tx: Transaction, caller: Caller, listing_id: UUID, *,
 
 async def add_image(tx: Transaction, caller: Caller, listing_id: UUID, picture: StoredPicture) -> int:
     """Put a stored picture at the end of a listing's gallery; return its position. Raises `NoSuchListing`, `GalleryFull`."""
-    await _lock_own(tx, caller, listing_id)
+    found = await _lock_own(tx, caller, listing_id)
     position: int = await tx.value(_COUNT_IMAGES, listing_id=listing_id)
     if position >= LARGEST_GALLERY:
         raise GalleryFull
     await tx.run(
         insert(listing_images).values(
             listing_id=listing_id, position=position, file_id=picture.id, width=picture.width, height=picture.height,
-            bytes=picture.bytes, format="webp",
+            bytes=picture.bytes, format=picture.media_type.removeprefix("image/"),
         )
     )  # fmt: skip
+    await _note_change(tx, listing_id, found)
     return position
 
 
 async def arrange_images(tx: Transaction, caller: Caller, listing_id: UUID, file_ids: list[UUID]) -> None:
-    """Keep just these pictures of a listing, in this order. Raises `NoSuchListing`."""
-    await _lock_own(tx, caller, listing_id)
+    """Keep just these stored pictures of a listing, in this order; outside ones follow them. Raises `NoSuchListing`."""
+    found = await _lock_own(tx, caller, listing_id)
     rows = await tx.all(select(listing_images).where(listing_images.c.listing_id == listing_id))
     known = {row["file_id"]: row for row in rows}
     await tx.run(delete(listing_images).where(listing_images.c.listing_id == listing_id))
     kept = [dict(known[f]) for f in dict.fromkeys(file_ids) if f in known]
+    kept += [dict(row) for row in rows if row["file_id"] is None]
     for position, row in enumerate(kept):
         await tx.run(insert(listing_images).values(row | {"position": position}))
+    await _note_change(tx, listing_id, found)
+
+
+async def access_own_listing(tx: Transaction, caller: Caller, listing_id: UUID) -> None:
+    """Check that the caller may change a listing, without locking it. Raises `NoSuchListing`, `SellersOnly`."""
+    caller.check_signed_in()
+    _check_may_change(await tx.maybe(_OWNER, listing_id=listing_id), caller)
 
 
 async def count_view(tx: Transaction, listing_id: UUID) -> None:
@@ -169,16 +194,26 @@ async def count_view(tx: Transaction, listing_id: UUID) -> None:
 
 
 async def _lock_own(tx: Transaction, caller: Caller, listing_id: UUID) -> Any:
-    """Lock a listing that the caller may change: its seller, or staff who manage the catalogue. Raises `NoSuchListing`."""
-    user_id = caller.check_signed_in()
+    """Lock a listing that the caller may change. Raises `NoSuchListing`, `SellersOnly`."""
+    caller.check_signed_in()
     found = await tx.maybe(_LOCK, listing_id=listing_id)
-    if (
-        found is None
-        or found["status"] == "removed"
-        or not (found["seller_id"] == user_id or caller.can("manage_catalog"))
-    ):
-        raise NoSuchListing
+    _check_may_change(found, caller)
     return found
+
+
+def _check_may_change(found: Any, caller: Caller) -> None:
+    """A listing is changed by its seller, who must still be one, or by staff who manage the catalogue."""
+    manages = caller.can("manage_catalog")
+    if found is None or found["status"] == "removed" or not (manages or found["seller_id"] == caller.user_id):
+        raise NoSuchListing
+    if not manages and not caller.can("sell"):
+        raise SellersOnly
+
+
+async def _note_change(tx: Transaction, listing_id: UUID, found: Any) -> None:
+    """Record that a listing changed, if it is one that everybody sees."""
+    if found["status"] == "active":
+        await record(tx, events.ListingChanged(listing_id), subject_id=listing_id)
 
 
 async def _columns(tx: Transaction, draft: ListingDraft, tree: CategoryTree, place: Place | None) -> dict[str, Any]:
@@ -248,18 +283,28 @@ def _typed(field: dict[str, Any], value: Any) -> Any:
 def _variant_problems(drafts: tuple[VariantDraft, ...]) -> dict[str, str]:
     problems: dict[str, str] = {}
     seen: set[tuple[tuple[str, str], ...]] = set()
+    named = [v.id for v in drafts if v.id is not None]
     for n, v in enumerate(drafts):
+        if v.id is not None and named.count(v.id) > 1:
+            problems[f"variants.{n}.id"] = "Two rows for the same variant."
         options = _key(v.options)
         if options in seen:
             problems[f"variants.{n}.options"] = "Two variants with the same options."
         seen.add(options)
-        if v.sale_step <= 0 or v.sale_step != v.sale_step.quantize(Decimal("0.001")):
+        if not _is_quantity(v.sale_step) or v.sale_step == 0:
             problems[f"variants.{n}.sale_step"] = "A step above 0, with at most three decimals."
-        if v.on_hand is not None and (not v.on_hand.is_finite() or not 0 <= v.on_hand < 10**9):
-            problems[f"variants.{n}.on_hand"] = "A quantity of 0 or more."
+        if v.on_hand is not None and not _is_quantity(v.on_hand):
+            problems[f"variants.{n}.on_hand"] = "A quantity of 0 or more, with at most three decimals."
+        if isinstance(v.on_hand_before, Decimal) and not _is_quantity(v.on_hand_before):
+            problems[f"variants.{n}.on_hand_before"] = "A quantity of 0 or more, with at most three decimals."
         if v.compare_at_minor is not None and v.compare_at_minor <= v.price_minor:
             problems[f"variants.{n}.compare_at_minor"] = "The old price must be higher than the new one."
     return problems
+
+
+def _is_quantity(number: Decimal) -> bool:
+    """Whether the column holds this number as it is: not negative, twelve digits, three of them after the point."""
+    return number.is_finite() and 0 <= number < 10**9 and number % Decimal("0.001") == 0
 
 
 async def _write_variants(
@@ -270,23 +315,34 @@ async def _write_variants(
     Those it leaves out stay for old orders, but are no longer offered.
     """
     rows = await tx.all(_VARIANTS, listing_id=listing_id)
-    known, by_options = {r["id"] for r in rows}, {_key(r["options"]): r["id"] for r in rows}
+    known, named = {r["id"] for r in rows}, {draft.id for draft in drafts}
+    by_options = {_key(r["options"]): r["id"] for r in rows if r["id"] not in named}
     kept: set[UUID] = set()
     for position, draft in enumerate(drafts):
         variant_id = (
             draft.id if draft.id is not None and draft.id in known else by_options.get(_key(draft.options), uuid7())
         )
         values = {"position": position, "sku": draft.sku or None, "options": draft.options, "unit": draft.unit,
-                  "sale_step": draft.sale_step, "is_active": True}  # fmt: skip
+                  "sale_step": draft.sale_step}  # fmt: skip
         if variant_id in known:
-            await tx.run(update(variants).values(values).where(variants.c.id == variant_id))
+            await tx.run(_CHANGE_VARIANT, variant=variant_id, **values)
         else:
-            await tx.run(insert(variants).values(id=variant_id, listing_id=listing_id, **values))
-        await set_stock(tx, variant_id, draft.on_hand, actor_id=caller.user_id, is_new=variant_id not in known)
+            await tx.run(_ADD_VARIANT, variant=variant_id, of=listing_id, **values)
+        await _write_stock(tx, caller, variant_id, draft, is_new=variant_id not in known)
         await _set_price(tx, variant_id, draft, currency)
         kept.add(variant_id)
-    for gone in known - kept:
-        await tx.run(update(variants).values(is_active=False).where(variants.c.id == gone))
+    await tx.run_many(_RETIRE_VARIANT, [{"variant": gone} for gone in known - kept])
+
+
+async def _write_stock(tx: Transaction, caller: Caller, variant_id: UUID, draft: VariantDraft, *, is_new: bool) -> None:
+    """Make the stock what the draft says, or change it by as much as its writer meant to: orders go on meanwhile."""
+    on_hand, before = draft.on_hand, draft.on_hand_before
+    if before == on_hand and not is_new:
+        return
+    if on_hand is not None and isinstance(before, Decimal):
+        now = await tx.value(_LOCK_ON_HAND, variant=variant_id)
+        on_hand = on_hand if now is None else max(now + on_hand - before, Decimal(0))
+    await set_stock(tx, variant_id, on_hand, actor_id=caller.user_id, is_new=is_new)
 
 
 def _key(options: dict[str, str]) -> tuple[tuple[str, str], ...]:
@@ -333,9 +389,9 @@ on_violation("fk_wishlists_listing_id", NoSuchListing)
 async def toggle_saved(tx: Transaction, caller: Caller, listing_id: UUID) -> bool:
     """Save a listing to the person's list, or take it off; it counts as a like. Return whether it is saved now.
 
-    Raises `SignInFirst`, `NoSuchListing`.
+    Raises `SignInFirst`, `NoSuchListing`, and `NotAllowed` for a token without the scope `profile`.
     """
-    user_id = caller.check_signed_in()
+    user_id = caller.check_scope(PROFILE_SCOPE)
     if await tx.run(_UNSAVE, user_id=user_id, of=listing_id):
         await tx.run(_UNLIKE, user_id=user_id, of=listing_id)
         return False

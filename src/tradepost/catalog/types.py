@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from tradepost.core.errors import Conflict, NotFound, Refused
 from tradepost.core.ids import short_id
@@ -274,14 +274,20 @@ Text255 = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 class VariantDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """A variant as a seller writes it. `price_minor` in minor units of the store's currency; `on_hand` None: not tracked."""
+    """A variant as a seller writes it. `price_minor` in minor units of the store's currency; `on_hand` None: not tracked.
+
+    `on_hand_before` is what the seller was shown: with it the difference is applied, so that what is sold meanwhile stays sold.
+    """
 
     id: UUID | None = None
     sku: Annotated[str, Meta(max_length=100)] | None = None
-    options: dict[Annotated[str, Meta(max_length=60)], Annotated[str, Meta(max_length=120)]] = {}
+    options: Annotated[
+        dict[Annotated[str, Meta(max_length=60)], Annotated[str, Meta(max_length=120)]], Meta(max_length=20)
+    ] = {}
     unit: str
     sale_step: Annotated[Decimal, Meta()] = Decimal(1)
     on_hand: Decimal | None = None
+    on_hand_before: Decimal | UnsetType | None = UNSET
     price_minor: Annotated[int, Meta(ge=0, le=10**12)]
     compare_at_minor: Annotated[int, Meta(ge=1, le=10**12)] | None = None
 

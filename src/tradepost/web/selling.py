@@ -1,5 +1,6 @@
 """A seller's own pages: their listings, making and changing one."""
 
+import re
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
+from msgspec import UNSET
 
 from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import (
@@ -17,7 +19,7 @@ from tradepost.catalog.listing_pages import (
     list_own_listings,
     suggest_places,
 )
-from tradepost.catalog.pictures import add_picture
+from tradepost.catalog.pictures import add_picture, receive_picture
 from tradepost.catalog.service import (
     add_image,
     arrange_images,
@@ -36,7 +38,8 @@ from tradepost.web.forms import Form, problems_of, read_form
 from tradepost.web.pages import go, page
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
-MOST_ROWS, MOST_OPTIONS, MOST_PICTURES = 60, 3, 12
+MOST_ROWS, MOST_OPTIONS, MOST_PICTURES = 200, 3, 12
+_ROW = re.compile(r"variant\.([0-9]{1,4})\.")
 _STATUSES = (("All", None), ("On offer", "active"), ("Drafts", "draft"), ("Not shown", "inactive"), ("Sold", "sold"))
 
 
@@ -110,9 +113,18 @@ async def edit_listing(
 ) -> Response[str]:
     """Show a seller their listing, to change it."""
     listing = await _own(store, caller, listing_id)
-    names = sorted({name for v in listing.variants for name in v.options})[:MOST_OPTIONS]
+    category = (await category_tree(store.db)).by_id.get(listing.category_id)
+    slug = category.slug if category else ""
+    names = _shown_options(listing)
     return await _edit_page(
-        request, store, caller, listing, _form_of(listing), {}, names, _rows_of(listing, store.currency)
+        request,
+        store,
+        caller,
+        listing,
+        _form_of(listing) | {"category": slug},
+        {},
+        names,
+        _rows_of(listing, store.currency),
     )
 
 
@@ -129,7 +141,7 @@ def _form_of(listing: Listing) -> dict[str, str]:
     form = {
         "version": str(listing.version), "kind": listing.kind, "feed": listing.feed, "title": listing.title,
         "description": listing.description, "brand": listing.brand or "", "condition": listing.condition or "",
-        "place": listing.place, "category_id": str(listing.category_id),
+        "place": listing.place,
     }  # fmt: skip
     return form | {f"attribute.{key}": _text(value) for key, value in listing.attributes.items()}
 
@@ -141,7 +153,7 @@ def _text(value: Any) -> str:
 def _rows_of(listing: Listing, currency: str) -> list[dict[str, Any]]:
     return [
         {"id": str(v.id), "sku": v.sku or "", "unit": v.unit, "sale_step": _plain(v.sale_step),
-         "on_hand": "" if v.on_hand is None else _plain(v.on_hand),
+         "on_hand": "" if v.on_hand is None else _plain(v.on_hand), "on_hand_before": "" if v.on_hand is None else _plain(v.on_hand),
          "price": "" if v.price_minor is None else str(to_major(v.price_minor, currency)),
          "compare_at": "" if v.compare_at_minor is None else str(to_major(v.compare_at_minor, currency)), "options": v.options}
         for v in listing.variants if v.is_active
@@ -157,9 +169,6 @@ async def _edit_page(
     option_names: list[str], rows: list[dict[str, Any]],
 ) -> Response[str]:  # fmt: skip
     tree = await category_tree(store.db)
-    if "category_id" in form:
-        by_id = tree.by_id.get(UUID(form["category_id"]))
-        form = form | {"category": by_id.slug if by_id else ""}
     return await page(
         request, store, caller, "listing_edit", status=422 if errors else 200, listing=listing, kind=_kind(store, form.get("kind", "")),
         form=form, errors=errors, category_options=_category_options(tree), option_names=option_names, variants=rows,
@@ -192,7 +201,7 @@ async def save_listing(
 async def _save(request: HttpRequest, store: Store, caller: Caller, listing: Listing | None) -> Response[Any]:
     _check_seller(caller)
     form = await read_form(request)
-    names, rows = _option_names(form), _rows(form)
+    names, rows = _option_names(form), _rows(form, listing)
     action = form.get("action", "save")
     if action == "add_variant":
         blank = {**(rows[-1] if rows else {}), "id": "", "sku": "", "on_hand": "", "options": {}}
@@ -231,7 +240,11 @@ async def _write(
     """Write the listing and its pictures in one transaction: all of it or nothing."""
     tree = await category_tree(store.db)
     place = await find_place(store.db, draft.place) if draft.place else None
-    uploads = [await upload.read() for upload in form.files.get("pictures", [])[:MOST_PICTURES]]
+    most_mb = store.installation.files.upload_limit_mb
+    uploads = [
+        await receive_picture(store.files, await upload.read(), most_mb=most_mb)
+        for upload in form.files.get("pictures", [])[:MOST_PICTURES]
+    ]
     async with store.db.transaction(actor=caller.actor) as tx:
         if listing is None:
             listing_id = await create_listing(tx, caller, draft, tree=tree, place=place, currency=store.currency)
@@ -242,8 +255,8 @@ async def _write(
                 tx, caller, listing_id, draft, version=version, tree=tree, place=place, currency=store.currency
             )
             await _arrange(tx, caller, listing, form)
-        for data in uploads:
-            await add_image(tx, caller, listing_id, await add_picture(tx, store.files, data))
+        for received in uploads:
+            await add_image(tx, caller, listing_id, await add_picture(tx, received))
         if publish:
             await publish_listing(tx, caller, listing_id)
     return listing_id
@@ -256,7 +269,7 @@ async def _arrange(tx: Transaction, caller: Caller, listing: Listing, form: Form
         for i in listing.images
         if i.file_id and form.get(f"picture.{i.position}.keep") == "1"
     ]
-    if [file_id for *_, file_id in sorted(kept)] != [image.file_id for image in listing.images]:
+    if [file_id for *_, file_id in sorted(kept)] != [image.file_id for image in listing.images if image.file_id]:
         await arrange_images(tx, caller, listing.id, [file_id for *_, file_id in sorted(kept)])
 
 
@@ -264,13 +277,24 @@ def _option_names(form: Form) -> list[str]:
     return [form.get(f"option_name.{i}")[:60] for i in range(MOST_OPTIONS) if form.get(f"option_name.{i}")]
 
 
-def _rows(form: Form) -> list[dict[str, Any]]:
-    """Return the rows of the form's variant table, as texts; rows without anything in them are left out."""
+def _shown_options(listing: Listing) -> list[str]:
+    """Return the names of the options that the form has room for."""
+    return sorted({name for v in listing.variants for name in v.options})[:MOST_OPTIONS]
+
+
+def _rows(form: Form, listing: Listing | None) -> list[dict[str, Any]]:
+    """Return the rows of the form's variant table, as texts; rows without anything in them are left out.
+
+    Options of a variant that the form has no room for stay what they are.
+    """
     rows = []
-    for n in range(MOST_ROWS):
+    shown = set(_shown_options(listing)) if listing else set()
+    unseen = (
+        {str(v.id): {k: t for k, t in v.options.items() if k not in shown} for v in listing.variants} if listing else {}
+    )
+    numbers = sorted({int(found[1]) for name in form.texts if (found := _ROW.match(name))})
+    for n in numbers:
         cells = form.below(f"variant.{n}")
-        if not cells:
-            continue
         options = {
             form.get(f"option_name.{i}")[:60]: cells[f"option.{i}"]
             for i in range(MOST_OPTIONS)
@@ -279,8 +303,10 @@ def _rows(form: Form) -> list[dict[str, Any]]:
         row = {
             name: cells.get(name, "") for name in ("id", "sku", "unit", "sale_step", "on_hand", "price", "compare_at")
         }
+        if "on_hand_before" in cells:
+            row["on_hand_before"] = cells["on_hand_before"]
         if row["price"] or row["id"] or options or n == 0:
-            rows.append(row | {"options": options})
+            rows.append(row | {"options": unseen.get(row["id"], {}) | options})
     return rows
 
 
@@ -321,7 +347,7 @@ def _variant(n: int, row: dict[str, Any], currency: str, problems: dict[str, str
     return VariantDraft(
         id=_id(row["id"]), sku=row["sku"][:100] or None, options=row["options"], unit=row["unit"],
         sale_step=number("sale_step", Decimal(1)) or Decimal(0), on_hand=number("on_hand", None), price_minor=max(price or 0, 0),
-        compare_at_minor=amount("compare_at"),
+        on_hand_before=number("on_hand_before", None) if "on_hand_before" in row else UNSET, compare_at_minor=amount("compare_at"),
     )  # fmt: skip
 
 
