@@ -25,7 +25,8 @@ from tradepost.flows.store import open_store
 
 async def floor(port: int, dsn: str) -> None:
     """Serve the first page of newest listings from a handler that does nothing else."""
-    sql = compiled(listing_page("newest", frozenset(), after=False)).sql
+    ready = compiled(listing_page("newest", frozenset(), after=False))
+    sql, arguments = ready.sql, ready.arguments({"limit": 25})
 
     async def json_codec(connection: asyncpg.Connection) -> None:
         await connection.set_type_codec(
@@ -37,7 +38,7 @@ async def floor(port: int, dsn: str) -> None:
 
     @get("/floor")
     async def handler() -> list[dict[str, Any]]:
-        return [dict(row) for row in await pool.fetch(sql, 25)]
+        return [dict(row) for row in await pool.fetch(sql, *arguments)]
 
     await _serve(Litestar([handler], openapi_config=None), port)
 

@@ -45,6 +45,9 @@ from tradepost.core.columns import Timestamp
 
 _LAT, _LON = bindparam("lat", type_=Double), bindparam("lon", type_=Double)
 
+# Written into the statements, not bound: only so does a prepared plan match the partial indexes.
+ACTIVE = listings.c.status == literal_column("'active'")
+
 CATEGORIES = (
     select(
         categories.c.id, categories.c.parent_id, categories.c.slug, categories.c.name, categories.c.description,
@@ -119,7 +122,7 @@ def listing_page(sort: Sort, present: frozenset[str], *, after: bool) -> Select[
     :after_id. Always takes :limit.
     """
     by, kind, descending = _sort(sort)
-    tests: list[Any] = [listings.c.status == "active", *(_TESTS[name] for name in _TESTS if name in present)]
+    tests: list[Any] = [ACTIVE, *(_TESTS[name] for name in _TESTS if name in present)]
     if sort in {"cheapest", "dearest"}:
         tests.append(listings.c.price_minor.is_not(None))
     if sort == "nearest":
@@ -128,8 +131,6 @@ def listing_page(sort: Sort, present: frozenset[str], *, after: bool) -> Select[
         place = tuple_(bindparam("after_value", type_=kind), bindparam("after_id", type_=UUID))
         tests.append(tuple_(by, listings.c.id) < place if descending else tuple_(by, listings.c.id) > place)
     order: tuple[Any, ...] = (by.desc(), listings.c.id.desc()) if descending else (by, listings.c.id)
-    if sort == "nearest" and not after:
-        order = (by,)  # a second key would keep the index from giving the order
     return (
         select(*card_columns(distance="near" in present), by.label("sort_value"))
         .select_from(CARD_TABLES)
@@ -153,7 +154,7 @@ _TESTS: dict[str, Any] = {
 }
 
 CARDS_BY_ID = select(*card_columns(distance=False)).select_from(CARD_TABLES).where(
-    listings.c.id == func.any(bindparam("ids", type_=ARRAY(UUID))), listings.c.status == "active"
+    listings.c.id == func.any(bindparam("ids", type_=ARRAY(UUID))), ACTIVE
 )  # fmt: skip
 
 _current_price = (
@@ -260,7 +261,7 @@ _SELLER_ROW = select(
 SELLER_LISTINGS = (
     _SELLER_ROW.where(
         listings.c.seller_id == bindparam("seller_id", type_=UUID),
-        listings.c.status != "removed",
+        listings.c.status != literal_column("'removed'"),
         or_(bindparam("after_id", type_=UUID).is_(None), listings.c.id < bindparam("after_id", type_=UUID)),
         or_(bindparam("status", type_=String).is_(None), listings.c.status == bindparam("status", type_=String)),
     )
@@ -276,7 +277,7 @@ COUNT_VIEW = (
 
 NEWEST_PATHS = (
     select(listings.c.id, listings.c.slug, listings.c.updated_at)
-    .where(listings.c.status == "active")
+    .where(ACTIVE)
     .order_by(listings.c.published_at.desc(), listings.c.id.desc())
     .limit(bindparam("limit", type_=BigInteger))
 )
@@ -286,7 +287,7 @@ LIKED = (
 SAVED_CARDS = (
     select(*card_columns(distance=False))
     .select_from(CARD_TABLES.join(wishlists, wishlists.c.listing_id == listings.c.id))
-    .where(wishlists.c.user_id == _ME, listings.c.status != "removed")
+    .where(wishlists.c.user_id == _ME, listings.c.status != literal_column("'removed'"))
     .order_by(wishlists.c.created_at.desc())
     .limit(200)
 )
