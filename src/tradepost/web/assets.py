@@ -15,15 +15,15 @@ from tradepost.web.typing import GivenStore
 
 _FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 _TYPES = {
-    ".css": "text/css; charset=utf-8",
+    ".css": "text/css",
     ".svg": "image/svg+xml",
     ".woff2": "font/woff2",
-    ".txt": "text/plain; charset=utf-8",
+    ".txt": "text/plain",
     ".webp": "image/webp",
 }
 
 
-class NoSuchFile(NotFound):
+class NoSuchAsset(NotFound):
     """There is no such file."""
 
 
@@ -48,7 +48,7 @@ def theme_file(store: GivenStore, path: FromPath[Path]) -> Response[bytes]:
 def _theme_file(folder: Path, name: str) -> tuple[bytes, str]:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()) or path.suffix not in _TYPES or not path.is_file():
-        raise NoSuchFile
+        raise NoSuchAsset
     return path.read_bytes(), _TYPES[path.suffix]
 
 
@@ -66,7 +66,7 @@ def robots(store: GivenStore) -> Response[str]:
         f"Disallow: {path}\n" for path in ("/cart", "/checkout", "/orders", "/me", "/office", "/sign-in", "/api/")
     )
     return Response(
-        f"User-agent: *\n{private}Sitemap: {store.base_url}/sitemap.xml\n", media_type="text/plain; charset=utf-8"
+        f"User-agent: *\n{private}Sitemap: {store.base_url}/sitemap.xml\n", media_type="text/plain"
     )
 
 
