@@ -13,12 +13,12 @@ import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar, get
-from tradepost.core.log import configure_logging
 
 from tradepost.app import create_app
 from tradepost.catalog.queries import listing_page
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import compiled
+from tradepost.core.log import configure_logging
 from tradepost.core.settings import LogSettings, Settings
 from tradepost.flows.store import open_store
 
