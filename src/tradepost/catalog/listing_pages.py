@@ -103,7 +103,9 @@ async def list_listings(
 
 
 def _present(wanted: ListingFilter) -> frozenset[str]:
-    return frozenset(n for n in ListingFilter.__struct_fields__ if getattr(wanted, n) not in (None, (), {}, False))
+    """Name the filters in force; 0 is a price and a radius like any other."""
+    values = ((name, getattr(wanted, name)) for name in ListingFilter.__struct_fields__)
+    return frozenset(n for n, value in values if value is not None and value is not False and value not in ((), {}))
 
 
 def _params(wanted: ListingFilter, sort: Sort) -> dict[str, Any]:
