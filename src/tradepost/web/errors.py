@@ -1,6 +1,7 @@
 """Domain errors as pages."""
 
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from litestar import Response
@@ -35,18 +36,17 @@ TITLES = {
 def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
     """Return the page for an error: what happened and what to do; a person who must sign in is sent there."""
     if isinstance(error, SignInFirst) and request.method == "GET":
-        return go(request, f"/sign-in?next={request.url.path}", say="Please sign in first.", tone="info")
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return go(request, f"/sign-in?next={quote(here)}", say="Please sign in first.", tone="info")
     status, message = describe(request, error)
     store = request.scope.get("tradepost_store")
     if not isinstance(store, Store):
-        return Response(
-            f"{TITLES.get(status, 'Error')}: {message}", status_code=status, media_type="text/plain; charset=utf-8"
-        )
+        return Response(f"{TITLES.get(status, 'Error')}: {message}", status_code=status, media_type="text/plain")
     title = TITLES.get(status, TITLES[400])
     if isinstance(error, DatabaseUnreachable):
         # The frame of the page would promise what cannot be had now: say so without it.
         body = template("pages/error_bare.html").render(title=title, message=message, store=store.settings)
-        return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers={"retry-after": "5"})
+        return Response(body, status_code=status, media_type="text/html", headers={"retry-after": "5"})
     return framed(
         request, store, request.state.get("caller") or Caller(), "error", status=status, title=title,
         message=message, request_id=request.scope.get("request_id", ""), categories=known_categories(store.db), cart_count=0,
@@ -59,7 +59,7 @@ def describe(request: HttpRequest, error: Exception) -> tuple[int, str]:
         if isinstance(error, DatabaseUnreachable):
             log.warning("database_unreachable", path=request.url.path)
         return STATUS[error.kind], error.message
-    if isinstance(error, HTTPException):
+    if isinstance(error, HTTPException) and error.status_code < 500:
         status = error.status_code
         return status, "The address may be mistyped, or the page has moved." if status == 404 else error.detail
     log.error("unforeseen_error", path=request.url.path, request_id=request.scope.get("request_id"), exc_info=error)

@@ -1,5 +1,6 @@
 """Forms as browsers send them: read once, turned into typed inputs, shown again with what was wrong."""
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from tradepost.web.typing import HttpRequest
 
 T = TypeVar("T")
 LONGEST_FIELD = 100_000
+_WHOLE = re.compile(r"-?[0-9]{1,15}")
 
 
 class Form:
@@ -39,7 +41,7 @@ class Form:
         text = self.get(name)
         if not text:
             return default
-        if not text.isascii() or not text.lstrip("-").isdigit() or len(text) > 15:
+        if not _WHOLE.fullmatch(text):
             raise FieldErrors({name: "A whole number, please."})
         return int(text)
 

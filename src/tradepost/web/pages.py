@@ -60,7 +60,7 @@ def framed(
     keep = "no-store" if caller.is_signed_in or flashes else "private, no-cache"
     return Response(
         body,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         status_code=status,
         cookies=set_cookies,
         headers={"cache-control": keep},

@@ -21,6 +21,7 @@ SESSION_COOKIE = "session"
 CSRF_COOKIE = "csrf"
 COOKIE_SECONDS = 400 * 24 * 3600  # the most that browsers keep; the server decides when a session ends
 _SAFE = {"GET", "HEAD", "OPTIONS"}
+_ELSEWHERE = {"cross-site", "same-site"}  # "same-site" is another host of the same domain
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; font-src 'self'; connect-src 'self'; "
@@ -68,10 +69,13 @@ def csrf_token(secret: bytes, request: HttpRequest) -> tuple[str, Cookie | None]
 async def check_csrf(secret: bytes, request: HttpRequest) -> None:
     """Refuse a changing request that does not carry the token, in the form field `csrf_token` or `X-CSRF-Token`.
 
-    Raises `StaleForm`.
+    One that a browser says comes from another site is refused with it, too: stores are neighbours below one domain, and a
+    neighbour can plant a cookie. Raises `StaleForm`.
     """
     if request.method in _SAFE:
         return
+    if request.headers.get("sec-fetch-site") in _ELSEWHERE:
+        raise StaleForm
     given = request.headers.get("x-csrf-token")
     if given is None and request.headers.get("content-type", "").startswith(("application/x-www-form", "multipart/")):
         value = (await request.form()).get("csrf_token")

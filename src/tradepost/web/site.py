@@ -38,7 +38,7 @@ def index_page(request: HttpRequest) -> Response[str]:
         sign_ins = store.settings.sample.sign_ins if store.is_demo else ()
         shown.append(StoreOnIndex(known.code, known.name, known.tagline, known.description, store.base_url, sign_ins))
     body = template("pages/index.html").render(stores=shown, scheme=request.cookies.get(SCHEME_COOKIE, ""))
-    return Response(body, media_type="text/html; charset=utf-8")
+    return Response(body, media_type="text/html")
 
 
 @post("/scheme", include_in_schema=False)
