@@ -15,8 +15,8 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 @get("/api", include_in_schema=False)
 async def documentation(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show every operation of the API with its parameters, bodies and answers."""
-    schema = request.app.openapi_schema.to_schema()
-    return await page(request, store, caller, "api_docs", groups=_groups(schema), schemas=_schemas(schema))
+    groups, schemas = _described(request.app)
+    return await page(request, store, caller, "api_docs", groups=groups, schemas=schemas)
 
 
 @get("/api/openapi.json", include_in_schema=False, sync_to_thread=False)
@@ -30,6 +30,15 @@ def document(request: HttpRequest) -> Response[bytes]:
 @lru_cache(maxsize=4)
 def _document(app: Litestar) -> bytes:
     return msgspec.json.encode(app.openapi_schema.to_schema())
+
+
+@lru_cache(maxsize=4)
+def _described(
+    app: Litestar,
+) -> tuple[dict[str, list[dict[str, Any]]], list[tuple[str, str, list[tuple[str, str, bool, str]]]]]:
+    """Return the operations by group, and the schemas; drawn up once, because that takes a while."""
+    schema = app.openapi_schema.to_schema()
+    return _groups(schema), _schemas(schema)
 
 
 def _groups(schema: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
