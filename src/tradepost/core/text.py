@@ -1,7 +1,7 @@
 """Text as people type it: one spelling for the same letters, and nothing in it that cannot be seen.
 
-Promises that text which passes `is_plain` can be stored, printed and put in a mail header's value without harm. It does not
-escape anything: that is the templates' work.
+Promises that text which passes `is_plain` can be stored and printed, and that what `one_line` returns of it can be put in a mail
+header's value without harm. It does not escape anything: that is the templates' work.
 """
 
 import re
