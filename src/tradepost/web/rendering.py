@@ -1,7 +1,7 @@
 """Templates and the few filters they use: money, times, distances, quantities in the store's locale."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache, lru_cache
 from pathlib import Path
@@ -68,7 +68,12 @@ def _locale(context: Context) -> str:
 def _money(context: Context, minor: int | None, currency: str | None) -> str:
     if minor is None or not currency:
         return ""
-    return money_formatter(_locale(context), currency)(minor)
+    return _money_text(_locale(context), currency, minor)
+
+
+@lru_cache(maxsize=16384)
+def _money_text(locale: str, currency: str, minor: int) -> str:
+    return money_formatter(locale, currency)(minor)
 
 
 @lru_cache(maxsize=256)
@@ -100,20 +105,42 @@ def _marks(locale: str) -> tuple[str, str, str]:
 
 @pass_context
 def _when(context: Context, moment: datetime | None) -> str:
-    """Write a moment relative to now, with the exact one on hover."""
+    """Write a moment relative to now, with the exact one on hover. Babel takes 0.1 ms, so what it says is kept."""
     if moment is None:
         return ""
-    age = clock.now() - moment
-    words = format_timedelta(-age, add_direction=True, locale=_locale(context).split("_")[0], threshold=1.2)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(  # format() escapes its arguments
-        moment.astimezone(UTC).isoformat(timespec="seconds"), _exact(context, moment), words
+    locale = _locale(context)
+    opening = _time_tag(moment, locale, _timezone(context))
+    return Markup(f"{opening}{_relative(_rounded_seconds(clock.now() - moment), locale)}</time>")  # noqa: S704 - both are escaped
+
+
+@lru_cache(maxsize=16384)
+def _time_tag(moment: datetime, locale: str, timezone: str) -> Markup:
+    exact = format_datetime(moment.astimezone(ZoneInfo(timezone)), "medium", locale=locale)
+    return Markup('<time datetime="{}" title="{}">').format(moment.astimezone(UTC).isoformat(timespec="seconds"), exact)
+
+
+@lru_cache(maxsize=4096)
+def _relative(seconds: int, locale: str) -> Markup:
+    words = format_timedelta(
+        timedelta(seconds=-seconds), add_direction=True, locale=locale.split("_", maxsplit=1)[0], threshold=1.2
     )
+    return escape(words)
+
+
+def _rounded_seconds(age: timedelta) -> int:
+    """Return an age in seconds, no finer than its words can tell: few values, so their words are mostly known."""
+    seconds = round(age.total_seconds())
+    grain = 1 if abs(seconds) < 120 else 60 if abs(seconds) < 7200 else 3600
+    return seconds // grain * grain
+
+
+def _timezone(context: Context) -> str:
+    store: Store | None = context.get("open_store")
+    return store.settings.store.timezone if store else "UTC"
 
 
 def _exact(context: Context, moment: datetime, form: str = "medium") -> str:
-    store: Store | None = context.get("open_store")
-    zone = ZoneInfo(store.settings.store.timezone if store else "UTC")
-    return format_datetime(moment.astimezone(zone), form, locale=_locale(context))
+    return format_datetime(moment.astimezone(ZoneInfo(_timezone(context))), form, locale=_locale(context))
 
 
 @pass_context
