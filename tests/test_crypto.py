@@ -1,7 +1,6 @@
 """The key ring: what it encrypts comes back, and nothing else does."""
 
 import base64
-import os
 import stat
 import subprocess
 import sys
@@ -143,11 +142,7 @@ def test_a_line_added_in_front_of_the_key_file_rotates(tmp_path: Path) -> None:
 
 def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
     code = "import sys, pathlib; from tradepost.core.crypto import open_keyring; print(open_keyring('', pathlib.Path(sys.argv[1])).key_ids)"
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-        )  # noqa: S603  # our own interpreter
-        for _ in range(4)
-    ]
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]  # noqa: S603  # our own interpreter
     assert len({process.communicate()[0] for process in started}) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["keys"]
