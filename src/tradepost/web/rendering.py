@@ -1,5 +1,6 @@
 """Templates and the few filters they use: money, times, distances, quantities in the store's locale."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
 from babel import Locale
 from babel.dates import format_datetime, format_timedelta
 from babel.numbers import format_currency, format_decimal
@@ -40,6 +42,7 @@ def environment() -> Environment:
         "moment": _moment,
     }
     made.globals |= {
+        "fragment": _fragment,
         "picture_url": picture_url,
         "asset_version": asset_version(),
         "picture_widths": (160, 320, 640, 960),
@@ -164,6 +167,47 @@ def _distance(metres: float | None) -> str:
 @pass_context
 def _quantity(context: Context, quantity: Decimal | None) -> str:
     return "" if quantity is None else format_decimal(quantity, locale=_locale(context))
+
+
+class Fragments:
+    """Pieces of pages that were drawn before, by what they were drawn from: the same cards look the same to everybody.
+
+    Kept for a minute at most, because times are written relative to now. Holds `most` pieces, the latest used.
+    """
+
+    def __init__(self, most: int = 400) -> None:
+        self._most = most
+        self._drawn: OrderedDict[tuple[Any, ...], Markup] = OrderedDict()
+
+    def draw(self, context: Context, macro: Callable[..., Markup], *arguments: Any, **named: Any) -> Markup:
+        """Return what `macro` draws of these arguments for the context's store."""
+        store: Store | None = context.get("open_store")
+        minute = int(clock.now().timestamp() // 60)
+        try:
+            made_of = msgspec.json.encode((arguments, named), enc_hook=_by_identity)
+        except NotImplementedError:
+            return macro(*arguments, **named)
+        key = (store.code if store else "", getattr(macro, "name", ""), minute, made_of)
+        found = self._drawn.get(key)
+        if found is None:
+            found = self._drawn[key] = macro(*arguments, **named)
+            while len(self._drawn) > self._most:
+                self._drawn.popitem(last=False)
+        else:
+            self._drawn.move_to_end(key)
+        return found
+
+
+def _by_identity(value: Any) -> Any:
+    raise NotImplementedError(type(value))
+
+
+_fragments = Fragments()
+
+
+@pass_context
+def _fragment(context: Context, macro: Callable[..., Markup], *arguments: Any, **named: Any) -> Markup:
+    return _fragments.draw(context, macro, *arguments, **named)
 
 
 def lines(text: str) -> Markup:
