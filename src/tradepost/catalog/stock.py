@@ -14,7 +14,7 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ARRAY, Numeric, String, bindparam, case, func, insert, or_, select, text, update
+from sqlalchemy import ARRAY, Numeric, String, bindparam, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
 from tradepost.catalog.tables import reservations, stock_movements, variants
@@ -89,22 +89,8 @@ _RESERVE = insert(reservations).from_select(
         _wanted.c.variant_id
     ),
 )
-# Only back-ordered goods can be short here; their rows are locked so that two orders do not take the same last piece.
-_short = (
-    select(variants.c.id, variants.c.on_hand)
-    .join(reservations, reservations.c.variant_id == variants.c.id)
-    .where(reservations.c.order_id == _ORDER, variants.c.backorder_until.is_not(None))
-    .order_by(variants.c.id)
-    .with_for_update(of=variants, key_share=True)
-    .cte("short")
-)
-_is_short = (
-    select(_short.c.on_hand < reservations.c.quantity).where(_short.c.id == reservations.c.variant_id).scalar_subquery()
-)
 _SELL = (
-    update(reservations)
-    .values(state=case((_is_short, "owed"), else_="sold"))
-    .where(reservations.c.order_id == _ORDER, reservations.c.state == "held")
+    update(reservations).values(state="sold").where(reservations.c.order_id == _ORDER, reservations.c.state == "held")
 )
 _SELL_LATE = (
     update(reservations)
@@ -188,9 +174,9 @@ async def reserve(tx: Transaction, order_id: UUID, wants: Sequence[Want], expire
 
 
 async def sell(tx: Transaction, order_id: UUID) -> int:
-    """Turn what is held for an order into a sale; what has not come yet is owed. Return how many variants: 0 if none was held.
+    """Turn what is held for an order into a sale; return how many variants it had: 0 if none was held.
 
-    Idempotent: what was sold stays sold.
+    What has not come yet becomes owed at the commit. Idempotent: what was sold stays sold.
     """
     return await tx.run(_SELL, order=order_id)
 

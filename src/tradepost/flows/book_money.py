@@ -5,6 +5,7 @@ Every journal here is made of `LineShares`, which are balanced to the minor unit
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -27,11 +28,20 @@ _DELIVERIES = text("""
 
 async def shares_by_seller(tx: Transaction, order_id: UUID) -> dict[UUID, LineShares]:
     """Return who puts in and gets what of an order, for each seller: goods and delivery, less what was given back."""
+    return _by_seller(await tx.all(_LINES, order_id=order_id), await tx.all(_DELIVERIES, order_id=order_id))
+
+
+def capture_shares(lines: Iterable[dict[str, Any]], deliveries: Iterable[dict[str, Any]]) -> dict[UUID, LineShares]:
+    """Return the same from rows that came as JSON."""
+    return {UUID(str(seller_id)): shares for seller_id, shares in _by_seller(lines, deliveries).items()}
+
+
+def _by_seller(lines: Iterable[Mapping[str, Any]], deliveries: Iterable[Mapping[str, Any]]) -> dict[UUID, LineShares]:
     found: dict[UUID, LineShares] = {}
-    for row in await tx.all(_LINES, order_id=order_id):
+    for row in lines:
         left = _left(line_shares(row), row["refunded_minor"])
         found[row["seller_id"]] = found.get(row["seller_id"], NOTHING).plus(left)
-    for row in await tx.all(_DELIVERIES, order_id=order_id):
+    for row in deliveries:
         left = _left(shares_of_delivery(row["shipping_minor"]), row["shipping_refunded_minor"])
         found[row["seller_id"]] = found.get(row["seller_id"], NOTHING).plus(left)
     return found
@@ -74,9 +84,10 @@ def capture_entries(
     return entries
 
 
-async def book_capture(tx: Transaction, order: LockedOrder, payment: LockedPayment, *, hold: bool) -> None:
+async def book_capture(
+    tx: Transaction, order: LockedOrder, payment: LockedPayment, shares: Mapping[UUID, LineShares], *, hold: bool
+) -> None:
     """Book the money of an order's payment. Idempotent: a payment is booked once."""
-    shares = await shares_by_seller(tx, order.id)
     entries = capture_entries(shares, gateway=payment.gateway, hold=hold)
     await ledger.post(tx, "capture", str(payment.id), order.id, payment.currency, entries)
 

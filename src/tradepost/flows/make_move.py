@@ -14,7 +14,7 @@ from tradepost.catalog import stock
 from tradepost.catalog.stock import Want
 from tradepost.core.clock import now
 from tradepost.core.database import Transaction
-from tradepost.core.events import record
+from tradepost.core.events import record, record_all
 from tradepost.core.jobs import enqueue
 from tradepost.delivery.slots import give_back_slot
 from tradepost.flows.book_money import book_cash, book_points
@@ -55,11 +55,11 @@ _EARNING = text("""
 
 async def make_move(
     tx: Transaction, store: Store, order: LockedOrder, course: Course, move: Transition, mover: Mover, *,
-    parts: Sequence[LockedPart], whole: bool, payment_state: str | None = None, stock_done: bool = False,
+    parts: Sequence[LockedPart], whole: bool, payment_state: str | None = None, stock_done: bool = False, fact: msgspec.Struct | None = None,
 ) -> LockedOrder:  # fmt: skip
     """Make a move for these parts, and for the order if it is `whole`; carry out its effects. Return the order after it.
 
-    `stock_done`: the caller has sold the stock already. Raises `OrderChanged`.
+    `stock_done`: the caller has sold the stock already. `fact` is recorded before the move. Raises `OrderChanged`.
     """
     sellers = tuple(p.seller_id for p in parts)
     moment = now()
@@ -86,7 +86,8 @@ async def make_move(
         await ledger.release_held(tx, order.id, order.currency, sellers)
     if whole:
         await _points(tx, store, order, move)
-    await _tell(tx, order, move, mover, None if whole else sellers[0])
+    moved = _moved(order, move, mover, None if whole else sellers[0])
+    await record_all(tx, [(f, order.id) for f in (fact, moved) if f is not None])
     return after
 
 
@@ -161,10 +162,9 @@ async def _points(tx: Transaction, store: Store, order: LockedOrder, move: Trans
             await book_points(tx, order, "points_earned", str(order.id), worth)
 
 
-async def _tell(tx: Transaction, order: LockedOrder, move: Transition, mover: Mover, seller_id: UUID | None) -> None:
+def _moved(order: LockedOrder, move: Transition, mover: Mover, seller_id: UUID | None) -> OrderMoved:
     tell = tuple(who for who in ("buyer", "seller") if f"notify_{who}" in move.effects)
-    fact = OrderMoved(
+    return OrderMoved(
         order_id=order.id, number=order.number, buyer_id=order.buyer_id, seller_ids=tuple(order.seller_ids),
         from_state=move.from_state, to_state=move.to_state, seller_id=seller_id, tell=tell, reason=mover.reason,
     )  # fmt: skip
-    await record(tx, fact, subject_id=order.id)

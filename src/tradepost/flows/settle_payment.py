@@ -20,13 +20,13 @@ from tradepost.core.events import record
 from tradepost.core.idempotency import finish
 from tradepost.core.ids import uuid7
 from tradepost.core.money import to_major
-from tradepost.flows.book_money import book_capture, book_late_money
+from tradepost.flows.book_money import book_capture, book_late_money, capture_shares
 from tradepost.flows.make_move import Mover, make_move
 from tradepost.flows.refund import announce, settle_refund
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
-from tradepost.orders.processes import Course, Transition, courses
-from tradepost.orders.types import LockedOrder
+from tradepost.orders.processes import Course, courses
+from tradepost.orders.types import LockedOrder, LockedPart
 from tradepost.payments import service as payments
 from tradepost.payments.events import (
     LateMoneyReceived,
@@ -36,9 +36,32 @@ from tradepost.payments.events import (
     PaymentSucceeded,
 )
 from tradepost.payments.ports import Outcome, WebhookEvent
-from tradepost.payments.types import GatewayUnknown, LockedPayment, PaymentMismatch
+from tradepost.payments.rules import LineShares
+from tradepost.payments.types import GatewayUnknown, LockedPayment, NoSuchPayment, PaymentMismatch
 
 SYSTEM_MOVER = Mover("system")
+# One round trip: the order's row is locked first, then the payment's; what is read of lines and parts cannot change before the
+# order is paid.
+_LOCK = """
+    WITH wanted AS (SELECT id, order_id FROM payments WHERE {test}),
+    o AS (
+        SELECT id, number, process, state, payment_state, buyer_id, session_hash, seller_ids, currency, total_minor, points_spent,
+               placed_at, cart_id, (SELECT value FROM store_facts WHERE name = 'rules_version') AS rules_version
+        FROM orders WHERE id = (SELECT order_id FROM wanted) FOR NO KEY UPDATE
+    )
+    SELECT o.*, p.id, p.order_id, p.buyer_id, p.session_hash, p.purpose, p.gateway, p.method, p.amount_minor, p.refunded_minor,
+           p.currency, p.state, p.gateway_ref, p.is_offline, p.redirect_url, p.instructions, p.created_at,
+           (SELECT jsonb_agg(l) FROM (
+               SELECT seller_id, gross_minor, discount_minor, store_discount_minor, points_minor, tax_minor, included_tax_minor,
+                      commission_minor, refunded_minor
+               FROM order_lines WHERE order_id = o.id) l) AS lines,
+           (SELECT jsonb_agg(f ORDER BY f.seller_id) FROM (
+               SELECT seller_id, state, shipping_minor, shipping_refunded_minor, rider_id, opened_at, handed_over_at
+               FROM fulfilments WHERE order_id = o.id) f) AS parts
+    FROM o, payments p WHERE p.id = (SELECT id FROM wanted) FOR NO KEY UPDATE OF p
+"""
+_LOCK_BY_ID = text(_LOCK.format(test="id = :payment_id"))
+_LOCK_BY_REF = text(_LOCK.format(test="gateway = :gateway AND gateway_ref = :ref"))
 _LINES_AGAIN = text("""
     SELECT variant_id, quantity, unit_price_minor AS price, coalesce(snapshot -> 'configuration', '{}') AS configuration
     FROM order_lines WHERE order_id = :order_id ORDER BY line_no
@@ -61,6 +84,15 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     mismatch: PaymentMismatch | None = None
 
 
+class _Case(msgspec.Struct, frozen=True):
+    """A payment that is locked, with everything its settlement needs to know."""
+
+    order: LockedOrder
+    payment: LockedPayment
+    parts: list[LockedPart]
+    shares: dict[UUID, LineShares]
+
+
 class Reply(msgspec.Struct, frozen=True):
     """The Idempotency-Key whose reply is to be kept with the settlement."""
 
@@ -77,10 +109,8 @@ async def settle_payment(
     Raises `NoSuchPayment`, and `PaymentMismatch` for an amount or currency that we did not ask for: then nothing is booked.
     """
     async with store.db.transaction(actor=SYSTEM) as tx:
-        payment_id, order_id = await payments.order_of(tx, gateway, outcome)
-        order = await orders.lock_order(tx, order_id)
-        payment = await payments.lock_payment(tx, payment_id)
-        settled = await _settle(tx, store, order, payment, outcome, keep_order=keep_order)
+        case = await _lock(tx, gateway, outcome)
+        settled = await _settle(tx, store, case, outcome, keep_order=keep_order)
         if reply is not None:
             await finish(tx, reply.owner, reply.key, 201, settled)
     if settled.mismatch is not None:
@@ -88,9 +118,25 @@ async def settle_payment(
     return settled
 
 
-async def _settle(
-    tx: Transaction, store: Store, order: LockedOrder, payment: LockedPayment, outcome: Outcome, *, keep_order: bool
-) -> Settled:
+async def _lock(tx: Transaction, gateway: str, outcome: Outcome) -> _Case:
+    """Return the payment that an outcome speaks of, with its order, both kept from others. Raises `NoSuchPayment`."""
+    found = None
+    if outcome.payment_id is not None:
+        found = await tx.maybe(_LOCK_BY_ID, payment_id=outcome.payment_id)
+    if found is None and outcome.ref is not None:
+        found = await tx.maybe(_LOCK_BY_REF, gateway=gateway, ref=outcome.ref)
+    if found is None:
+        raise NoSuchPayment
+    *values, lines, parts = found
+    size = len(LockedOrder.__struct_fields__)
+    shares = capture_shares(lines, parts)
+    return _Case(
+        LockedOrder(*values[:size]), LockedPayment(*values[size:]), msgspec.convert(parts, list[LockedPart]), shares
+    )
+
+
+async def _settle(tx: Transaction, store: Store, case: _Case, outcome: Outcome, *, keep_order: bool) -> Settled:
+    order, payment = case.order, case.payment
     course = (await courses(tx, order.rules_version))[order.process]
     if outcome.disputed and await payments.mark_disputed(tx, payment.id):
         disputed = PaymentDisputed(payment.id, order.id, payment.amount_minor, payment.currency)
@@ -103,7 +149,7 @@ async def _settle(
         return _settled(order, payment, payment.state, outcome, mismatch)
     match outcome.state, payment.state:
         case "success", "initiated" | "failed" | "cancelled":
-            order, state = await _succeed(tx, store, order, course, payment, outcome)
+            order, state = await _succeed(tx, store, case, course, outcome)
         case "failed" | "cancelled", "initiated":
             order = await _fail(tx, store, order, course, payment, outcome, keep_order=keep_order)
             state = outcome.state
@@ -111,7 +157,7 @@ async def _settle(
             await payments.await_buyer(tx, payment.id, outcome)
             state = "initiated"
             if payment.is_offline:
-                order = await _accept_offline(tx, store, order, course)
+                order = await _accept_offline(tx, store, case, course)
         case _:
             state = payment.state
     return _settled(order, payment, state, outcome, None)
@@ -142,36 +188,20 @@ def _mismatch(payment: LockedPayment, outcome: Outcome) -> PaymentMismatch | Non
 
 
 async def _succeed(
-    tx: Transaction, store: Store, order: LockedOrder, course: Course, payment: LockedPayment, outcome: Outcome
+    tx: Transaction, store: Store, case: _Case, course: Course, outcome: Outcome
 ) -> tuple[LockedOrder, str]:  # fmt: skip
+    order, payment = case.order, case.payment
     move = course.payment_move(order.state)
     if move is None or not await _is_wanted(tx, order, payment) or not await _sell(tx, order):
         await _send_back(tx, order, payment, outcome)
         return order, "success"
     await payments.settle(tx, payment, "success", ref=outcome.ref)
-    await book_capture(tx, order, payment, hold="hold_money" in move.effects)
-    order = await _pay_move(tx, store, order, course, move, payment_state="paid")
-    fact = PaymentSucceeded(payment.id, order.id, payment.gateway, payment.amount_minor, payment.currency)
-    await record(tx, fact, subject_id=order.id)
+    await book_capture(tx, order, payment, case.shares, hold="hold_money" in move.effects)
+    order = await make_move(
+        tx, store, order, course, move, SYSTEM_MOVER, parts=case.parts, whole=True, payment_state="paid", stock_done=True,
+        fact=PaymentSucceeded(payment.id, order.id, payment.gateway, payment.amount_minor, payment.currency),
+    )  # fmt: skip
     return order, "success"
-
-
-async def _pay_move(
-    tx: Transaction, store: Store, order: LockedOrder, course: Course, move: Transition, *, payment_state: str | None
-) -> LockedOrder:  # fmt: skip
-    parts = await orders.lock_parts(tx, order.id)
-    return await make_move(
-        tx,
-        store,
-        order,
-        course,
-        move,
-        SYSTEM_MOVER,
-        parts=parts,
-        whole=True,
-        payment_state=payment_state,
-        stock_done=True,
-    )
 
 
 async def _is_wanted(tx: Transaction, order: LockedOrder, payment: LockedPayment) -> bool:
@@ -231,13 +261,12 @@ async def _fail(
     return await make_move(tx, store, order, course, move, mover, parts=parts, whole=True, payment_state="failed")
 
 
-async def _accept_offline(tx: Transaction, store: Store, order: LockedOrder, course: Course) -> LockedOrder:
+async def _accept_offline(tx: Transaction, store: Store, case: _Case, course: Course) -> LockedOrder:
     """Let an order that is paid at the door go ahead; the money is counted when the goods are handed over."""
-    move = course.payment_move(order.state)
+    move = course.payment_move(case.order.state)
     if move is None:
-        return order
-    await stock.sell(tx, order.id)
-    return await _pay_move(tx, store, order, course, move, payment_state=None)
+        return case.order
+    return await make_move(tx, store, case.order, course, move, SYSTEM_MOVER, parts=case.parts, whole=True)
 
 
 async def receive_webhook(store: Store, gateway: str, headers: Mapping[str, str], body: bytes) -> WebhookEvent:

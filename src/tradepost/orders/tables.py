@@ -138,13 +138,13 @@ orders = Table(
 order_lines = Table(
     "order_lines",
     metadata,
-    reference("order_id", "orders.id", on_delete="CASCADE"),
+    Column("order_id", UUID, nullable=False),
     Column("line_no", Integer, nullable=False),
     Column("buyer_id", UUID),
     Column("session_hash", LargeBinary),
-    reference("seller_id", "users.id"),
-    reference("listing_id", "listings.id"),
-    reference("variant_id", "variants.id"),
+    Column("seller_id", UUID, nullable=False),
+    Column("listing_id", UUID, nullable=False),
+    Column("variant_id", UUID, nullable=False),
     words("title"),
     words("sku", nullable=True),
     Column("options", JSONB, nullable=False, server_default="{}"),
@@ -167,6 +167,8 @@ order_lines = Table(
     Column("returned_quantity", Quantity, nullable=False, server_default="0"),
     Column("snapshot", JSONB, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("order_id", "line_no"),
+    ForeignKeyConstraint(["order_id", "seller_id"], ["fulfilments.order_id", "fulfilments.seller_id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["variant_id", "listing_id"], ["variants.id", "variants.listing_id"]),
     CheckConstraint("quantity > 0", name="quantity_positive"),
     CheckConstraint("unit_price_minor >= 0 AND gross_minor >= 0", name="price_not_negative"),
     CheckConstraint(
@@ -180,7 +182,7 @@ order_lines = Table(
     Index("ix_order_lines_listing_id", "listing_id"),
     Index("ix_order_lines_variant_id", "variant_id"),
     Index("ix_order_lines_seller_id", "seller_id"),
-    comment="One thing bought, as it was when it was bought.",
+    comment="One thing bought, as it was when it was bought; it belongs to its seller's part of the order.",
 )
 
 line_configurations = Table(

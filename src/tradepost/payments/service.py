@@ -53,8 +53,6 @@ FIND_CHARGE = text("""
     SELECT p.id AS payment_id, p.order_id, o.number, p.gateway, p.method, p.amount_minor, p.currency
     FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.id = :payment_id
 """)
-_FIND = text("SELECT order_id FROM payments WHERE id = :payment_id")
-_FIND_BY_REF = text("SELECT id, order_id FROM payments WHERE gateway = :gateway AND gateway_ref = :ref")
 _LOCK = text(f"SELECT {_COLUMNS} FROM payments p WHERE p.id = :payment_id FOR NO KEY UPDATE")
 _LOCK_OF_ORDER = text(f"SELECT {_COLUMNS} FROM payments p WHERE p.order_id = :order_id ORDER BY p.id FOR NO KEY UPDATE")
 _SETTLE = text("""
@@ -104,19 +102,6 @@ _REFUNDS_DUE = text("""
 async def start(tx: Transaction, draft: PaymentDraft) -> None:
     """Write down a payment before its gateway is asked. Raises `PaymentUnderWay` where another one is open."""
     await tx.run(_START, **{name: getattr(draft, name) for name in PaymentDraft.__struct_fields__})
-
-
-async def order_of(tx: Transaction, gateway: str, outcome: Outcome) -> tuple[UUID, UUID]:
-    """Return the ids of the payment that an outcome speaks of and of its order. Raises `NoSuchPayment`."""
-    if outcome.payment_id is not None:
-        order_id = await tx.value(_FIND, payment_id=outcome.payment_id)
-        if order_id is not None:
-            return outcome.payment_id, order_id
-    if outcome.ref is not None:
-        found = await tx.maybe(_FIND_BY_REF, gateway=gateway, ref=outcome.ref)
-        if found is not None:
-            return found["id"], found["order_id"]
-    raise NoSuchPayment
 
 
 async def lock_payment(tx: Transaction, payment_id: UUID) -> LockedPayment:

@@ -123,14 +123,15 @@ ledger_journals = Table(
 ledger_entries = Table(
     "ledger_entries",
     metadata,
-    reference("journal_id", "ledger_journals.id"),
+    Column("journal_id", UUID, nullable=False),
     Column("line_no", Integer, nullable=False),
-    reference("account_id", "ledger_accounts.id"),
+    Column("account_id", UUID, nullable=False),
     minor("amount_minor"),
     PrimaryKeyConstraint("journal_id", "line_no"),
     CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
     Index("ix_ledger_entries_account_id", "account_id", "journal_id", postgresql_include=["amount_minor"]),
-    comment="Debits (positive) and credits (negative) of a journal; per journal and currency they sum to 0.",
+    comment="Debits (positive) and credits (negative) of a journal; per journal and currency they sum to 0. A trigger stands for "
+    "the foreign keys.",
 )
 
 payouts = Table(

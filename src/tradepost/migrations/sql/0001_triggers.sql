@@ -113,24 +113,24 @@ $$;
 
 CREATE FUNCTION variants_summarise() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        -- Most updates only move stock; the listing cares when that empties or refills a variant.
-        PERFORM refresh_listing_summaries(array_agg(DISTINCT n.listing_id))
-        FROM changed n JOIN before o USING (id)
-        WHERE (o.on_hand IS NULL OR o.on_hand - o.reserved >= o.sale_step)
-              IS DISTINCT FROM (n.on_hand IS NULL OR n.on_hand - n.reserved >= n.sale_step)
-           OR (o.unit, o.sale_step, o.is_active, o.position, o.backorder_until)
-              IS DISTINCT FROM (n.unit, n.sale_step, n.is_active, n.position, n.backorder_until)
-        HAVING count(*) > 0;
-    ELSE
-        PERFORM refresh_listing_summaries(array_agg(DISTINCT listing_id)) FROM changed HAVING count(*) > 0;
-    END IF;
+    PERFORM refresh_listing_summaries(array_agg(DISTINCT listing_id)) FROM changed HAVING count(*) > 0;
     RETURN NULL;
 END $$;
 CREATE TRIGGER summarise_inserted AFTER INSERT ON variants
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION variants_summarise();
-CREATE TRIGGER summarise_updated AFTER UPDATE ON variants
-    REFERENCING NEW TABLE AS changed OLD TABLE AS before FOR EACH STATEMENT EXECUTE FUNCTION variants_summarise();
+-- Row by row and with a condition, because nearly every update of a variant only moves its stock, twice an order: the listing
+-- cares when that empties or refills it.
+CREATE FUNCTION variants_summarise_one() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM refresh_listing_summaries(ARRAY[NEW.listing_id]);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER summarise_updated AFTER UPDATE ON variants FOR EACH ROW
+    WHEN ((OLD.on_hand IS NULL OR OLD.on_hand - OLD.reserved >= OLD.sale_step, OLD.unit, OLD.sale_step, OLD.is_active, OLD.position,
+           OLD.backorder_until) IS DISTINCT FROM
+          (NEW.on_hand IS NULL OR NEW.on_hand - NEW.reserved >= NEW.sale_step, NEW.unit, NEW.sale_step, NEW.is_active, NEW.position,
+           NEW.backorder_until))
+    EXECUTE FUNCTION variants_summarise_one();
 CREATE TRIGGER summarise_deleted AFTER DELETE ON variants
     REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION variants_summarise();
 
@@ -222,14 +222,25 @@ DECLARE
     holds boolean := NEW.state IN ('held', 'owed');
     held boolean := TG_OP = 'UPDATE' AND OLD.state IN ('held', 'owed');
 BEGIN
-    IF before = NEW.state OR (holds AND held) THEN
+    IF before = NEW.state OR (holds AND held) OR (before = 'sold' AND NEW.state = 'owed') THEN
         RETURN NULL;
     END IF;
     UPDATE variants SET
         reserved = reserved + CASE WHEN holds THEN NEW.quantity WHEN held THEN -NEW.quantity ELSE 0 END,
         on_hand = on_hand - CASE WHEN NEW.state = 'sold' THEN NEW.quantity ELSE 0 END
-    WHERE id = NEW.variant_id RETURNING * INTO goods;
-    IF holds AND goods.reserved > goods.on_hand AND NOT coalesce(goods.backorder_until > now(), false) THEN
+    WHERE id = NEW.variant_id AND (NEW.state <> 'sold' OR backorder_until IS NULL OR on_hand IS NULL OR on_hand >= NEW.quantity)
+    RETURNING * INTO goods;
+    IF NOT FOUND THEN
+        -- Sold before it has come: it stays reserved, and is owed.
+        IF NOT held THEN
+            UPDATE variants SET reserved = reserved + NEW.quantity WHERE id = NEW.variant_id AND backorder_until > now();
+        END IF;
+        IF held OR FOUND THEN
+            UPDATE reservations SET state = 'owed' WHERE order_id = NEW.order_id AND variant_id = NEW.variant_id;
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF goods.id IS NULL OR (holds AND goods.reserved > goods.on_hand AND NOT coalesce(goods.backorder_until > now(), false)) THEN
         RAISE EXCEPTION 'not enough of %', NEW.variant_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_variants_not_oversold';
     END IF;
@@ -250,38 +261,55 @@ CREATE CONSTRAINT TRIGGER apply_reservation AFTER INSERT OR UPDATE OF state ON r
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reservations_apply();
 
 -- Orders: totals are the sums of the lines and of the shipping, whatever happens to either and however many do it at once.
-CREATE FUNCTION sum_up_orders(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+-- As the owner, because a seller who changes one line must not have the order summed up from the lines he may see.
+CREATE FUNCTION sum_up_order(of_order uuid) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    l record;
+    delivery bigint;
 BEGIN
+    -- An order is placed with the right totals.
+    IF EXISTS (
+        SELECT FROM orders o
+        CROSS JOIN LATERAL (SELECT coalesce(sum(shipping_minor), 0) AS shipping FROM fulfilments WHERE order_id = o.id) f
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(gross_minor), 0) AS gross, coalesce(sum(discount_minor), 0) AS discount,
+                   coalesce(sum(points_minor), 0) AS points, coalesce(sum(tax_minor), 0) AS tax,
+                   coalesce(sum(included_tax_minor), 0) AS included, coalesce(array_agg(DISTINCT seller_id), '{}') AS sellers
+            FROM order_lines WHERE order_id = o.id
+        ) s
+        WHERE o.id = of_order
+          AND (o.subtotal_minor, o.discount_minor, o.points_minor, o.tax_minor, o.included_tax_minor, o.shipping_minor, o.seller_ids)
+              = (s.gross, s.discount, s.points, s.tax, s.included, f.shipping, s.sellers)
+    ) THEN
+        RETURN;
+    END IF;
     -- Locking first makes the sums below see what a concurrent change committed meanwhile.
-    PERFORM FROM orders WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
-    UPDATE orders o SET
-        subtotal_minor = s.gross, discount_minor = s.discount, points_minor = s.points, tax_minor = s.tax,
-        included_tax_minor = s.included, shipping_minor = s.shipping, seller_ids = s.sellers
-    FROM (
-        SELECT i.id, coalesce(l.gross, 0) AS gross, coalesce(l.discount, 0) AS discount, coalesce(l.points, 0) AS points,
-               coalesce(l.tax, 0) AS tax, coalesce(l.included, 0) AS included, coalesce(f.shipping, 0) AS shipping,
-               coalesce(l.sellers, '{}') AS sellers
-        FROM unnest(ids) AS i(id)
-        LEFT JOIN LATERAL (
-            SELECT sum(gross_minor) AS gross, sum(discount_minor) AS discount, sum(points_minor) AS points,
-                   sum(tax_minor) AS tax, sum(included_tax_minor) AS included, array_agg(DISTINCT seller_id) AS sellers
-            FROM order_lines WHERE order_id = i.id
-        ) l ON true
-        LEFT JOIN LATERAL (SELECT sum(shipping_minor) AS shipping FROM fulfilments WHERE order_id = i.id) f ON true
-    ) s
-    WHERE o.id = s.id
-      AND (o.subtotal_minor, o.discount_minor, o.points_minor, o.tax_minor, o.included_tax_minor, o.shipping_minor, o.seller_ids)
-          IS DISTINCT FROM (s.gross, s.discount, s.points, s.tax, s.included, s.shipping, s.sellers);
+    PERFORM FROM orders WHERE id = of_order FOR UPDATE;
+    SELECT coalesce(sum(gross_minor), 0) AS gross, coalesce(sum(discount_minor), 0) AS discount,
+           coalesce(sum(points_minor), 0) AS points, coalesce(sum(tax_minor), 0) AS tax,
+           coalesce(sum(included_tax_minor), 0) AS included, coalesce(array_agg(DISTINCT seller_id), '{}') AS sellers
+        INTO l FROM order_lines WHERE order_id = of_order;
+    SELECT coalesce(sum(shipping_minor), 0) INTO delivery FROM fulfilments WHERE order_id = of_order;
+    UPDATE orders SET
+        subtotal_minor = l.gross, discount_minor = l.discount, points_minor = l.points, tax_minor = l.tax,
+        included_tax_minor = l.included, shipping_minor = delivery, seller_ids = l.sellers
+    WHERE id = of_order
+      AND (subtotal_minor, discount_minor, points_minor, tax_minor, included_tax_minor, shipping_minor, seller_ids)
+          IS DISTINCT FROM (l.gross, l.discount, l.points, l.tax, l.included, delivery, l.sellers);
 END $$;
 
 CREATE FUNCTION orders_sum_up() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    of_order uuid;
 BEGIN
-    PERFORM sum_up_orders(array_agg(DISTINCT order_id)) FROM changed HAVING count(*) > 0;
+    FOR of_order IN SELECT DISTINCT order_id FROM changed ORDER BY 1 LOOP
+        PERFORM sum_up_order(of_order);
+    END LOOP;
     RETURN NULL;
 END $$;
 CREATE FUNCTION orders_sum_up_one() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM sum_up_orders(ARRAY[NEW.order_id]);
+    PERFORM sum_up_order(NEW.order_id);
     RETURN NULL;
 END $$;
 DO $$
@@ -319,22 +347,38 @@ CREATE TRIGGER check_move BEFORE UPDATE OF state ON orders
 CREATE TRIGGER check_move BEFORE UPDATE OF state ON fulfilments
     FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION orders_check_move();
 
--- The books: balanced at commit, never rewritten.
-CREATE FUNCTION ledger_check_balance() RETURNS trigger LANGUAGE plpgsql AS $$
+-- The books: balanced at commit, never rewritten. A journal is written whole by one statement; entries that come later are
+-- refused, since they could only unbalance it.
+CREATE FUNCTION ledger_check_balance() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
     off record;
 BEGIN
     SELECT a.currency, sum(e.amount_minor) AS amount INTO off
     FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
-    WHERE e.journal_id = NEW.journal_id GROUP BY a.currency HAVING sum(e.amount_minor) <> 0 LIMIT 1;
+    WHERE e.journal_id = NEW.id GROUP BY a.currency HAVING sum(e.amount_minor) <> 0 LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'journal % is out of balance by % %', NEW.journal_id, off.amount, off.currency
+        RAISE EXCEPTION 'journal % is out of balance by % %', NEW.id, off.amount, off.currency
             USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_ledger_entries_balanced';
     END IF;
     RETURN NULL;
 END $$;
-CREATE CONSTRAINT TRIGGER check_balance AFTER INSERT ON ledger_entries
+CREATE CONSTRAINT TRIGGER check_balance AFTER INSERT ON ledger_journals
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_check_balance();
+
+-- Stands for the two foreign keys of an entry as well, at one look a statement instead of two an entry: what they point to is
+-- never deleted.
+CREATE FUNCTION ledger_check_whole() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+BEGIN
+    IF EXISTS (SELECT FROM added n JOIN ledger_entries e ON (e.journal_id, e.line_no) = (n.journal_id, n.line_no)
+               LEFT JOIN ledger_journals j ON j.id = n.journal_id LEFT JOIN ledger_accounts a ON a.id = n.account_id
+               WHERE a.id IS NULL OR j.xmin IS DISTINCT FROM e.xmin) THEN
+        RAISE EXCEPTION 'a journal is written whole, in one statement, on accounts that exist'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_ledger_entries_balanced';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER check_whole AFTER INSERT ON ledger_entries
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION ledger_check_whole();
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -344,4 +388,6 @@ END $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_journals
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ledger_accounts
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

@@ -360,10 +360,8 @@ def create_tables() -> None:
     sa.Column('account_id', sa.UUID(), nullable=False),
     sa.Column('amount_minor', sa.BigInteger(), nullable=False),
     sa.CheckConstraint('amount_minor <> 0', name=op.f('ck_ledger_entries_amount_not_zero')),
-    sa.ForeignKeyConstraint(['account_id'], ['ledger_accounts.id'], name=op.f('fk_ledger_entries_account_id'), ondelete='RESTRICT'),
-    sa.ForeignKeyConstraint(['journal_id'], ['ledger_journals.id'], name=op.f('fk_ledger_entries_journal_id'), ondelete='RESTRICT'),
     sa.PrimaryKeyConstraint('journal_id', 'line_no', name=op.f('pk_ledger_entries')),
-    comment='Debits (positive) and credits (negative) of a journal; per journal and currency they sum to 0.'
+    comment='Debits (positive) and credits (negative) of a journal; per journal and currency they sum to 0. A trigger stands for the foreign keys.'
     )
     op.create_index('ix_ledger_entries_account_id', 'ledger_entries', ['account_id', 'journal_id'], unique=False, postgresql_include=['amount_minor'])
     op.create_table('listings',
@@ -723,6 +721,7 @@ def create_tables() -> None:
     sa.ForeignKeyConstraint(['listing_id'], ['listings.id'], name=op.f('fk_variants_listing_id'), ondelete='CASCADE'),
     sa.ForeignKeyConstraint(['unit'], ['units.code'], name=op.f('fk_variants_unit')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_variants')),
+    sa.UniqueConstraint('id', 'listing_id', name=op.f('uq_variants_id_listing_id')),
     sa.UniqueConstraint('listing_id', 'options', name=op.f('uq_variants_listing_id_options')),
     sa.UniqueConstraint('sku', name=op.f('uq_variants_sku')),
     comment='The sellable unit of a listing. `on_hand` null: stock is not tracked (services). Only triggers on reservations and stock_movements change `on_hand` and `reserved`.',
@@ -843,12 +842,10 @@ def create_tables() -> None:
     sa.CheckConstraint('tax_minor >= 0 AND included_tax_minor >= 0 AND commission_minor >= 0', name=op.f('ck_order_lines_parts_not_negative')),
     sa.CheckConstraint('store_discount_minor BETWEEN 0 AND discount_minor', name=op.f('ck_order_lines_store_discount_within_discount')),
     sa.CheckConstraint('unit_price_minor >= 0 AND gross_minor >= 0', name=op.f('ck_order_lines_price_not_negative')),
-    sa.ForeignKeyConstraint(['listing_id'], ['listings.id'], name=op.f('fk_order_lines_listing_id'), ondelete='RESTRICT'),
-    sa.ForeignKeyConstraint(['order_id'], ['orders.id'], name=op.f('fk_order_lines_order_id'), ondelete='CASCADE'),
-    sa.ForeignKeyConstraint(['seller_id'], ['users.id'], name=op.f('fk_order_lines_seller_id'), ondelete='RESTRICT'),
-    sa.ForeignKeyConstraint(['variant_id'], ['variants.id'], name=op.f('fk_order_lines_variant_id'), ondelete='RESTRICT'),
+    sa.ForeignKeyConstraint(['order_id', 'seller_id'], ['fulfilments.order_id', 'fulfilments.seller_id'], name=op.f('fk_order_lines_order_id_seller_id'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['variant_id', 'listing_id'], ['variants.id', 'variants.listing_id'], name=op.f('fk_order_lines_variant_id_listing_id')),
     sa.PrimaryKeyConstraint('order_id', 'line_no', name=op.f('pk_order_lines')),
-    comment='One thing bought, as it was when it was bought.'
+    comment="One thing bought, as it was when it was bought; it belongs to its seller's part of the order."
     )
     op.create_index('ix_order_lines_listing_id', 'order_lines', ['listing_id'], unique=False)
     op.create_index('ix_order_lines_seller_id', 'order_lines', ['seller_id'], unique=False)
@@ -882,7 +879,6 @@ def create_tables() -> None:
     sa.CheckConstraint("state IN ('held', 'owed', 'sold', 'released')", name=op.f('ck_reservations_state_known')),
     sa.CheckConstraint('quantity > 0', name=op.f('ck_reservations_quantity_positive')),
     sa.CheckConstraint('returned BETWEEN 0 AND quantity', name=op.f('ck_reservations_returned_within_quantity')),
-    sa.ForeignKeyConstraint(['variant_id'], ['variants.id'], name=op.f('fk_reservations_variant_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('order_id', 'variant_id', name=op.f('pk_reservations')),
     comment='Stock held for an order until it is paid or the time is up; owed: paid for, to come from the next delivery.'
     )
