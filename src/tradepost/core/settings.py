@@ -103,6 +103,21 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["console", "json"] = "console"
 
 
+class EmbeddingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes vectors of texts: the model on this machine where it is installed, an OpenAI-compatible endpoint, or nothing.
+
+    `folder` is where the local model's file is kept, `models` below the home unless set.
+    """
+
+    provider: Literal["local", "endpoint", "off"] = "local"
+    url: str = ""
+    api_key: str = ""
+    model: str = "text-embedding-3-small"
+    timeout_ms: AtLeastOne = 10_000
+    threads: AtLeastOne = 1
+    folder: str = ""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an installation; stores have their own on top."""
 
@@ -116,6 +131,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stripe: StripeSettings = StripeSettings()
     paynow: PaynowSettings = PaynowSettings()
     log: LogSettings = LogSettings()
+    embeddings: EmbeddingSettings = EmbeddingSettings()
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:

@@ -6,6 +6,7 @@ from functools import lru_cache
 import msgspec
 
 from tradepost.accounts.types import Caller
+from tradepost.core.embeddings import query_vectors
 from tradepost.core.ids import uuid7
 from tradepost.flows.preset import Kind, StoreSettings
 from tradepost.flows.store import Store
@@ -25,7 +26,10 @@ async def search(
     started = time.perf_counter()
     wanted = read_query(request.query, currency=store.currency, choices=_choices(store.settings))
     asked = _with_understood(request, wanted.understood)
-    result = await search_documents(store.db, asked, wanted, weights=weights)
+    vectors = query_vectors(store.installation.embeddings)
+    result = await search_documents(
+        store.db, asked, wanted, meaning_of=vectors.of if vectors else None, weights=weights
+    )
     result = msgspec.structs.replace(result, understood=wanted.understood)
     if not (is_noted and wanted.tidy and request.after is None):
         return result

@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, text
 from tradepost.core.database import SYSTEM, Database, Transaction
 
 SAMPLED = 200_000
+_READ = 20_000  # descriptions that are read for their words
 _TIERED_FROM = 20_000
 _TIERS = (0.75, 0.9375, 0.984375, 0.99609375)
 _BATCH = 2_000
@@ -31,14 +32,15 @@ async def count_terms(db: Database) -> int:
         await tx.run(_count_tags(sample), factor=factor)
         await tx.run(text("DELETE FROM search_vocabulary"))
         await tx.run(_count_vocabulary(sample), factor=factor)
+        await tx.run(_add_texts(_sample_of(whole, _READ)[0]))
         await tx.run(_note(sample), whole=whole, quantiles=list(_TIERS) if whole >= _TIERED_FROM else [])
     return whole
 
 
-def _sample_of(whole: int) -> tuple[str, float]:
-    if whole <= SAMPLED:
+def _sample_of(whole: int, most: int = SAMPLED) -> tuple[str, float]:
+    if whole <= most:
         return "search_documents", 1.0
-    percent = round(100 * SAMPLED / whole, 3)
+    percent = round(100 * most / whole, 3)
     return f"search_documents TABLESAMPLE SYSTEM ({percent}) REPEATABLE (7)", 100 / percent
 
 
@@ -67,16 +69,34 @@ def _count_tags(sample: str) -> TextClause:
 def _count_vocabulary(sample: str) -> TextClause:
     aliased = sample.replace("search_documents", "search_documents d", 1)
     return text(f"""
-        INSERT INTO search_vocabulary (word, stem, documents)
-        SELECT w.word, stems.all[1], CAST(ceil(w.documents * CAST(:factor AS float8)) AS int)
+        INSERT INTO search_vocabulary (word, stem, documents, deletes)
+        SELECT w.word, stems.all[1], CAST(ceil(w.documents * CAST(:factor AS float8)) AS int), search_deletes(w.word)
         FROM (
             SELECT u.word, count(*) AS documents FROM (
                 SELECT d.listing_id::text AS key, regexp_split_to_table(d.trigrams, '[^[:alnum:]]+') AS word FROM {aliased}
                 UNION ALL SELECT c.slug, regexp_split_to_table(lower(unaccent(c.name)), '[^[:alnum:]]+') FROM categories c) u
-            WHERE char_length(u.word) BETWEEN 2 AND 40 AND u.word !~ '^[0-9]+$' GROUP BY u.word
+            WHERE char_length(u.word) BETWEEN 2 AND 40 AND u.word !~ '^[0-9]{{1,2}}$' GROUP BY u.word
         ) w
         CROSS JOIN LATERAL (SELECT tsvector_to_array(to_tsvector('public.store_words', w.word)) AS all) stems
         WHERE stems.all[1] IS NOT NULL
+    """)
+
+
+@lru_cache(maxsize=64)
+def _add_texts(sample: str) -> TextClause:
+    """Words of descriptions, so that they are not taken for typos; what occurs once may be one itself."""
+    aliased = sample.replace("search_documents", "search_documents d", 1)
+    return text(f"""
+        INSERT INTO search_vocabulary (word, stem, documents, deletes)
+        SELECT w.word, stems.all[1], 1, search_deletes(w.word)
+        FROM (
+            SELECT u.word FROM (
+                SELECT d.listing_id, regexp_split_to_table(lower(unaccent(l.description)), '[^[:alnum:]]+') AS word
+                FROM {aliased} JOIN listings l ON l.id = d.listing_id) u
+            WHERE char_length(u.word) BETWEEN 3 AND 40 AND u.word !~ '[0-9]' GROUP BY u.word HAVING count(DISTINCT u.listing_id) > 1
+        ) w
+        CROSS JOIN LATERAL (SELECT tsvector_to_array(to_tsvector('public.store_words', w.word)) AS all) stems
+        WHERE stems.all[1] IS NOT NULL ON CONFLICT DO NOTHING
     """)
 
 

@@ -14,7 +14,7 @@ from tradepost.core.pages import Moment, NoSuchPage, from_cursor, page_size, to_
 from tradepost.search.filters import Filters
 from tradepost.search.queries import SAMPLE, QueryFacts, Shape
 from tradepost.search.rules import Words
-from tradepost.search.spelling import Spellings, quoted, spell
+from tradepost.search.spelling import Spellings, quoted
 from tradepost.search.types import SearchRequest, Sort, Weights
 
 _WHOLE = 20_000  # an order by date, price or distance is sorted exactly up to so many documents
@@ -40,6 +40,7 @@ def weights_of(facts: QueryFacts) -> Weights:
 def plan_search(
     request: SearchRequest,
     wanted: Words,
+    spellings: Spellings,
     filters: Filters,
     facts: QueryFacts,
     weights: Weights,
@@ -47,7 +48,6 @@ def plan_search(
 ) -> Plan:
     """Return what to run for a request. Raises `NoSuchPage` for a cursor that is none of ours."""
     sort: Sort = "best" if request.sort == "nearest" and request.near is None else request.sort
-    spellings = spell(wanted, facts)
     kept = _share_kept(filters, facts)
     has_words = bool(spellings.groups)
     expected = _expected(spellings, kept, facts)

@@ -320,15 +320,19 @@ UNDERSTAND = text(f"""
                        SELECT jsonb_agg(phraseto_tsquery('public.store_words', search_text(o.other))::text)
                        FROM (SELECT y.means AS other FROM search_synonyms y WHERE y.word = w.word
                              UNION SELECT y.word FROM search_synonyms y WHERE y.means = w.word AND y.both_ways LIMIT 6) o), '[]'),
-                   'similar', CASE WHEN w.is_mendable AND NOT n.is_new AND coalesce(v.documents, 0) <= 1 THEN coalesce((
+                   'similar', CASE WHEN w.is_mendable AND NOT n.is_new AND v.documents IS NULL THEN coalesce((
                        SELECT jsonb_agg({_KNOWN.format("x")})
-                       FROM (SELECT k.word, k.documents, k.stem FROM search_vocabulary k WHERE k.word % unaccent(w.word)
-                             ORDER BY similarity(k.word, unaccent(w.word)) DESC, k.documents DESC LIMIT 40) x), '[]') ELSE '[]' END,
-                   'split', CASE WHEN w.is_mendable AND NOT n.is_new AND v.documents IS NULL THEN (
+                       FROM (SELECT k.word, k.documents, k.stem FROM search_vocabulary k
+                             WHERE k.word % unaccent(w.word) OR k.deletes && search_deletes(unaccent(w.word))
+                             ORDER BY similarity(k.word, unaccent(w.word)) DESC, k.documents DESC LIMIT 60) x), '[]') ELSE '[]' END,
+                   'split', CASE WHEN w.is_mendable AND NOT n.is_new AND v.documents IS NULL AND l.is_counted IS NOT TRUE THEN (
                        SELECT jsonb_build_array({_KNOWN.format("a")}, {_KNOWN.format("b")})
-                       FROM generate_series(2, char_length(w.word) - 2) AS i
+                       FROM generate_series(3, char_length(w.word) - 3) AS i
                        JOIN search_vocabulary a ON a.word = left(w.word, i)
-                       JOIN search_vocabulary b ON b.word = substr(w.word, i + 1)
+                       CROSS JOIN LATERAL (
+                           SELECT y.* FROM search_vocabulary y WHERE y.word LIKE substr(w.word, i + 1) || '%'
+                             AND y.stem = (tsvector_to_array(to_tsvector('public.store_words', substr(w.word, i + 1))))[1]
+                           ORDER BY y.documents DESC LIMIT 1) b
                        ORDER BY least(a.documents, b.documents) DESC LIMIT 1) END) ORDER BY w.n)
                FROM (SELECT u.word, u.n, char_length(u.word) BETWEEN 3 AND 30 AND u.word !~ '[[:space:]]' AS is_mendable
                      FROM unnest(CAST(:words AS text[])) WITH ORDINALITY AS u(word, n)) w

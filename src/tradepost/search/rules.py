@@ -171,15 +171,22 @@ def allowed_edits(word: str) -> int:
 def best_correction(word: str, candidates: Iterable[tuple[str, int]]) -> str | None:
     """Return the known word that was most likely meant, or None. Candidates are words with how many documents have them.
 
-    Fewer mistakes win, then the same first letter, then the commoner word; a mistake weighs as much as a hundredfold count.
+    Fewer mistakes win, then the commoner word: a mistake weighs as much as an eight-hundredfold count. Letters are left out
+    twice as often as they are added or changed (half of 292 misspellings in SymSpell's list), and least often at the start.
     """
     limit = allowed_edits(word)
+    has_digit = any(c.isdigit() for c in word)
     best: tuple[float, str] | None = None
     for candidate, documents in candidates:
         distance = edits(word, candidate, limit + 1)
-        if distance == 0 or distance > limit or candidate.isdigit():
+        if distance == 0 or distance > limit or (candidate.isdigit() and not has_digit) or len(candidate) < 3:
             continue
-        cost = 2.0 * distance + (1.0 if candidate[0] != word[0] else 0.0) - 0.43 * log(max(documents, 1))
+        cost = (
+            2.0 * distance
+            - 0.3 * log(max(documents, 1))
+            - 0.5 * (len(candidate) > len(word))
+            + 0.5 * (candidate[0] != word[0])
+        )
         if best is None or cost < best[0]:
             best = cost, candidate
     return best[1] if best else None

@@ -5,7 +5,7 @@ documents are expected decides between fetching all of them, fetching the popula
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,11 +17,13 @@ from tradepost.search.filters import Filters, filters_of
 from tradepost.search.plan import Plan, cursor_after, plan_search, weights_of
 from tradepost.search.queries import UNDERSTAND, QueryFacts, ranking
 from tradepost.search.rules import Words
+from tradepost.search.spelling import spell
 from tradepost.search.types import FacetValue, Score, SearchRequest, SearchResult, SearchType, Weights
 
 _KNOWN_FOR_S = 20.0
 _MOST_KNOWN = 2000
 _CARD_FIELDS = len(ListingCard.__struct_fields__)
+MeaningOf = Callable[[str], Awaitable[list[float] | None]]
 _facts: WeakKeyDictionary[Database, dict[Any, tuple[float, QueryFacts]]] = WeakKeyDictionary()
 
 
@@ -54,16 +56,19 @@ async def search_documents(
     request: SearchRequest,
     wanted: Words,
     *,
-    vector: Sequence[float] | None = None,
+    meaning_of: MeaningOf | None = None,
     weights: Weights | None = None,
 ) -> SearchResult:
-    """Return one page of what fits `request`, whose query is `wanted` taken apart; `vector` is what that means.
+    """Return one page of what fits `request`, whose query is `wanted` taken apart; `meaning_of` gives the vector of the mended words.
 
     `weights` are tried instead of the store's own. Raises `NoSuchPage`.
     """
     filters = filters_of(request)
     facts = await facts_of(db, wanted, filters)
-    plan = plan_search(request, wanted, filters, facts, weights or weights_of(facts), vector)
+    spellings = spell(wanted, facts)
+    said = spellings.corrected or " ".join(wanted.words)
+    vector = await meaning_of(said) if meaning_of and said and request.sort == "best" else None
+    plan = plan_search(request, wanted, spellings, filters, facts, weights or weights_of(facts), vector)
     if (
         wanted.tidy
         and not plan.spellings.groups

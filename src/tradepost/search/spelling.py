@@ -11,7 +11,7 @@ from tradepost.search.rules import Words, allowed_edits, best_correction
 
 _OTHER_NAME = 0.8
 _JOINED = 0.9
-_FAR_COMMONER = 200  # a word that hardly anybody writes is taken for a typo of one that so many do
+_ENDINGS = ("s", "es", "ed", "ing", "ly")
 
 
 class Spelling(msgspec.Struct, frozen=True):
@@ -75,18 +75,19 @@ def spell(wanted: Words, facts: QueryFacts) -> Spellings:
 
 
 def mend(term: TermFacts) -> tuple[Known, ...] | None:
-    """Return the word or the two words that were meant, or None where this one is known or nothing is near."""
+    """Return the word or the two words that were meant, or None where this one is known or nothing is near.
+
+    A form that nobody wrote of a word that somebody did (rugs, where there is a rug) is known.
+    """
     limit = allowed_edits(term.word)
     if not term.stems or not limit or term.is_new:
         return None
+    if term.titles or (any(term.documents) and term.word.endswith(_ENDINGS)):
+        return None
     candidates = {k.word: k for k in term.similar if k.stem}
-    if term.is_known:
-        if term.titles > 1 or max(term.documents, default=0) > 2:
-            return None
-        candidates = {w: k for w, k in candidates.items() if k.titles >= _FAR_COMMONER}
-    found = best_correction(term.word, ((k.word, k.titles) for k in candidates.values()))
+    found = best_correction(term.word, ((k.word, max(k.titles, k.documents)) for k in candidates.values()))
     if found:
-        return (candidates[found],)
+        return None if candidates[found].stem == term.stems[0] else (candidates[found],)
     return term.split if term.split and not term.is_known else None
 
 

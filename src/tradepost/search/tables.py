@@ -21,7 +21,6 @@ from sqlalchemy.types import UserDefinedType
 from tradepost.core.columns import GeoPoint, Vector, created, key, minor, moment, one_of, reference, updated, words
 from tradepost.core.database import metadata
 
-
 _SHORT_LIST = {"gin_pending_list_limit": "512"}  # every search reads the pending list
 
 
@@ -115,9 +114,11 @@ search_vocabulary = Table(
     Column("word", Text, primary_key=True),
     words("stem"),
     Column("documents", Integer, nullable=False),
+    Column("deletes", ARRAY(Text), nullable=False, server_default="{}"),
     Index("ix_search_vocabulary_trigrams", text("word gin_trgm_ops"), postgresql_using="gin"),
+    Index("ix_search_vocabulary_deletes", "deletes", postgresql_using="gin"),
     Index("ix_search_vocabulary_prefix", text("word text_pattern_ops")),
-    comment="Words of titles, brands and categories as they are written, without accents: typos are corrected to them.",
+    comment="Words as they are written, without accents, with the number of titles that have them: typos are corrected to them. `deletes` is the word, and what is left of it without one letter.",
 )
 
 search_state = Table(

@@ -97,11 +97,17 @@ CREATE TABLE search_vocabulary (
     word text NOT NULL,
     stem text NOT NULL,
     documents integer NOT NULL,
+    deletes text[] NOT NULL DEFAULT '{}',
     CONSTRAINT pk_search_vocabulary PRIMARY KEY (word)
 );
 CREATE INDEX ix_search_vocabulary_trigrams ON search_vocabulary USING gin (word gin_trgm_ops);
+CREATE INDEX ix_search_vocabulary_deletes ON search_vocabulary USING gin (deletes);
 CREATE INDEX ix_search_vocabulary_prefix ON search_vocabulary (word text_pattern_ops);
-COMMENT ON TABLE search_vocabulary IS 'Words of titles, brands and categories as they are written, without accents: typos are corrected to them.';
+COMMENT ON TABLE search_vocabulary IS 'Words as they are written, without accents, with the number of titles that have them: typos are corrected to them. `deletes` is the word, and what is left of it without one letter.';
+
+-- Two words that come to the same by leaving out a letter of each differ by two mistakes at most, and any one mistake shows here.
+CREATE FUNCTION search_deletes(word text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY[word] || ARRAY(SELECT DISTINCT overlay(word PLACING '' FROM n FOR 1) FROM generate_series(1, char_length(word)) AS n);
 
 CREATE TABLE search_state (
     id integer NOT NULL DEFAULT 1,
@@ -257,7 +263,8 @@ BEGIN
             rating = excluded.rating, published_at = excluded.published_at, updated_at = now()
         RETURNING d.listing_id
     )
-    INSERT INTO search_queue (listing_id) SELECT listing_id FROM put ON CONFLICT DO NOTHING;
+    INSERT INTO search_queue (listing_id) SELECT listing_id FROM put
+        ON CONFLICT (listing_id) DO UPDATE SET created_at = clock_timestamp();
     PERFORM search_drop_absent(ids);
 END $$;
 

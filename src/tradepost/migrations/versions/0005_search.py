@@ -28,6 +28,6 @@ def downgrade() -> None:
         "DROP FUNCTION search_nearest(vector, integer), variants_note(), listings_note_updated(), listings_note_inserted(), search_apply(), "
         "search_note(uuid[], boolean), search_refresh_facts(uuid[]), search_refresh_words(uuid[]), search_drop_absent(uuid[]), "
         "search_words_of(text, text, text, jsonb, text, text), search_facts_of(uuid[], boolean), search_price_band(bigint), "
-        "search_text(text), search_use_language(text)"
+        "search_deletes(text), search_text(text), search_use_language(text)"
     )
     op.execute("DROP TEXT SEARCH CONFIGURATION store_words")
