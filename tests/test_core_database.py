@@ -24,6 +24,7 @@ from tradepost.core.database import (
     Actor,
     ChangedMeanwhile,
     Database,
+    DatabaseBusy,
     DatabaseUnreachable,
     RuleBroken,
     TookTooLong,
@@ -551,3 +552,25 @@ async def test_a_defect_surfaces_as_what_it_is(db: Database) -> None:
         await db.read(text("SELECT 1 FROM nowhere"))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await db.read(text("TRUNCATE users"))
+
+
+async def test_a_missing_value_is_named_without_quoting_the_row(owner: Database) -> None:
+    insert_person = text("INSERT INTO users (username, email, display_name) VALUES ('ann', 'ann@example.com', NULL)")
+    with pytest.raises(RuleBroken) as refused:
+        async with owner.transaction(actor=SYSTEM) as tx:
+            await tx.run(insert_person)
+    assert refused.value.message == "The database refused the change: users.display_name is needed."
+
+
+async def test_who_waits_too_long_for_a_connection_is_told(servers: Servers, database_name: str) -> None:
+    monkeypatch = pytest.MonkeyPatch()
+    small = await Database.open(servers.dsn(database_name, "tradepost_app"), size=1)
+    try:
+        async with small.transaction(actor=SYSTEM):
+            monkeypatch.setattr("tradepost.core.database._LONGEST_WAIT_S", 0.05)
+            with pytest.raises(DatabaseBusy):
+                await small.read(text("SELECT 1"))
+            monkeypatch.undo()
+        assert (await small.read(text("SELECT 1")))[0][0] == 1
+    finally:
+        await small.close()

@@ -15,7 +15,7 @@ from tests.test_pages import DRAFT, photo
 from tests.visitor import Visitor
 from tradepost.accounts.api_tokens import issue_token
 from tradepost.accounts.types import Caller, NewToken, NotAllowed
-from tradepost.catalog.listing_pages import category_tree, get_listing
+from tradepost.catalog.listing_pages import category_tree, get_listing, list_saved
 from tradepost.catalog.pictures import StoredPicture
 from tradepost.catalog.service import (
     access_own_listing,
@@ -238,3 +238,15 @@ async def test_a_stranger_has_no_listing_to_change(store: Store, make: Factory) 
     async with store.db.transaction(actor=stranger.actor) as tx:
         with pytest.raises(NoSuchListing):
             await access_own_listing(tx, stranger, listing_id)
+
+
+async def test_a_saved_listing_that_is_withdrawn_is_not_shown(store: Store, make: Factory) -> None:
+    seller, buyer = await make.person("seller"), await make.person()
+    listing_id = await made(store, seller)
+    async with store.db.transaction(actor=buyer.actor) as tx:
+        assert await toggle_saved(tx, buyer, listing_id)
+        assert [card.id for card in await list_saved(tx, buyer.user_id or UUID(int=0))] == [listing_id]
+    async with store.db.transaction(actor=seller.actor) as tx:
+        await withdraw_listing(tx, seller, listing_id)
+    async with store.db.transaction(actor=buyer.actor) as tx:
+        assert await list_saved(tx, buyer.user_id or UUID(int=0)) == []

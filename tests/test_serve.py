@@ -84,3 +84,14 @@ async def test_cookies_are_for_https_only_where_the_settings_say_so(store: Store
             answer = await client.get("/")
         assert ("; Secure" in answer.headers["set-cookie"]) is secure
         assert ("strict-transport-security" in answer.headers) is secure
+
+
+async def test_readiness_says_how_each_store_is(store: Store) -> None:
+    """For a load balancer, which comes by address and not by name."""
+    transport = httpx.ASGITransport(app=create_app({"market": store, "bakery": store}))
+    async with httpx.AsyncClient(transport=transport, base_url="http://192.0.2.1") as client:
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (200, {"market": "up", "bakery": "up"})
+        await store.db.close()
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"market": "down", "bakery": "down"})

@@ -22,7 +22,9 @@ class Visitor:
         self._remember(answer)
         return answer
 
-    async def post(self, path: str, fields: dict[str, str] | None = None, *, files: Any = None, follow: bool = True) -> httpx.Response:
+    async def post(
+        self, path: str, fields: dict[str, str] | None = None, *, files: Any = None, follow: bool = True
+    ) -> httpx.Response:
         """Send a form with the token of the last page; opens the front page for one where there is none."""
         if not self.token:
             await self.get("/")
@@ -40,10 +42,20 @@ class Visitor:
         """Make an account and stay signed in."""
         return await self.post(
             "/sign-up",
-            {"username": username, "email": f"{username}@example.com", "password": "a-walnut-tree-in-may", "display_name": username.title(), "role": role},
+            {
+                "username": username,
+                "email": f"{username}@example.com",
+                "password": "a-walnut-tree-in-may",
+                "display_name": username.title(),
+                "role": role,
+            },
         )
 
 
 def text_of(page: str) -> str:
     """Return what a page says, without its tags."""
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<(script|style)[^>]*>.*?</\1>", " ", page, flags=re.DOTALL))))
+    return re.sub(
+        r"\s+",
+        " ",
+        unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<(script|style)[^>]*>.*?</\1>", " ", page, flags=re.DOTALL))),
+    )

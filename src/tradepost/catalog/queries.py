@@ -9,6 +9,7 @@ from sqlalchemy import (
     Select,
     String,
     and_,
+    any_,
     bindparam,
     case,
     cast,
@@ -287,7 +288,7 @@ LIKED = (
 SAVED_CARDS = (
     select(*card_columns(distance=False))
     .select_from(CARD_TABLES.join(wishlists, wishlists.c.listing_id == listings.c.id))
-    .where(wishlists.c.user_id == _ME, listings.c.status != literal_column("'removed'"))
+    .where(wishlists.c.user_id == _ME, listings.c.status == any_(literal_column("'{active,sold}'::text[]")))
     .order_by(wishlists.c.created_at.desc())
     .limit(200)
 )

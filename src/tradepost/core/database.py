@@ -51,12 +51,18 @@ class Actor(msgspec.Struct, frozen=True):
     session: bytes | None = None
 
 
+_LONGEST_WAIT_S = 15.0  # for a connection of the pool
+
 SYSTEM = Actor(role="system")
 ANYBODY = Actor()
 
 
 class DatabaseUnreachable(Unavailable):
     """The database does not answer at the moment; please try again."""
+
+
+class DatabaseBusy(DatabaseUnreachable):
+    """Too many people ask for the same at the moment; please try again."""
 
 
 class TookTooLong(Unavailable):
@@ -227,13 +233,22 @@ def translate(error: BaseException, *, is_lost: bool = True) -> DomainError | No
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         name = error.constraint_name or ""
         made = _constraint_errors.get(name)
-        return made() if made else RuleBroken(name or str(error))
+        # Never the driver's own text: it quotes the whole row.
+        return made() if made else RuleBroken(name or f"{error.table_name}.{error.column_name} is needed")
     for kinds, ours in _TRANSLATED:
         if isinstance(error, kinds):
             return ours()
     if is_lost and isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return DatabaseUnreachable()
     return None
+
+
+def _is_lost(connection: asyncpg.Connection) -> bool:
+    """Whether a connection is gone; the pool takes one back by itself when it breaks, and then does not let it be asked."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 class _Runner:
@@ -248,13 +263,13 @@ class _Runner:
             try:
                 return await method(*arguments)
             except Exception as error:
-                raise translate(error, is_lost=self.connection.is_closed()) or error from error
+                raise translate(error, is_lost=_is_lost(self.connection)) or error from error
         count.queries += 1
         started = time.perf_counter()
         try:
             return await method(*arguments)
         except Exception as error:
-            raise translate(error, is_lost=self.connection.is_closed()) or error from error
+            raise translate(error, is_lost=_is_lost(self.connection)) or error from error
         finally:
             count.seconds += time.perf_counter() - started
 
@@ -375,6 +390,14 @@ class Transaction(_Runner):
         await self.control("RELEASE SAVEPOINT inner_step")
 
 
+async def _borrow(pool: asyncpg.Pool) -> asyncpg.Connection:
+    """Take a connection from the pool; who waits too long is told, instead of one more waiting in line."""
+    try:
+        return await pool.acquire(timeout=_LONGEST_WAIT_S)
+    except TimeoutError:
+        raise DatabaseBusy from None
+
+
 class Database:
     """The pool of one store's database in this process, with a replica's beside it where the settings name one."""
 
@@ -433,7 +456,7 @@ class Database:
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a bare connection: for LISTEN, COPY out and maintenance, not for requests."""
         try:
-            lent = await self._pool.acquire()
+            lent = await _borrow(self._pool)
         except Exception as error:
             raise translate(error) or error from error
         try:
@@ -512,7 +535,7 @@ class Database:
             return await outer.all(statement, into=into, **params)
         pool = self._pool if fresh or self._replica is None else self._replica
         try:
-            lent = await pool.acquire()
+            lent = await _borrow(pool)
         except Exception as error:
             raise translate(error) or error from error
         try:

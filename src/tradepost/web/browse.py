@@ -56,7 +56,11 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 async def home(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show the store's front page, as its preset composes it."""
     tree = await category_tree(store.db)
-    sections = [await _section(store, section, tree) for section in store.settings.home]
+    sections = [
+        await _section(store, section, tree)
+        for section in store.settings.home
+        if not section.category or section.category in tree.by_slug  # one that is closed for now
+    ]
     return await page(request, store, caller, "home", sections=sections, liked_ids=await liked_ids(store, caller))
 
 

@@ -1,5 +1,6 @@
 """Pages that belong to no store or to every one: the index of stores, the colour scheme."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ from litestar import Response, get, post
 from litestar.response import Redirect
 
 from tradepost.core.errors import NotFound
+from tradepost.core.health import readiness
 from tradepost.flows.store import Store
 from tradepost.web.forms import read_form
 from tradepost.web.pages import SCHEME_COOKIE
@@ -61,4 +63,14 @@ def alive() -> dict[str, str]:
     return {"status": "ok"}
 
 
-site_routes = [index_page, set_scheme, alive]
+@get("/readyz", include_in_schema=False)
+async def ready(request: HttpRequest) -> Response[dict[str, str]]:
+    """Say whether requests should be sent here: for each store up, degraded or down, and 503 where one is down."""
+    stores: dict[str, Store] = request.scope["tradepost_stores"]  # type: ignore[typeddict-item]  # our own key
+    found = await asyncio.gather(*(readiness(store.db, store.cache) for store in stores.values()))
+    states: dict[str, str] = {code: health.state for code, health in zip(stores, found, strict=True)}
+    is_ready = all(health.is_ready for health in found)
+    return Response(states, status_code=200 if is_ready else 503, headers={"cache-control": "no-store"})
+
+
+site_routes = [index_page, set_scheme, alive, ready]
