@@ -36,7 +36,7 @@ class Factory:
             permissions = await tx.values(_PERMISSIONS, role=role)
         return Caller(user_id, None, username, username.title(), frozenset(permissions))
 
-    async def listing(  # noqa: PLR0913  # a factory has a keyword for each thing a test may care about
+    async def listing(  # a factory has a keyword for each thing a test may care about
         self,
         seller: Caller,
         title: str = "Red apples",
@@ -63,7 +63,9 @@ class Factory:
             await self._variant(tx, listing_id, price, stock, unit, step)
         return listing_id
 
-    async def variant(self, listing_id: UUID, *, price: int, stock: Decimal | int | None = 10, options: dict[str, str]) -> UUID:
+    async def variant(
+        self, listing_id: UUID, *, price: int, stock: Decimal | int | None = 10, options: dict[str, str]
+    ) -> UUID:
         """Add a variant to a listing."""
         async with self.store.db.transaction(actor=SYSTEM) as tx:
             return await self._variant(tx, listing_id, price, stock, "piece", "1", options)
@@ -84,4 +86,8 @@ class Factory:
 
     async def variant_of(self, listing_id: UUID) -> UUID:
         """Return the first variant of a listing."""
-        return (await self.store.db.read(select(variants.c.id).where(variants.c.listing_id == listing_id).order_by(variants.c.position)))[0][0]  # type: ignore[no-any-return]
+        return (
+            await self.store.db.read(
+                select(variants.c.id).where(variants.c.listing_id == listing_id).order_by(variants.c.position)
+            )
+        )[0][0]  # type: ignore[no-any-return]

@@ -166,9 +166,7 @@ def test_ten_megabytes_of_bio_do_not_become_a_form() -> None:
 async def test_phone_belongs_to_one_person_however_it_is_written(store: Store, race: Race) -> None:
     people = [(await join(store, name)).caller for name in ("tendai", "rudo")]
     numbers = ("+263 77 123 4567", "00263771234567")
-    results = await race(
-        *(edit_profile(store, p, EditProfile(phone=n)) for p, n in zip(people, numbers, strict=True))
-    )
+    results = await race(*(edit_profile(store, p, EditProfile(phone=n)) for p, n in zip(people, numbers, strict=True)))
     refused = [r for r in results if isinstance(r, Exception)]
     assert [type(r) for r in refused] == [PhoneTaken]
     assert await rows(store, "SELECT count(phone_index) AS n FROM users") == [{"n": 1}]
@@ -263,7 +261,8 @@ async def test_role_is_granted_and_revoked_at_once(store: Store) -> None:
     assert (await now_caller(store, me)).permissions == {"buy", "review"}
     facts = await rows(store, "SELECT kind, user_id, subject_id FROM events WHERE kind LIKE 'Role%' ORDER BY id")
     assert facts == [
-        {"kind": kind, "user_id": admin.caller.user_id, "subject_id": user_id} for kind in ("RoleGranted", "RoleRevoked")
+        {"kind": kind, "user_id": admin.caller.user_id, "subject_id": user_id}
+        for kind in ("RoleGranted", "RoleRevoked")
     ]
 
 

@@ -80,7 +80,7 @@ def test_no_accepted_address_can_end_a_mail_header(text: str) -> None:
         if email_problem(email) is None:
             assert email.isascii()
             assert email.isprintable()
-            assert not set(" \t,;:<>()[]\\\"") & set(email)
+            assert not set(' \t,;:<>()[]\\"') & set(email)
 
 
 @pytest.mark.parametrize(

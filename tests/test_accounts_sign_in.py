@@ -450,7 +450,9 @@ async def test_of_two_password_changes_at_once_one_holds(store: Store, race: Rac
     won = [n for n, r in zip(news, results, strict=True) if isinstance(r, StartedSession)]
     refused = [r for r in results if isinstance(r, Exception)]
     assert len(won) == 1
-    assert [r.errors for r in refused if isinstance(r, FieldErrors)] == [{"current": "The password was changed meanwhile."}]
+    assert [r.errors for r in refused if isinstance(r, FieldErrors)] == [
+        {"current": "The password was changed meanwhile."}
+    ]
     assert (await sign_in(store, visitor(), SignIn(login="tendai", password=won[0]))).caller.is_signed_in
     assert len(await rows(store, "SELECT 1 FROM sessions")) == 2
 
@@ -471,7 +473,12 @@ async def test_database_shows_sessions_to_their_owner_only(store: Store) -> None
     await join(store, "rudo")
     visit = await open_visit(store, visitor())
     seen = {}
-    for who, actor in {"anybody": ANYBODY, "me": mine.caller.actor, "visit": visit.caller.actor, "system": SYSTEM}.items():
+    for who, actor in {
+        "anybody": ANYBODY,
+        "me": mine.caller.actor,
+        "visit": visit.caller.actor,
+        "system": SYSTEM,
+    }.items():
         async with store.db.transaction(actor=actor) as tx:
             seen[who] = [r["id_hash"] for r in await tx.all(text("SELECT id_hash FROM sessions"))]
     assert seen["anybody"] == []

@@ -40,7 +40,8 @@ async def rows(store: Store, sql: str) -> list[dict[str, Any]]:
 async def counts(store: Store) -> tuple[int, int, int]:
     """Return how many people, sessions and facts there are."""
     found = await rows(
-        store, "SELECT (SELECT count(*) FROM users) u, (SELECT count(*) FROM sessions) s, (SELECT count(*) FROM events) e"
+        store,
+        "SELECT (SELECT count(*) FROM users) u, (SELECT count(*) FROM sessions) s, (SELECT count(*) FROM events) e",
     )
     return found[0]["u"], found[0]["s"], found[0]["e"]
 
@@ -49,7 +50,11 @@ async def test_sign_up_writes_a_person_a_role_a_session_and_a_fact(store: Store)
     who = visitor()
     started = await sign_up(store, who, form(username=" Tendai ", display_name=" Tendai\tMoyo "), "Firefox 140")
     (person,) = await rows(store, "SELECT * FROM users")
-    assert (person["username"], person["email"], person["display_name"]) == ("Tendai", "tendai@example.com", "Tendai Moyo")
+    assert (person["username"], person["email"], person["display_name"]) == (
+        "Tendai",
+        "tendai@example.com",
+        "Tendai Moyo",
+    )
     assert (person["is_active"], person["email_verified_at"], person["phone_enc"]) == (True, None, None)
     assert person["id"] == started.caller.user_id
     assert await check_password(person["password_hash"], PASSWORD)
@@ -152,7 +157,10 @@ async def test_taken_name_and_taken_address_are_said_together(store: Store) -> N
 
 async def test_of_two_who_want_one_name_at_once_one_gets_it(store: Store, race: Race) -> None:
     results = await race(
-        *(sign_up(store, visitor(), form(username=name, email=f"{n}@example.com")) for n, name in enumerate(("rudo", "RUDO")))
+        *(
+            sign_up(store, visitor(), form(username=name, email=f"{n}@example.com"))
+            for n, name in enumerate(("rudo", "RUDO"))
+        )
     )
     refused = [r for r in results if isinstance(r, Exception)]
     assert [type(r) for r in refused] == [UsernameTaken]

@@ -46,7 +46,12 @@ async def book(store: Store, caller: Caller) -> list[tuple[str, bool]]:
 async def test_address_is_kept_as_written_and_unreadable_in_the_database(store: Store, make: Factory) -> None:
     me = await make.person()
     form = draft(
-        "  12  Samora Machel Avenue", line2="Flat 3", region="Harare", postcode="00263", phone="+263 77 123 4567", country="zw"
+        "  12  Samora Machel Avenue",
+        line2="Flat 3",
+        region="Harare",
+        postcode="00263",
+        phone="+263 77 123 4567",
+        country="zw",
     )
     added = await add(store, me, form)
     assert added.address == Address(
@@ -140,9 +145,7 @@ async def test_address_is_nobody_elses(store: Store, make: Factory) -> None:
     assert await book(store, me) == [("12 Samora Machel Avenue", True)]
 
 
-async def test_book_holds_twenty_addresses_however_many_browsers_write(
-    store: Store, make: Factory, race: Race
-) -> None:
+async def test_book_holds_twenty_addresses_however_many_browsers_write(store: Store, make: Factory, race: Race) -> None:
     me = await make.person()
     for n in range(18):
         await add(store, me, draft(f"Plot {n}"))

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest_asyncio.fixture
-async def served(store: Store, store_dsn: str, make: Factory, servers: Servers, tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
+async def served(
+    store: Store, store_dsn: str, make: Factory, servers: Servers, tmp_path: Path
+) -> AsyncIterator[tuple[str, str]]:
     """Serve a store with something in it; yield its address and an API token of its administrator."""
     await make.listing(await make.person("seller"), "Red apples")
     admin = await make.person("admin")

@@ -48,7 +48,14 @@ GOOD = ReviewDraft(rating=5, comment="Crisp and sweet.")
 
 
 async def buy(
-    store: Store, make: Factory, buyer: Caller, listing_id: UUID, *, paid: str = "paid", returned: int = 0, handed: bool = False
+    store: Store,
+    make: Factory,
+    buyer: Caller,
+    listing_id: UUID,
+    *,
+    paid: str = "paid",
+    returned: int = 0,
+    handed: bool = False,
 ) -> UUID:
     """Write an order of two of a listing, as it is after payment."""
     variant = await make.variant_of(listing_id)
@@ -63,19 +70,18 @@ async def buy(
         )  # fmt: skip
         seller = await tx.value(text("SELECT seller_id FROM listings WHERE id = :id"), id=listing_id)
         await tx.run(
+            insert(fulfilments).values(
+                order_id=order_id, seller_id=seller, buyer_id=buyer.user_id, process="purchase",
+                state="delivered" if handed else "pending", handed_over_at=now() if handed else None,
+            )
+        )  # fmt: skip
+        await tx.run(
             insert(order_lines).values(
                 order_id=order_id, line_no=1, buyer_id=buyer.user_id, seller_id=seller, listing_id=listing_id,
                 variant_id=variant, title="Apples", unit="piece", quantity=Decimal(2), unit_price_minor=250, gross_minor=500,
                 returned_quantity=Decimal(returned),
             )
         )  # fmt: skip
-        if handed:
-            await tx.run(
-                insert(fulfilments).values(
-                    order_id=order_id, seller_id=seller, buyer_id=buyer.user_id, process="purchase", state="delivered",
-                    handed_over_at=now(),
-                )
-            )  # fmt: skip
     return order_id
 
 
@@ -206,7 +212,12 @@ async def test_bad_review_names_the_fields(
         await review_listing(store, buyer, listing_id, draft)
     assert refused.value.errors == errors
     assert await rating(store, listing_id) == (0, 0)
-    for raw in ({"rating": 6}, {"rating": "5"}, {"rating": 5, "user_id": str(uuid4())}, {"rating": 5, "comment": "x" * 4001}):
+    for raw in (
+        {"rating": 6},
+        {"rating": "5"},
+        {"rating": 5, "user_id": str(uuid4())},
+        {"rating": 5, "comment": "x" * 4001},
+    ):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(raw, ReviewDraft)
 
@@ -223,7 +234,10 @@ async def test_second_review_rewrites_the_first(store: Store, make: Factory) -> 
     assert await rating(store, listing_id) == (1, 2)
     (review,) = (await list_reviews(store.db, listing_id)).items
     assert (review.rating, review.comment) == (2, "They went soft.")
-    assert [r["kind"] for r in await rows(store, "SELECT kind FROM events ORDER BY id")] == ["ReviewWritten", "ReviewChanged"]
+    assert [r["kind"] for r in await rows(store, "SELECT kind FROM events ORDER BY id")] == [
+        "ReviewWritten",
+        "ReviewChanged",
+    ]
 
 
 async def test_two_reviews_at_once_are_one(store: Store, make: Factory, race: Race) -> None:
@@ -297,7 +311,10 @@ async def test_seller_answers_and_takes_the_answer_back(store: Store, make: Fact
     await answer(seller, "  ")
     (review,) = (await list_reviews(store.db, listing_id)).items
     assert (review.reply, review.replied_at) == (None, None)
-    assert [r["kind"] for r in await rows(store, "SELECT kind FROM events ORDER BY id")] == ["ReviewWritten", "ReviewAnswered"]
+    assert [r["kind"] for r in await rows(store, "SELECT kind FROM events ORDER BY id")] == [
+        "ReviewWritten",
+        "ReviewAnswered",
+    ]
 
 
 async def test_reviews_come_in_pages_the_latest_first(store: Store, make: Factory) -> None:
@@ -321,7 +338,12 @@ async def test_reviews_come_in_pages_the_latest_first(store: Store, make: Factor
         seen += [r.comment for r in page.items]
         after = page.after
     assert after is None
-    assert [sorted(seen[i : i + 2]) for i in range(0, 7, 2)] == [["No. 0", "No. 1"], ["No. 2", "No. 3"], ["No. 4", "No. 5"], ["No. 6"]]
+    assert [sorted(seen[i : i + 2]) for i in range(0, 7, 2)] == [
+        ["No. 0", "No. 1"],
+        ["No. 2", "No. 3"],
+        ["No. 4", "No. 5"],
+        ["No. 6"],
+    ]
     with pytest.raises(NoSuchPage):
         await list_reviews(store.db, listing_id, after="made up")
     other = await make.listing(seller, "Pears")

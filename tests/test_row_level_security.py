@@ -32,15 +32,17 @@ ROWS = f"""
         ('{ORDER_A}', 'A', '{ANN}', NULL, 'purchase', 'pending', 'USD', 'sandbox'),
         ('{ORDER_B}', 'B', '{BEN}', NULL, 'purchase', 'pending', 'USD', 'sandbox'),
         ('{ORDER_C}', 'C', NULL, '\\x{GUEST_SESSION.hex()}', 'purchase', 'pending', 'USD', 'sandbox');
-    INSERT INTO order_lines (order_id, line_no, buyer_id, session_hash, seller_id, listing_id, variant_id, title, unit, quantity,
-                             unit_price_minor, gross_minor)
-        SELECT o.id, l.line_no, o.buyer_id, o.session_hash, l.seller, l.seller, l.seller, 'Goods', 'piece', 1, 100, 100
+    CREATE TEMP TABLE parts ON COMMIT DROP AS
+        SELECT o.id AS order_id, o.buyer_id, o.session_hash, l.line_no, l.seller
         FROM (VALUES ('A', 1, '{FARM}'::uuid), ('B', 1, '{SHOP}'), ('C', 1, '{FARM}'), ('C', 2, '{SHOP}')) AS l(number, line_no, seller)
         JOIN orders o USING (number);
-    INSERT INTO line_configurations (order_id, line_no, flavor) SELECT order_id, line_no, 'vanilla' FROM order_lines;
     INSERT INTO fulfilments (order_id, seller_id, buyer_id, session_hash, process, state, rider_id)
-        SELECT order_id, seller_id, buyer_id, session_hash, 'purchase', 'pending',
-               CASE WHEN order_id = '{ORDER_C}' AND seller_id = '{FARM}' THEN '{RITA}'::uuid END FROM order_lines;
+        SELECT order_id, seller, buyer_id, session_hash, 'purchase', 'pending',
+               CASE WHEN order_id = '{ORDER_C}' AND seller = '{FARM}' THEN '{RITA}'::uuid END FROM parts;
+    INSERT INTO order_lines (order_id, line_no, buyer_id, session_hash, seller_id, listing_id, variant_id, title, unit, quantity,
+                             unit_price_minor, gross_minor)
+        SELECT order_id, line_no, buyer_id, session_hash, seller, seller, seller, 'Goods', 'piece', 1, 100, 100 FROM parts;
+    INSERT INTO line_configurations (order_id, line_no, flavor) SELECT order_id, line_no, 'vanilla' FROM order_lines;
     INSERT INTO order_events (order_id, seq, actor_role, kind, seller_id, buyer_id, session_hash)
         SELECT id, 1, 'system', 'placed', NULL, buyer_id, session_hash FROM orders;
     INSERT INTO payments (id, order_id, buyer_id, session_hash, gateway, method, amount_minor, currency)

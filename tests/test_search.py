@@ -66,10 +66,14 @@ async def test_withdrawn_listing_is_not_found_and_comes_back(store: Store, make:
 
 async def test_rolled_back_change_leaves_no_trace(store: Store, make: Factory) -> None:
     listing = await make.listing(await make.person("seller"), "Red apples")
-    with pytest.raises(RuntimeError):
+
+    async def change_and_fail() -> None:
         async with store.db.transaction(actor=SYSTEM) as tx:
             await tx.run(text("UPDATE listings SET title = 'Pears', description = '' WHERE id = :id"), id=listing)
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await change_and_fail()
     assert await found(store, "apples") == ["Red apples"]
     assert (await store.db.read(text("SELECT count(*) FROM search_changes")))[0][0] == 0
 

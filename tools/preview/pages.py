@@ -86,11 +86,25 @@ def category(store: Store) -> Context:
 
 
 def nothing_found(store: Store) -> Context:
-    return category(store) | {"title": "Results", "query": samples.LONG, "cards": (), "total": 0, "next_path": None, "children": [], "text": ""}
+    return category(store) | {
+        "title": "Results",
+        "query": samples.LONG,
+        "cards": (),
+        "total": 0,
+        "next_path": None,
+        "children": [],
+        "text": "",
+    }
 
 
 def one_found(store: Store) -> Context:
-    return category(store) | {"cards": tuple(store.cards[:1]), "total": 1, "next_path": None, "filters": [], "active": []}
+    return category(store) | {
+        "cards": tuple(store.cards[:1]),
+        "total": 1,
+        "next_path": None,
+        "filters": [],
+        "active": [],
+    }
 
 
 def difficult(store: Store) -> Context:
@@ -101,13 +115,27 @@ def listing(store: Store) -> Context:
     richest = max(range(len(store.rows)), key=lambda n: (len(store.rows[n]["variants"]), len(store.rows[n]["images"])))
     shown = store.shown(richest)
     chosen = shown.offered[0] if shown.offered else None
-    review = {"author_name": "Tendai M.", "author_username": "tendai", "author_avatar_file_id": None, "created_at": NOW - timedelta(days=9)}
+    review = {
+        "author_name": "Tendai M.",
+        "author_username": "tendai",
+        "author_avatar_file_id": None,
+        "created_at": NOW - timedelta(days=9),
+    }
     reviews = [
-        SimpleNamespace(**review, rating=5, comment="Exactly as described, and the driver rang before he came.", reply=None),
-        SimpleNamespace(**review, rating=3, comment="Good, but smaller than I thought.", reply="Thank you. We now show the size in the second picture."),
+        SimpleNamespace(
+            **review, rating=5, comment="Exactly as described, and the driver rang before he came.", reply=None
+        ),
+        SimpleNamespace(
+            **review,
+            rating=3,
+            comment="Good, but smaller than I thought.",
+            reply="Thank you. We now show the size in the second picture.",
+        ),
     ]
     attributes = [
-        (name.replace("_", " ").capitalize(), "Yes" if value is True else str(value)) for name, value in shown.attributes.items() if value not in (None, False)
+        (name.replace("_", " ").capitalize(), "Yes" if value is True else str(value))
+        for name, value in shown.attributes.items()
+        if value not in (None, False)
     ]
     return {
         "listing": shown, "variant": chosen, "variants": shown.offered, "attributes": attributes,
@@ -140,7 +168,13 @@ def cart_lines(store: Store) -> tuple[CartLine, ...]:
 def cart_view(store: Store) -> CartView:
     lines = cart_lines(store)
     groups = tuple(
-        SellerGroup(seller_id=seller, seller_name=name, seller_username=name.lower(), lines=tuple(x for x in lines if x.seller_id == seller), subtotal_minor=1)
+        SellerGroup(
+            seller_id=seller,
+            seller_name=name,
+            seller_username=name.lower(),
+            lines=tuple(x for x in lines if x.seller_id == seller),
+            subtotal_minor=1,
+        )
         for seller, name in ((key("u", "a"), "Green Valley"), (key("u", "b"), "Chipo Moyo"))
     )
     return CartView(
@@ -152,9 +186,17 @@ def cart_view(store: Store) -> CartView:
 def quote(store: Store) -> Quote:
     view = cart_view(store)
     goods = view.subtotal_minor
-    steps = [("goods", "4 things", goods), ("discount", "WELCOME10, 10 % off", -goods // 10), ("shipping", "Courier, two sellers", 800), ("included_tax", "VAT 15 %, included", goods // 8)]
+    steps = [
+        ("goods", "4 things", goods),
+        ("discount", "WELCOME10, 10 % off", -goods // 10),
+        ("shipping", "Courier, two sellers", 800),
+        ("included_tax", "VAT 15 %, included", goods // 8),
+    ]
     total = goods - goods // 10 + 800
-    ways = [("courier", "Courier to the door", "Two to three days", 800), ("pickup", "Collect at the market", "Saturday, 7 to 12", 0)]
+    ways = [
+        ("courier", "Courier to the door", "Two to three days", 800),
+        ("pickup", "Collect at the market", "Saturday, 7 to 12", 0),
+    ]
     return Quote(
         cart=view, currency=view.currency, tax_inclusive=True, lines=(), subtotal_minor=goods, discount_minor=0, points_minor=0, shipping_minor=800, tax_minor=0,
         included_tax_minor=0, total_minor=total, explanation=(*(ExplanationLine(kind=k, text=t, amount_minor=a) for k, t, a in steps), ExplanationLine(kind="total", text="Total", amount_minor=total)),
@@ -171,12 +213,36 @@ def quote(store: Store) -> Quote:
 
 
 def cart(store: Store) -> Context:
-    return {"cart": cart_view(store), "quote": quote(store), "form": {"code": "SUMMER"}, "errors": {"code": "There is no promo code “SUMMER” here."}, "suggestions": (), "liked_ids": set()}
+    return {
+        "cart": cart_view(store),
+        "quote": quote(store),
+        "form": {"code": "SUMMER"},
+        "errors": {"code": "There is no promo code “SUMMER” here."},
+        "suggestions": (),
+        "liked_ids": set(),
+    }
 
 
 def empty_cart(store: Store) -> Context:
-    empty = CartView(id=None, currency="USD", groups=(), line_count=0, subtotal_minor=0, promo_codes=(), slot_id=None, has_changed_prices=False, has_problems=False)
-    return {"cart": empty, "quote": None, "form": {}, "errors": {}, "suggestions": tuple(store.cards[:5]), "liked_ids": set()}
+    empty = CartView(
+        id=None,
+        currency="USD",
+        groups=(),
+        line_count=0,
+        subtotal_minor=0,
+        promo_codes=(),
+        slot_id=None,
+        has_changed_prices=False,
+        has_problems=False,
+    )
+    return {
+        "cart": empty,
+        "quote": None,
+        "form": {},
+        "errors": {},
+        "suggestions": tuple(store.cards[:5]),
+        "liked_ids": set(),
+    }
 
 
 def checkout(store: Store) -> Context:
@@ -205,7 +271,10 @@ def order(store: Store) -> Context:
         )
         for x in asked.cart.lines
     )  # fmt: skip
-    moves = (Move(to_state="delivered", label="I have it", tone="good", seller_id=key("u", "a")), Move(to_state="cancelled", label="Cancel", tone="bad", refunds=True))
+    moves = (
+        Move(to_state="delivered", label="I have it", tone="good", seller_id=key("u", "a")),
+        Move(to_state="cancelled", label="Cancel", tone="bad", refunds=True),
+    )
     parts = tuple(
         OrderPart(
             seller_id=group.seller_id, seller_name=group.seller_name, seller_username="x", state="shipped", state_name=("On its way", "Being packed")[n], tone=("info", "warn")[n], is_open=True,
@@ -213,9 +282,25 @@ def order(store: Store) -> Context:
         )
         for n, group in enumerate(asked.cart.groups)
     )  # fmt: skip
-    happened = [("Order placed", 70, None), ("Paid by test card", 69, None), ("Packed", 20, "Green Valley"), ("On its way with Swift", 3, "Green Valley")]
+    happened = [
+        ("Order placed", 70, None),
+        ("Paid by test card", 69, None),
+        ("Packed", 20, "Green Valley"),
+        ("On its way with Swift", 3, "Green Valley"),
+    ]
     timeline = tuple(
-        TimelineEntry(seq=n, at=NOW - timedelta(hours=h), kind="state", title=t, actor_role="seller", actor_name=a, from_state=None, to_state="x", seller_id=None, reason="The driver is Blessing." if n == 3 else "")
+        TimelineEntry(
+            seq=n,
+            at=NOW - timedelta(hours=h),
+            kind="state",
+            title=t,
+            actor_role="seller",
+            actor_name=a,
+            from_state=None,
+            to_state="x",
+            seller_id=None,
+            reason="The driver is Blessing." if n == 3 else "",
+        )
         for n, (t, h, a) in enumerate(happened)
     )
     payment = OrderPayment(
@@ -245,11 +330,22 @@ def orders(store: Store) -> Context:
 
 
 def sign_in(store: Store) -> Context:
-    return {"form": {"login": "rudo"}, "errors": {"": "The name or the password is not right."}, "next": "/cart", "sign_ins": store.settings.sample.sign_ins, "sample_password": store.settings.sample.password}
+    return {
+        "form": {"login": "rudo"},
+        "errors": {"": "The name or the password is not right."},
+        "next": "/cart",
+        "sign_ins": store.settings.sample.sign_ins,
+        "sample_password": store.settings.sample.password,
+    }
 
 
 def sign_up(store: Store) -> Context:
-    return {"form": {"username": "r"}, "errors": {"username": "Somebody has this name already."}, "next": "", "roles": [role for role in store.settings.roles if role.self_service]}
+    return {
+        "form": {"username": "r"},
+        "errors": {"username": "Somebody has this name already."},
+        "next": "",
+        "roles": [role for role in store.settings.roles if role.self_service],
+    }
 
 
 def profile(_store: Store) -> Context:
@@ -257,19 +353,56 @@ def profile(_store: Store) -> Context:
         id=key("me"), username="rudo", email="rudo@example.com", email_verified_at=None, first_name="Rudo", last_name="Moyo", display_name="Rudo Moyo", bio="", business_name=None, service_type=None,
         place="Harare", locale=None, timezone=None, avatar_file_id=None, has_password=True, roles=("buyer",), last_login_at=NOW, created_at=NOW - timedelta(days=400),
     )  # fmt: skip
-    devices = [SignedInDevice(id=str(n), ip="127.0.0.1", user_agent="Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140", created_at=NOW, last_seen_at=NOW) for n in range(2)]
-    return {"profile": shown, "form": {"display_name": "Rudo Moyo", "place": "Harare"}, "errors": {}, "devices": devices, "this_device": "0", "timezones": []}
+    devices = [
+        SignedInDevice(
+            id=str(n),
+            ip="127.0.0.1",
+            user_agent="Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140",
+            created_at=NOW,
+            last_seen_at=NOW,
+        )
+        for n in range(2)
+    ]
+    return {
+        "profile": shown,
+        "form": {"display_name": "Rudo Moyo", "place": "Harare"},
+        "errors": {},
+        "devices": devices,
+        "this_device": "0",
+        "timezones": [],
+    }
 
 
 def seller_listings(store: Store) -> Context:
-    links = [("All", 9, True), ("On sale", 4, False), ("Drafts", 2, False), ("Taken down", 2, False), ("Sold", 1, False)]
-    return {"rows": tuple(samples.seller_rows(store)), "statuses": [SimpleNamespace(label=label, path="?", current=current, count=count) for label, count, current in links], "next_path": "?after=1"}
+    links = [
+        ("All", 9, True),
+        ("On sale", 4, False),
+        ("Drafts", 2, False),
+        ("Taken down", 2, False),
+        ("Sold", 1, False),
+    ]
+    return {
+        "rows": tuple(samples.seller_rows(store)),
+        "statuses": [
+            SimpleNamespace(label=label, path="?", current=current, count=count) for label, count, current in links
+        ],
+        "next_path": "?after=1",
+    }
 
 
 def listing_edit(store: Store) -> Context:
     shown = store.shown(0)
     rows = [
-        {"id": str(v.id), "sku": v.sku, "unit": v.unit, "sale_step": str(v.sale_step), "on_hand": "" if v.on_hand is None else str(v.on_hand), "price": "12.50", "compare_at": "", "options": v.options}
+        {
+            "id": str(v.id),
+            "sku": v.sku,
+            "unit": v.unit,
+            "sale_step": str(v.sale_step),
+            "on_hand": "" if v.on_hand is None else str(v.on_hand),
+            "price": "12.50",
+            "compare_at": "",
+            "options": v.options,
+        }
         for v in shown.variants[:3]
     ]
     names = list(shown.variants[0].options)[:3]
@@ -285,12 +418,32 @@ def person(store: Store) -> Context:
         id=key("u"), username="chipo", display_name="Chipo Moyo", business_name="Green Valley Farm", bio="Tomatoes, onions and opinions since 1998.", location_text="Mutoko", avatar_file_id=None,
         created_at=NOW - timedelta(days=900), service_type="Vegetables", followers=214, following=3, is_followed=False,
     )  # fmt: skip
-    return {"profile": shown, "is_self": False, "cards": tuple(store.cards[:7]), "liked_ids": set(), "next_path": None, "rating": 4.7, "rating_count": 88}
+    return {
+        "profile": shown,
+        "is_self": False,
+        "cards": tuple(store.cards[:7]),
+        "liked_ids": set(),
+        "next_path": None,
+        "rating": 4.7,
+        "rating_count": 88,
+    }
 
 
 def index(store: Store) -> Context:
     one = store.settings.store
-    return {"stores": [SimpleNamespace(code=one.code, name=one.name, tagline=one.tagline, description=one.description, url=f"http://{one.code}.localhost:8000", sign_ins=store.settings.sample.sign_ins)] * 5}
+    return {
+        "stores": [
+            SimpleNamespace(
+                code=one.code,
+                name=one.name,
+                tagline=one.tagline,
+                description=one.description,
+                url=f"http://{one.code}.localhost:8000",
+                sign_ins=store.settings.sample.sign_ins,
+            )
+        ]
+        * 5
+    }
 
 
 def components(store: Store) -> Context:
@@ -325,14 +478,25 @@ PAGES: dict[str, Page] = {
     "sandbox-pay": ("pages/sandbox_pay.html", sandbox_pay),
     "order": ("pages/order.html", order),
     "orders": ("pages/orders.html", orders),
-    "saved": ("pages/saved.html", lambda store: {"cards": tuple(store.cards[:3]), "liked_ids": {c.id for c in store.cards[:3]}}),
+    "saved": (
+        "pages/saved.html",
+        lambda store: {"cards": tuple(store.cards[:3]), "liked_ids": {c.id for c in store.cards[:3]}},
+    ),
     "sign-in": ("pages/sign_in.html", sign_in),
     "sign-up": ("pages/sign_up.html", sign_up),
     "profile": ("pages/profile.html", profile),
     "seller-listings": ("pages/seller_listings.html", seller_listings),
     "listing-edit": ("pages/listing_edit.html", listing_edit),
     "person": ("pages/person.html", person),
-    "error": ("pages/error.html", lambda _: {"status": 404, "title": "Nothing here", "message": "The address may be mistyped, or the page has moved.", "request_id": "7K2MPX4QAB"}),
+    "error": (
+        "pages/error.html",
+        lambda _: {
+            "status": 404,
+            "title": "Nothing here",
+            "message": "The address may be mistyped, or the page has moved.",
+            "request_id": "7K2MPX4QAB",
+        },
+    ),
     "index": ("pages/index.html", index),
     "components": ("components_page.html", components),
 }

@@ -54,7 +54,9 @@ def load_store(folder: Path, goods: Path) -> Store:
 
 def categories(settings: StoreSettings) -> list[Category]:
     return [
-        Category(key("c", c.slug), key("c", c.parent) if c.parent else None, c.slug, c.name, c.description, c.emoji, c.slug)
+        Category(
+            key("c", c.slug), key("c", c.parent) if c.parent else None, c.slug, c.name, c.description, c.emoji, c.slug
+        )
         for c in settings.categories
     ]
 

@@ -23,7 +23,9 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2")  # argon2 lets go of the interpreter lock
 _LEET = (str.maketrans("0134578@$!", "oieastbasi"), str.maketrans("0134578@$!", "oleastbasi"))
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "azertyuiop", "1234567890", "abcdefghijklmnopqrstuvwxyz")
-_TOO_COMMON = "This is one of the passwords that are tried first. Please choose another; three or four words in a row work well."
+_TOO_COMMON = (
+    "This is one of the passwords that are tried first. Please choose another; three or four words in a row work well."
+)
 
 
 async def hash_password(password: str) -> str:

@@ -109,8 +109,12 @@ def _check(form: EditProfile, given: dict[str, Any], place: Position | None) -> 
     problems: dict[str, str | None] = {
         "locale": locale_problem(locale) if locale else None,
         "timezone": timezone_problem(timezone) if timezone else None,
-        "phone": "Please write it with the country's code: +263 77 123 4567." if phone and not as_phone(phone) else None,
-        "place": "We do not know this place. Please choose one of the list." if given.get("place") and not place else None,
+        "phone": "Please write it with the country's code: +263 77 123 4567."
+        if phone and not as_phone(phone)
+        else None,
+        "place": "We do not know this place. Please choose one of the list."
+        if given.get("place") and not place
+        else None,
     }
     check_fields(problems | broken_limits(form))
 

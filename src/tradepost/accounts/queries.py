@@ -209,9 +209,7 @@ async def find_profile(db: Database, username: str, me: UUID | None = None) -> P
     """Return a person's page, as `me` sees it. Raises `NoSuchPerson` for closed accounts too."""
     if not is_plain(username):
         raise NoSuchPerson
-    found = await db.read_maybe(
-        PROFILE_BY_USERNAME, into=PublicProfile, fresh=me is not None, username=username, me=me
-    )
+    found = await db.read_maybe(PROFILE_BY_USERNAME, into=PublicProfile, fresh=me is not None, username=username, me=me)
     if found is None:
         raise NoSuchPerson
     return found
@@ -252,7 +250,13 @@ async def list_sessions(
     if last_hash is None:
         raise NoSuchPage
     rows = await tx.all(
-        SESSIONS_OF, into=SignedInDevice, user_id=user_id, now=now(), before_at=at, before_hash=last_hash, limit=size + 1
+        SESSIONS_OF,
+        into=SignedInDevice,
+        user_id=user_id,
+        now=now(),
+        before_at=at,
+        before_hash=last_hash,
+        limit=size + 1,
     )
     return page_of(rows, size, lambda last: to_cursor(last.last_seen_at, last.id))
 

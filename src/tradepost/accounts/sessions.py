@@ -55,7 +55,9 @@ _END_OF = (
     .where(sessions.c.user_id == _USER_ID, sessions.c.id_hash != bindparam("kept", type_=LargeBinary))
     .returning(sessions.c.id_hash)
 )
-_END_ONE_OF = delete(sessions).where(sessions.c.user_id == _USER_ID, sessions.c.id_hash == _HASH).returning(sessions.c.id_hash)
+_END_ONE_OF = (
+    delete(sessions).where(sessions.c.user_id == _USER_ID, sessions.c.id_hash == _HASH).returning(sessions.c.id_hash)
+)
 _HASHES_OF = select(sessions.c.id_hash).where(sessions.c.user_id == _USER_ID)
 _TOKEN_HASHES_OF = select(tokens.c.token_hash).where(tokens.c.user_id == _USER_ID, tokens.c.kind == "api")
 _END_EXPIRED = delete(sessions).where(sessions.c.expires_at < bindparam("now", type_=Timestamp))
@@ -164,7 +166,12 @@ async def touch_session(tx: Transaction, cache: Cache, id_hash: bytes, address: 
     """Note that a session is in use, and let it last 30 days from now; once an hour however many requests ask."""
     moment = now()
     await tx.run(
-        _TOUCH, hash=id_hash, before=moment - NOTED_EVERY, last_seen_at=moment, expires_at=moment + LIFETIME, ip=as_ip(address)
+        _TOUCH,
+        hash=id_hash,
+        before=moment - NOTED_EVERY,
+        last_seen_at=moment,
+        expires_at=moment + LIFETIME,
+        ip=as_ip(address),
     )
     forget_after(tx, cache, [session_key(id_hash)])
 

@@ -42,9 +42,7 @@ _CHANGE = (
 _NO_DEFAULT = update(addresses).where(addresses.c.user_id == _USER_ID, addresses.c.is_default).values(is_default=False)
 _MAKE_DEFAULT = update(addresses).where(*_MINE).values(is_default=True)
 _REMOVE = delete(addresses).where(*_MINE)
-_LATEST = (
-    select(addresses.c.id).where(addresses.c.user_id == _USER_ID).order_by(addresses.c.id.desc()).limit(1)
-)
+_LATEST = select(addresses.c.id).where(addresses.c.user_id == _USER_ID).order_by(addresses.c.id.desc()).limit(1)
 
 
 async def add_address(tx: Transaction, keys: Keyring, caller: Caller, draft: AddressDraft) -> SavedAddress:
@@ -109,7 +107,9 @@ async def remove_address(tx: Transaction, keys: Keyring, caller: Caller, address
 def _checked(draft: AddressDraft) -> Address:
     """Return the address a draft describes, tidied. Raises `FieldErrors` with everything that is wrong."""
     country = draft.country.strip().upper()
-    needed = {field: None if getattr(draft, field).strip() else "This is needed." for field in ("name", "line1", "city")}
+    needed = {
+        field: None if getattr(draft, field).strip() else "This is needed." for field in ("name", "line1", "city")
+    }
     check_fields(
         needed | {"country": None if country in _countries() else "Please choose a country."} | broken_limits(draft)
     )
@@ -123,4 +123,12 @@ def _checked(draft: AddressDraft) -> Address:
 def _countries() -> frozenset[str]:
     """The countries of ISO 3166 as CLDR lists them, without its codes for groups and for nowhere."""
     codes = (str(code) for code in Locale("en").territories)
-    return frozenset(code for code in codes if len(code) == 2 and code.isalpha()) - {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"}
+    return frozenset(code for code in codes if len(code) == 2 and code.isalpha()) - {
+        "EU",
+        "EZ",
+        "QO",
+        "UN",
+        "XA",
+        "XB",
+        "ZZ",
+    }

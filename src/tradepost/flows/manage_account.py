@@ -32,9 +32,7 @@ async def change_password(store: Store, caller: Caller, form: ChangePassword, us
     check_fields({"new": same or password_problem(form.new, (*personal, store.settings.store.name))})
     new = await hash_password(form.new)
     async with store.db.transaction(actor=caller.actor) as tx:
-        if not await set_password(
-            tx, store.cache, profile.id, known=known, new=new, revoke_tokens=form.revoke_tokens
-        ):
+        if not await set_password(tx, store.cache, profile.id, known=known, new=new, revoke_tokens=form.revoke_tokens):
             check_fields({"current": "The password was changed meanwhile."})
         return await begin_session(tx, store, caller, profile.id, user_agent)
 

@@ -118,7 +118,9 @@ async def sign_in(store: Store, caller: Caller, form: SignIn, user_agent: str = 
     return started
 
 
-async def begin_session(tx: Transaction, store: Store, caller: Caller, user_id: UUID, user_agent: str) -> StartedSession:
+async def begin_session(
+    tx: Transaction, store: Store, caller: Caller, user_id: UUID, user_agent: str
+) -> StartedSession:
     """Put a person's new session in the place of the caller's, with the visitor's cart where there is one.
 
     The transaction's actor is the person with the caller's session.

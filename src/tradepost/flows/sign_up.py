@@ -54,9 +54,7 @@ def _problems(store: Store, form: SignUp, username: str, email: str, display_nam
 async def _check_free(store: Store, problems: dict[str, str], username: str, email: str) -> None:
     """Raise all problems at once, with those that only the database knows: a name or an address that is taken."""
     askable = {"username": username, "email": email} | dict.fromkeys(problems, "")
-    taken = (
-        await store.db.read(queries.WHO_HAS, fresh=True, username=askable["username"], email=askable["email"])
-    )[0]
+    taken = (await store.db.read(queries.WHO_HAS, fresh=True, username=askable["username"], email=askable["email"]))[0]
     if taken["username"]:
         problems |= UsernameTaken().errors
     if taken["email"]:

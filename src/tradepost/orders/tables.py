@@ -167,7 +167,9 @@ order_lines = Table(
     Column("returned_quantity", Quantity, nullable=False, server_default="0"),
     Column("snapshot", JSONB, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("order_id", "line_no"),
-    ForeignKeyConstraint(["order_id", "seller_id"], ["fulfilments.order_id", "fulfilments.seller_id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(
+        ["order_id", "seller_id"], ["fulfilments.order_id", "fulfilments.seller_id"], ondelete="CASCADE"
+    ),
     ForeignKeyConstraint(["variant_id", "listing_id"], ["variants.id", "variants.listing_id"]),
     CheckConstraint("quantity > 0", name="quantity_positive"),
     CheckConstraint("unit_price_minor >= 0 AND gross_minor >= 0", name="price_not_negative"),

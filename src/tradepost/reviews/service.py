@@ -27,7 +27,9 @@ _ANSWER = update(reviews).where(reviews.c.id == _ID).values(reply=bindparam("rep
 _TAKE_BACK_ANSWER = update(reviews).where(reviews.c.id == _ID).values(reply=None, replied_at=None)
 
 
-async def put_review(tx: Transaction, caller: Caller, listing_id: UUID, order_id: UUID | None, draft: ReviewDraft) -> UUID:
+async def put_review(
+    tx: Transaction, caller: Caller, listing_id: UUID, order_id: UUID | None, draft: ReviewDraft
+) -> UUID:
     """Write the caller's review of a listing they bought with that order, or rewrite the one there is; return its id.
 
     Raises `FieldErrors`, `NotAllowed`.

@@ -65,9 +65,7 @@ def robots(store: GivenStore) -> Response[str]:
     private = "".join(
         f"Disallow: {path}\n" for path in ("/cart", "/checkout", "/orders", "/me", "/office", "/sign-in", "/api/")
     )
-    return Response(
-        f"User-agent: *\n{private}Sitemap: {store.base_url}/sitemap.xml\n", media_type="text/plain"
-    )
+    return Response(f"User-agent: *\n{private}Sitemap: {store.base_url}/sitemap.xml\n", media_type="text/plain")
 
 
 @get("/sitemap.xml", include_in_schema=False)
