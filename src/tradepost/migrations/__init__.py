@@ -44,7 +44,9 @@ async def create_database(dsn: str, name: str, *, template: str = "") -> bool:
                 await connection.execute(f"CREATE ROLE {role} {login}")
         existing = await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name)
         if not existing:
-            await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER}' + (f' TEMPLATE "{template}"' if template else ""))
+            await connection.execute(
+                f'CREATE DATABASE "{name}" OWNER {OWNER}' + (f' TEMPLATE "{template}"' if template else "")
+            )
     finally:
         await connection.close()
     return not existing
