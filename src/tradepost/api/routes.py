@@ -8,4 +8,8 @@ from tradepost.api.docs import docs_routes
 from tradepost.api.people import people_routes
 from tradepost.api.webhooks import webhook_routes
 
-api_routes = [Router("/api/v1", route_handlers=[*catalog_routes, *buying_routes, *people_routes]), *webhook_routes, *docs_routes]
+api_routes = [
+    Router("/api/v1", route_handlers=[*catalog_routes, *buying_routes, *people_routes]),
+    *webhook_routes,
+    *docs_routes,
+]
