@@ -235,7 +235,9 @@ def translate(error: BaseException, *, is_lost: bool = True) -> DomainError | No
         made = _constraint_errors.get(name)
         # Never the driver's own text: it quotes the whole row.
         return made() if made else RuleBroken(name or f"{error.table_name}.{error.column_name} is needed")
-    if isinstance(error, DriverDataError) and isinstance(error.__cause__, TypeError):
+    if isinstance(error, asyncpg.DataError | DriverDataError) and isinstance(
+        error.__cause__ or error.__context__, TypeError
+    ):
         return None  # not a value of a client's that is too large, but one of the wrong type: ours
     for kinds, ours in _TRANSLATED:
         if isinstance(error, kinds):
