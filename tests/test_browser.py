@@ -106,9 +106,9 @@ async def test_seller_offers_something_with_a_photo_and_it_is_found(
     page, complaints = await open_page(browser, 1280)
     await sign_up(page, shop, "petra", "seller")
     await page.goto(f"{shop}/me/listings/new")
-    await page.fill("[name=title]", "Hazelnuts in the shell")
-    await page.fill("[name=description]", "This year's, dry and sweet.")
-    await page.select_option("[name=category]", "fruit")
+    await page.fill("input[name=title]", "Hazelnuts in the shell")
+    await page.fill("textarea[name=description]", "This year's, dry and sweet.")
+    await page.select_option("select[name=category]", "fruit")
     await page.fill("[name='variant.0.price']", "4.50")
     await page.fill("[name='variant.0.on_hand']", "30")
     await page.set_input_files(
