@@ -1,19 +1,23 @@
 """Several stores on an operator's own servers: each keeps to its own database, cache and files."""
 
+import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from tests.conftest import MARKET, Servers
 from tradepost.accounts.types import Caller
 from tradepost.app import create_app
 from tradepost.cli.serve import AddressShared, check_addresses, files_address
 from tradepost.core.crypto import Keyring
+from tradepost.core.database import SYSTEM
 from tradepost.core.settings import DatabaseSettings, Settings
 from tradepost.flows.sign_in import load_caller, open_visit
 from tradepost.flows.store import Store, open_store
+from tradepost.web.proxies import NotANetwork, networks_of, visitor_of
 
 
 @pytest.mark.parametrize("field", ["url", "owner_url", "replica_url"])
@@ -95,3 +99,41 @@ async def test_readiness_says_how_each_store_is(store: Store) -> None:
         await store.db.close()
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, {"market": "down", "bakery": "down"})
+
+
+@pytest.mark.parametrize(
+    ("peer", "told", "expected"),
+    [
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # a stranger may write what they like
+        ("10.0.0.2", "198.51.100.1", "198.51.100.1"),
+        ("10.0.0.2", "192.0.2.7, 198.51.100.1", "198.51.100.1"),  # what the visitor wrote comes first
+        ("10.0.0.2", "198.51.100.1, 10.0.0.3", "198.51.100.1"),
+        ("10.0.0.2", "10.0.0.4, 10.0.0.3", "10.0.0.4"),
+        ("10.0.0.2", "198.51.100.1, nonsense", "10.0.0.2"),
+        ("10.0.0.2", "", "10.0.0.2"),
+        ("::1", "2001:db8::7", "2001:db8::7"),
+    ],
+)
+def test_only_our_own_proxies_say_whom_they_bring(peer: str, told: str, expected: str) -> None:
+    proxies = networks_of(("10.0.0.0/8", "::1"))
+    assert visitor_of(peer, [(b"x-forwarded-for", told.encode())], proxies) == expected
+    assert visitor_of(peer, [(b"x-forwarded-for", told.encode())], ()) == peer
+
+
+def test_a_proxy_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(NotANetwork, match=r"“proxy\.local” in http\.trusted_proxies"):
+        networks_of(("10.0.0.0/8", "proxy.local"))
+
+
+async def test_a_session_is_noted_with_the_visitors_address(store: Store) -> None:
+    app = create_app({store.code: store}, proxies=networks_of(("127.0.0.1",)))
+    transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 123))
+    async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost") as client:
+        headers = {"x-forwarded-for": "198.51.100.1"}
+        account = {"username": "fern", "email": "fern@example.com", "password": "a-walnut-tree-in-may"}
+        token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', (await client.get("/", headers=headers)).text)
+        assert token
+        headers["x-csrf-token"] = token[1]
+        assert (await client.post("/api/v1/accounts", json=account, headers=headers)).status_code == 201
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        assert await tx.values(text("SELECT host(ip) FROM sessions")) == ["198.51.100.1"]

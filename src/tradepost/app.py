@@ -17,6 +17,7 @@ from tradepost.flows.store import Store
 from tradepost.web.context import provide_caller, provide_store
 from tradepost.web.errors import error_page
 from tradepost.web.hosting import Hosting
+from tradepost.web.proxies import Networks
 from tradepost.web.rendering import STATIC
 from tradepost.web.routes import page_routes
 from tradepost.web.typing import HttpRequest
@@ -25,10 +26,15 @@ LARGEST_BODY = 16 * 1024 * 1024
 
 
 def create_app(
-    stores: Mapping[str, Store], *, domain: str = "localhost", secure: bool = False, show_costs: bool = False
+    stores: Mapping[str, Store],
+    *,
+    domain: str = "localhost",
+    secure: bool = False,
+    proxies: Networks = (),
+    show_costs: bool = False,
 ) -> Hosting:
     """Return the ASGI application for these stores, keyed by code."""
-    return Hosting(_handlers(), stores, domain=domain, secure=secure, show_costs=show_costs)
+    return Hosting(_handlers(), stores, domain=domain, secure=secure, proxies=proxies, show_costs=show_costs)
 
 
 @cache

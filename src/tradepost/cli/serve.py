@@ -24,6 +24,7 @@ from tradepost.flows.install_store import install_store
 from tradepost.flows.preset import PRESETS
 from tradepost.flows.store import Store, database_name, open_store
 from tradepost.migrations import create_database, migrate
+from tradepost.web.proxies import networks_of
 from tradepost.worker import compose, run_worker
 
 SETTINGS_VARIABLE = "TRADEPOST_SETTINGS_FILE"
@@ -73,6 +74,7 @@ def serve_forever(settings_file: Path | None) -> None:
     os.environ[SETTINGS_VARIABLE] = str((settings_file or Path("tradepost.toml")).resolve())
     settings = _settings()
     address(settings.database.url, "database.url", "")
+    networks_of(settings.http.trusted_proxies)  # said here, before any process starts
     Granian(
         "tradepost.cli.serve:application", address=settings.http.host, port=settings.http.port, interface=Interfaces.ASGI,
         workers=settings.http.workers, factory=True, log_access=False,
@@ -109,7 +111,8 @@ class _Application:
             await receive()
             stores = await self.stack.enter_async_context(open_stores(self.settings))
             http = self.settings.http
-            self.app = create_app(stores, domain=http.domain, secure=http.scheme == "https")
+            proxies = networks_of(http.trusted_proxies)
+            self.app = create_app(stores, domain=http.domain, secure=http.scheme == "https", proxies=proxies)
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

@@ -71,13 +71,14 @@ class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the server listens. `domain` is what store names are put in front of."""
+    """How the server listens. `domain` is what store names are put in front of; `trusted_proxies` are believed whom they bring."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
     domain: str = "localhost"
     scheme: Literal["http", "https"] = "http"
     workers: AtLeastOne = 1
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class StripeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

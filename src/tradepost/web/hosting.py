@@ -12,6 +12,7 @@ import structlog
 from tradepost.core.database import count_queries
 from tradepost.core.ids import readable_code
 from tradepost.flows.store import Store
+from tradepost.web.proxies import Networks, visitor_of
 from tradepost.web.security import HEADERS, STRICT_TRANSPORT
 
 log = structlog.get_logger("tradepost.http")
@@ -24,13 +25,21 @@ class Hosting:
     """
 
     def __init__(
-        self, app: Any, stores: Mapping[str, Store], *, domain: str, secure: bool, show_costs: bool = False
+        self,
+        app: Any,
+        stores: Mapping[str, Store],
+        *,
+        domain: str,
+        secure: bool,
+        proxies: Networks = (),
+        show_costs: bool = False,
     ) -> None:
         self.app = app
         self.stores = stores
         self.only = next(iter(stores.values())) if len(stores) == 1 else None
         self.domain = domain
         self.secure = secure
+        self.proxies = proxies
         self.show_costs = show_costs
         self.headers = [*HEADERS, STRICT_TRANSPORT] if secure else HEADERS
 
@@ -43,6 +52,8 @@ class Hosting:
         scope["tradepost_stores"] = self.stores
         if self.secure:  # as people came: a proxy that ends TLS speaks plain HTTP to us
             scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
+        if self.proxies and scope.get("client"):
+            scope["client"] = (visitor_of(scope["client"][0], scope["headers"], self.proxies), 0)
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
