@@ -7,7 +7,8 @@ leaves an order that the sweeper finishes or gives up.
 
 import asyncio
 import re
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from tradepost.catalog.stock import NotEnoughStock, Want
 from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Transaction
 from tradepost.core.events import record
-from tradepost.core.idempotency import Claim, KeyInFlight, claim, owner_of, request_hash
+from tradepost.core.idempotency import Claim, KeyInFlight, claim, finish, owner_of, request_hash
 from tradepost.core.ids import readable_code, uuid7
 from tradepost.core.money import to_major
 from tradepost.core.postal import Address
@@ -33,10 +34,12 @@ from tradepost.flows.settle_payment import Reply, Settled, settle_payment
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
 from tradepost.orders.events import OrderPlaced
-from tradepost.orders.processes import courses
+from tradepost.orders.processes import Course, courses
 from tradepost.orders.service import LineDraft, OrderDraft, PartDraft
 from tradepost.orders.types import (
+    BookSeparately,
     CartEmpty,
+    DayNeeded,
     EmailNeeded,
     NoSuchOrder,
     NothingToPay,
@@ -50,7 +53,7 @@ from tradepost.payments.service import PaymentDraft
 from tradepost.payments.types import GatewayDown, GatewayUnknown
 from tradepost.promotions import service as promotions
 
-PROCESS = "purchase"
+PURCHASE, BOOKING = "purchase", "service"
 CHARGE_TIMEOUT_S = 20.0
 TAKEN_OVER_AFTER = timedelta(seconds=60)
 _HELD_FOR = timedelta(minutes=30)
@@ -58,6 +61,8 @@ _HELD_FOR = timedelta(minutes=30)
 
 class CheckoutForm(msgspec.Struct, frozen=True, kw_only=True):
     """A buyer's order. `expected_total_minor`: the total the buyer saw; another one is told and asked, never charged.
+
+    Services are booked for the day `requested_on`; they are paid for once their provider has accepted.
 
     `method` and `payer` are the gateway's: Paynow takes web, ecocash or onemoney and a telephone number; the sandbox takes
     page (the default), approve, decline, delay or lost.
@@ -73,6 +78,7 @@ class CheckoutForm(msgspec.Struct, frozen=True, kw_only=True):
     points: Annotated[int, Meta(ge=0, le=10**9)] = 0
     slot_id: UUID | None = None
     note: Annotated[str, Meta(max_length=2000)] = ""
+    requested_on: date | None = None
     expected_total_minor: int | None = None
 
 
@@ -82,7 +88,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     order_id: UUID
     number: str
     state: str
-    payment_id: UUID
+    payment_id: UUID | None
     payment_state: str
     total_minor: int
     currency: str
@@ -149,13 +155,19 @@ async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Repl
         choice = CheckoutChoice(shipping=form.shipping, shipping_address=form.shipping_address, points=form.points)
         basket = await read_basket(tx, store, caller, choice, with_points=False, email_key=email_key)
         _check_basket(basket, form)
+        course = _course_for(basket, await courses(tx, basket.rules_version), form)
         await carts.use_up(tx, basket.cart.id, basket.version)
-        draft = await _draft(tx, store, caller, form, basket, order_id)
+        draft = _draft(store, caller, form, basket, order_id, course)
         await orders.place(tx, draft)
         wants = [Want(p.line.variant_id, p.line.quantity) for p in basket.priced.lines]
         await stock.reserve(tx, order_id, wants, draft.due_at or now() + _HELD_FOR)
         await _take_extras(tx, store, caller, form, basket, order_id, email_key)
         amount = basket.priced.total_minor
+        sellers = tuple(part.seller_id for part in draft.parts)
+        fact = OrderPlaced(order_id, draft.number, draft.buyer_id, sellers, amount, draft.currency)
+        await record(tx, fact, subject_id=order_id)
+        if course.payment_move(course.initial) is None:
+            return await _ask_first(tx, reply, draft, amount)
         about = store.gateways[form.gateway].about
         await payments.start(
             tx,
@@ -163,11 +175,31 @@ async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Repl
                          gateway=form.gateway, method=form.method, amount_minor=amount, currency=draft.currency,
                          is_offline=about.is_offline),
         )  # fmt: skip
-        sellers = tuple(part.seller_id for part in draft.parts)
-        fact = OrderPlaced(order_id, draft.number, draft.buyer_id, sellers, amount, draft.currency)
-        await record(tx, fact, subject_id=order_id)
     return _Charge(payment_id=payment_id, order_id=order_id, number=draft.number, gateway=form.gateway, method=form.method,
                    payer=form.payer, email=form.email, amount_minor=amount, currency=draft.currency)  # fmt: skip
+
+
+def _course_for(basket: Basket, known: Mapping[str, Course], form: CheckoutForm) -> Course:
+    """Return the process an order takes: services are booked with their provider, where the store has bookings.
+
+    Raises `BookSeparately` for services together with goods or of several providers, `DayNeeded`.
+    """
+    services = [p.line for p in basket.priced.lines if p.line.kind == "service"]
+    if BOOKING not in known or not services:
+        return known[PURCHASE]
+    if len(services) < len(basket.priced.lines) or len({line.seller_id for line in services}) > 1:
+        raise BookSeparately(", ".join(line.title for line in services))
+    if form.requested_on is None or form.requested_on < now().date():
+        raise DayNeeded
+    return known[BOOKING]
+
+
+async def _ask_first(tx: Transaction, reply: Reply, draft: OrderDraft, amount: int) -> Settled:
+    """Keep the reply for an order that its seller accepts before it is paid."""
+    asked = Settled(order_id=draft.id, number=draft.number, state=draft.state, payment_id=None, payment_state="none",
+                    total_minor=amount, currency=draft.currency)  # fmt: skip
+    await finish(tx, reply.owner, reply.key, 201, asked)
+    return asked
 
 
 async def _known(tx: Transaction, known: Claim, form: CheckoutForm) -> _Charge | Settled:
@@ -226,10 +258,9 @@ async def _take_extras(
         await take_slot(tx, order_id, form.slot_id, store.settings.store.timezone)
 
 
-async def _draft(
-    tx: Transaction, store: Store, caller: Caller, form: CheckoutForm, basket: Basket, order_id: UUID
+def _draft(
+    store: Store, caller: Caller, form: CheckoutForm, basket: Basket, order_id: UUID, course: Course
 ) -> OrderDraft:
-    course = (await courses(tx, basket.rules_version))[PROCESS]
     option, is_guest = basket.terms.shipping, caller.user_id is None
     return OrderDraft(
         id=order_id,
@@ -250,6 +281,7 @@ async def _draft(
         cart_id=basket.cart.id,
         explanation=basket.priced.explanation,
         note=form.note.strip(),
+        requested_on=form.requested_on,
         actor_role="buyer",
         lines=tuple(_line(p, number) for number, p in enumerate(basket.priced.lines, 1)),
         parts=tuple(PartDraft(seller_id=d.seller_id, shipping_minor=d.price_minor) for d in basket.priced.deliveries),

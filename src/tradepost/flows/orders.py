@@ -36,6 +36,8 @@ from tradepost.orders.types import (
 )
 from tradepost.payments import queries as payment_queries
 
+PURCHASE = "purchase"
+
 
 class Access(msgspec.Struct, frozen=True):
     """An order's row, and what the caller is to it; `role` is the most telling of them."""
@@ -130,6 +132,7 @@ async def read_order(tx: Transaction, store: Store, caller: Caller, access: Acce
         points_spent=row["points_spent"] if only is None else 0,
         placed_at=row["placed_at"],
         due_at=row["due_at"],
+        requested_on=row["requested_on"],
         note=row["note"],
         buyer_id=row["buyer_id"],
         buyer_name=row["buyer_name"] or "",
@@ -182,7 +185,7 @@ def _part(part: Any, course: Course, parties: frozenset[Party], caller: Caller, 
     if part["rider_id"] is not None and part["rider_id"] == caller.user_id:
         mine.add("rider")
     moves: tuple[Move, ...] = ()
-    if part["opened_at"] is not None and (several or mine & {"seller", "rider"}):
+    if several or mine & {"seller", "rider"}:
         moves = course.choices(part["state"], frozenset(mine), part["seller_id"])
     return OrderPart(**part, moves=moves)
 
@@ -272,27 +275,37 @@ def _page(rows: list[Any], size: int) -> Page[OrderCard]:
 
 
 async def get_board(store: Store, caller: Caller, *, limit: int = 50) -> Board:
-    """Return the caller's parts of orders as a seller, in columns by state, the oldest open ones first."""
+    """Return the caller's parts of orders as a seller, in columns by state, the most pressing first.
+
+    The columns of another process than the store's usual one, such as bookings, are there once there is something in them.
+    """
     seller_id = caller.check_signed_in()
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
-        course = next(iter((await courses(tx)).values()))
-        counts = {row["state"]: row["parts"] for row in await tx.all(queries.BOARD_COUNTS, seller_id=seller_id)}
-        rows = await tx.all(queries.BOARD_CARDS, seller_id=seller_id, limit=page_size(limit))
-    cards: dict[str, list[BoardCard]] = {}
+        known = await courses(tx)
+        states = [f"{c.code}:{m.from_state}" for c in known.values() for m in c.moves if "seller" in m.actors]
+        counted = await tx.all(queries.BOARD_COUNTS, seller_id=seller_id, states=states)
+        rows = await tx.all(queries.BOARD_CARDS, seller_id=seller_id, states=states, limit=page_size(limit))
+    counts = {(row["process"], row["state"]): row["parts"] for row in counted}
+    cards: dict[tuple[str, str], list[BoardCard]] = {}
     for row in rows:
-        cards.setdefault(row["state"], []).append(_board_card(store, row, course, seller_id))
+        card = _board_card(store, row, known[row["process"]], seller_id)
+        cards.setdefault((row["process"], row["state"]), []).append(card)
+    busy = {process for process, _ in counts}
     return Board(
         columns=tuple(
-            BoardColumn(state=s.code, name=s.name, tone=s.tone, is_open=s.is_open, count=counts.get(s.code, 0),
-                        cards=tuple(cards.get(s.code, ())))
-            for s in course.states.values()
-            if s.code != course.initial
+            BoardColumn(process=c.code, state=s.code, name=s.name, tone=s.tone, is_open=s.is_open,
+                        count=counts.get((c.code, s.code), 0), cards=tuple(cards.get((c.code, s.code), ())))
+            for c in known.values()
+            if c.code == PURCHASE or c.code in busy
+            for s in c.states.values()
+            if s.code != c.initial or f"{c.code}:{s.code}" in states
         )
     )  # fmt: skip
 
 
 def _board_card(store: Store, row: Any, course: Course, seller_id: UUID) -> BoardCard:
     values = dict(row)
+    del values["process"]
     address = _address(store, values.pop("shipping_address_enc"))
     return BoardCard(
         **{

@@ -74,7 +74,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     order_id: UUID
     number: str
     state: str
-    payment_id: UUID
+    payment_id: UUID | None
     payment_state: str
     total_minor: int
     currency: str

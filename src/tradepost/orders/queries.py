@@ -15,7 +15,7 @@ _WHO = "coalesce(u.business_name, u.display_name)"
 ORDER = text(f"""
     SELECT o.id, o.number, o.process, o.state, s.name AS state_name, s.tone, s.is_open, s.is_final, o.payment_state, o.payment_method,
            o.shipping_method, o.currency, o.tax_inclusive, o.subtotal_minor, o.discount_minor, o.points_minor, o.shipping_minor,
-           o.tax_minor, o.included_tax_minor, o.total_minor, o.points_spent, o.placed_at, o.due_at, o.note, o.buyer_id, o.session_hash,
+           o.tax_minor, o.included_tax_minor, o.total_minor, o.points_spent, o.placed_at, o.due_at, o.requested_on, o.note, o.buyer_id, o.session_hash,
            o.seller_ids, o.email_enc, o.shipping_address_enc, o.billing_address_enc, o.explanation,
            {_WHO} AS buyer_name, (SELECT value FROM store_facts WHERE name = 'rules_version') AS rules_version
     FROM orders o JOIN order_states s ON (s.process, s.code) = (o.process, o.state) LEFT JOIN users u ON u.id = o.buyer_id
@@ -57,19 +57,23 @@ CARDS_OF_SESSION = text(f"{_CARD} WHERE o.session_hash = :session AND {_AFTER}")
 ALL_CARDS = text(f"""
     {_CARD} WHERE (CAST(:state AS text) IS NULL OR o.state = :state) AND (CAST(:search AS text) = '' OR o.number ILIKE :search) AND {_AFTER}
 """)
-BOARD_COUNTS = text("""
-    SELECT state, count(*) AS parts FROM fulfilments WHERE seller_id = :seller_id AND opened_at IS NOT NULL GROUP BY state
+# A part is on its seller's board once it is paid for, and before where the seller has a say: a booking to accept.
+_ON_BOARD = (
+    "seller_id = :seller_id AND (opened_at IS NOT NULL OR process || ':' || state = ANY (CAST(:states AS text[])))"
+)
+BOARD_COUNTS = text(f"""
+    SELECT process, state, count(*) AS parts FROM fulfilments WHERE {_ON_BOARD} GROUP BY process, state
 """)
 BOARD_CARDS = text(f"""
-    SELECT f.order_id, o.number, f.state, o.placed_at, f.opened_at, f.due_at, coalesce({_WHO}, '') AS buyer_name,
+    SELECT f.order_id, o.number, f.process, f.state, o.placed_at, f.opened_at, coalesce(f.due_at, o.due_at) AS due_at, o.requested_on, coalesce({_WHO}, '') AS buyer_name,
            o.shipping_address_enc, f.shipping_method, o.currency,
            CAST(l.total + f.shipping_minor AS bigint) AS total_minor,
            CAST(l.earns + f.shipping_minor - f.shipping_refunded_minor AS bigint) AS earns_minor,
            l.line_count, l.titles, l.quantities, l.image_ids
     FROM (
-        SELECT *, row_number() OVER (PARTITION BY state ORDER BY
+        SELECT *, row_number() OVER (PARTITION BY process, state ORDER BY
             CASE WHEN due_at IS NULL THEN 1 ELSE 0 END, due_at, opened_at) AS place
-        FROM fulfilments WHERE seller_id = :seller_id AND opened_at IS NOT NULL
+        FROM fulfilments WHERE {_ON_BOARD}
     ) f JOIN orders o ON o.id = f.order_id LEFT JOIN users u ON u.id = o.buyer_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS line_count, sum(total_minor) AS total,
@@ -79,6 +83,6 @@ BOARD_CARDS = text(f"""
                (array_remove(array_agg(CAST(snapshot ->> 'image_id' AS uuid) ORDER BY line_no), NULL))[1:4] AS image_ids
         FROM order_lines WHERE order_id = f.order_id AND seller_id = f.seller_id
     ) l
-    WHERE f.place <= :limit ORDER BY f.state, f.place
+    WHERE f.place <= :limit ORDER BY f.process, f.state, f.place
 """)
 PART_OWNERS = text("SELECT rider_id FROM fulfilments WHERE order_id = :order_id AND rider_id IS NOT NULL")

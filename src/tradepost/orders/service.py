@@ -3,7 +3,7 @@
 They change only what belongs to an order; what a move does to stock and money is carried out by flows.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -69,6 +69,7 @@ class OrderDraft(msgspec.Struct, frozen=True, kw_only=True):
     cart_id: UUID | None
     explanation: Any
     note: str
+    requested_on: date | None
     actor_role: str
     lines: tuple[LineDraft, ...]
     parts: tuple[PartDraft, ...]
@@ -79,11 +80,11 @@ _PLACE = text("""
     WITH written AS (
         INSERT INTO orders (id, number, buyer_id, session_hash, email_enc, seller_ids, process, state, due_at, currency,
             tax_inclusive, subtotal_minor, discount_minor, points_minor, shipping_minor, tax_minor, included_tax_minor, points_spent,
-            shipping_address_enc, billing_address_enc, payment_method, shipping_method, cart_id, explanation, note)
+            shipping_address_enc, billing_address_enc, payment_method, shipping_method, cart_id, explanation, note, requested_on)
         VALUES (:id, :number, :buyer_id, :session_hash, :email_enc, :seller_ids, :process, :state, :due_at, :currency,
             :tax_inclusive, :subtotal_minor, :discount_minor, :points_minor, :shipping_minor, :tax_minor, :included_tax_minor,
             :points_spent, :shipping_address_enc, :billing_address_enc, :payment_method, :shipping_method, :cart_id, :explanation,
-            :note)
+            :note, :requested_on)
     ), parts AS (
         INSERT INTO fulfilments (order_id, seller_id, buyer_id, session_hash, process, state, shipping_minor, shipping_method)
         SELECT :id, p.seller_id, :buyer_id, :session_hash, :process, :state, p.shipping_minor, :shipping_method

@@ -25,6 +25,20 @@ class CartEmpty(Conflict):
 
 
 @dataclass(eq=False)
+class BookSeparately(Conflict):
+    """Services are booked on their own, one provider at a time: {titles}."""
+
+    titles: str
+
+
+@dataclass(eq=False)
+class DayNeeded(Invalid):
+    """Please choose the day you would like."""
+
+    field: str | None = "requested_on"
+
+
+@dataclass(eq=False)
 class TotalChanged(Conflict):
     """The total is now {now} instead of {was}; please look at the order again."""
 
@@ -259,6 +273,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     points_spent: int
     placed_at: datetime
     due_at: datetime | None
+    requested_on: date | None
     note: str
     buyer_id: UUID | None
     buyer_name: str
@@ -314,6 +329,7 @@ class BoardCard(msgspec.Struct, frozen=True, kw_only=True):
     placed_at: datetime
     opened_at: datetime | None
     due_at: datetime | None
+    requested_on: date | None
     buyer_name: str
     place: str
     shipping_method: str | None
@@ -330,6 +346,7 @@ class BoardCard(msgspec.Struct, frozen=True, kw_only=True):
 class BoardColumn(msgspec.Struct, frozen=True, kw_only=True):
     """The parts in one state; `count` may be more than the cards shown."""
 
+    process: str
     state: str
     name: str
     tone: Tone

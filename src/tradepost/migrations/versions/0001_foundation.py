@@ -642,6 +642,7 @@ def create_tables() -> None:
     sa.Column('cart_id', sa.UUID(), nullable=True),
     sa.Column('explanation', postgresql.JSONB(astext_type=Text()), server_default='[]', nullable=False),
     sa.Column('note', sa.Text(), server_default='', nullable=False),
+    sa.Column('requested_on', sa.Date(), nullable=True),
     sa.Column('placed_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('state_since', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
