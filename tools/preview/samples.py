@@ -29,6 +29,10 @@ class Store:
     files: dict[str, tuple[str, str]]
 
     @property
+    def code(self) -> str:
+        return self.folder.name
+
+    @property
     def cards(self) -> list[ListingCard]:
         return [card(self, row, index) for index, row in enumerate(self.rows)]
 
