@@ -14,6 +14,7 @@ from tradepost.core.events import check_subscriptions, subscribe
 from tradepost.core.job_runner import Pace, run_jobs
 from tradepost.core.jobs import DECLARED, Registry
 from tradepost.flows.store import Store
+from tradepost.orders.events import OrderPlaced
 
 JOB_MODULES: Final = (
     "tradepost.core.housekeeping",
@@ -23,7 +24,7 @@ JOB_MODULES: Final = (
     "tradepost.flows.search_jobs",
 )
 # Which job reacts to which event: (event, job). The job's arguments are the event.
-SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = ()
+SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = ((OrderPlaced, "search.attribute_order"),)
 
 
 def compose() -> Registry:

@@ -20,7 +20,9 @@ from tradepost.core.settings import BadSettings
 from tradepost.core.tables import store_facts
 from tradepost.flows.preset import Process, StoreSettings, load_preset, load_processes
 from tradepost.flows.pricing_rules import install_pricing
+from tradepost.flows.processes import check
 from tradepost.orders.tables import order_states, order_transitions, processes
+from tradepost.search.counting import rebuild
 
 Progress = Callable[[str, int, int], None]
 
@@ -32,7 +34,7 @@ def silent(_what: str, _done: int, _whole: int) -> None:
 async def install_store(db: Database, folder: Path) -> StoreSettings:
     """Load a preset's roles, categories, kinds, processes and the like. `db` is the owner's connection.
 
-    Raises `BadSettings` for a preset that is not sound.
+    Raises `BadSettings`, or `BadProcess` for a process with dead ends or with money or stock it never lets go.
     """
     settings, courses = load_preset(folder), load_processes(folder)
     async with db.transaction(actor=SYSTEM) as tx:
@@ -47,6 +49,9 @@ async def install_store(db: Database, folder: Path) -> StoreSettings:
         await install_pricing(tx, settings)
         for course in courses:
             await _install_process(tx, course)
+        has_other_words = await tx.value(select(func.search_use_language(settings.store.search_language)))
+    if has_other_words:
+        await rebuild(db)
     return settings
 
 
@@ -130,6 +135,7 @@ async def _install_categories(tx: Transaction, settings: StoreSettings) -> None:
 
 
 async def _install_process(tx: Transaction, course: Process) -> None:
+    check(course)
     await _put(tx, processes, [{"code": course.name, "kind": course.kind, "initial_state": course.initial}])
     await _put(tx, order_states, [
         {"process": course.name, "code": s.code, "name": s.name, "documented": s.documented or s.code, "tone": s.tone,

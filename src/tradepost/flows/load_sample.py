@@ -42,6 +42,7 @@ from tradepost.core.text import slugify
 from tradepost.flows.install_store import Progress, silent
 from tradepost.flows.preset import StoreSettings
 from tradepost.reviews.tables import reviews
+from tradepost.search.counting import count_terms
 
 T = TypeVar("T")
 _POINT = func.geo_point(bindparam("lat", type_=Double), bindparam("lon", type_=Double))
@@ -156,6 +157,7 @@ async def load_sample(
         await _reviews(tx, sample, known)
         await _price_history(tx, sample, settings, known)
         await tx.run(insert(store_facts).values(name="sample", value="loaded"))
+    await count_terms(db)
     return True
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 import msgspec
 
 from tradepost.accounts.types import Caller
+from tradepost.catalog.listing_pages import category_tree
 from tradepost.core.embeddings import query_vectors
 from tradepost.core.ids import uuid7
 from tradepost.flows.preset import Kind, StoreSettings
@@ -13,7 +14,8 @@ from tradepost.flows.store import Store
 from tradepost.search.log import SearchNote, note_search
 from tradepost.search.rules import read_query
 from tradepost.search.service import search_documents
-from tradepost.search.types import SearchRequest, SearchResult, Understood, Weights
+from tradepost.search.suggesting import suggest
+from tradepost.search.types import SearchRequest, SearchResult, Suggestion, Understood, Weights
 
 
 async def search(
@@ -37,7 +39,7 @@ async def search(
     note_search(store.db, SearchNote(
         id=search_id, query=wanted.tidy, corrected=result.corrected_query, user_id=caller.user_id, session_hash=caller.session,
         results_count=result.at_least, search_type=result.search_type, response_ms=(time.perf_counter() - started) * 1000,
-        filters=_filters_in_force(request),
+        filters=criteria_of(request),
     ))  # fmt: skip
     return msgspec.structs.replace(result, search_id=search_id)
 
@@ -54,7 +56,8 @@ def _with_understood(request: SearchRequest, found: Understood) -> SearchRequest
     )
 
 
-def _filters_in_force(request: SearchRequest) -> dict[str, object]:
+def criteria_of(request: SearchRequest) -> dict[str, object]:
+    """Return what a request asks for beside its words, without what is not asked: for the log, and to keep as an alert."""
     every = msgspec.to_builtins(request)
     return {
         k: v
@@ -70,3 +73,9 @@ def _choices(settings: StoreSettings) -> dict[str, tuple[str, ...]]:
 @lru_cache(maxsize=32)
 def _choices_of(kinds: tuple[Kind, ...]) -> dict[str, tuple[str, ...]]:
     return {f.key: f.choices for kind in kinds for f in kind.fields if f.type == "choice" and f.filter}
+
+
+async def suggestions(store: Store, typed: str) -> tuple[Suggestion, ...]:
+    """Return up to eight ways to go on from what somebody typed so far; after a blank the last word is taken as whole."""
+    wanted = read_query(typed, currency=store.currency)
+    return await suggest(store.db, await category_tree(store.db), wanted, is_open=not typed.endswith(" "))

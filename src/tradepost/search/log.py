@@ -79,7 +79,8 @@ async def flush_log(db: Database) -> None:
 
 
 _CLICK = text("""
-    UPDATE search_log SET clicked_id = :listing_id, clicked_at = now()
+    UPDATE search_log SET clicked_id = :listing_id, clicked_at = now(), user_id = coalesce(user_id, CAST(:user_id AS uuid)),
+           session_hash = coalesce(session_hash, CAST(:session AS bytea))
     WHERE id = :search_id AND at > now() - interval '1 day' AND clicked_id IS NULL
 """)
 _ORDERED = text("""
@@ -89,11 +90,13 @@ _ORDERED = text("""
 """)
 
 
-async def note_click(db: Database, search_id: UUID, listing_id: UUID) -> None:
-    """Note which of its results a search was left for; the first click counts."""
+async def note_click(
+    db: Database, search_id: UUID, listing_id: UUID, *, user_id: UUID | None, session: bytes | None
+) -> None:
+    """Note which of its results a search was left for, and by whom; the first click counts."""
     await flush_log(db)
     async with db.transaction(actor=SYSTEM) as tx:
-        await tx.run(_CLICK, search_id=search_id, listing_id=listing_id)
+        await tx.run(_CLICK, search_id=search_id, listing_id=listing_id, user_id=user_id, session=session)
 
 
 async def note_order(tx: Transaction, listing_ids: list[UUID], *, user_id: UUID | None, session: bytes | None) -> int:

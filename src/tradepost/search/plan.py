@@ -187,7 +187,8 @@ def _word_params(
         for m, spelling in enumerate(group):
             params[f"word_{n}_{m}"] = spelling.query
             params[f"weight_{n}_{m}"] = spelling.weight / whole
-    params["field_weights"] = [weights.description, weights.attributes, weights.brand, weights.title]
+    fields = (weights.description, weights.attributes, weights.brand, weights.title)
+    params["field_weights"] = [w / max(1.0, *fields) for w in fields]  # ts_rank takes none above 1
     return params | {"length_weight": weights.length, "usual_length": max(facts.average_length, 1.0)}
 
 

@@ -295,6 +295,7 @@ class QueryFacts(msgspec.Struct, frozen=True):
     """What is known of a query's words and of the whole."""
 
     documents: int
+    has_vectors: bool
     average_length: float
     tiers: int
     settings: dict[str, Any]
@@ -308,7 +309,7 @@ _KNOWN = """jsonb_build_array({0}.word, {0}.documents, {0}.stem, coalesce((
 
 # A word nobody has written is looked up once more in the index: it may be new.
 UNDERSTAND = text(f"""
-    SELECT s.documents, s.average_length, cardinality(s.tiers) AS tiers, s.settings,
+    SELECT s.documents, EXISTS (SELECT FROM search_vectors) AS has_vectors, s.average_length, cardinality(s.tiers) AS tiers, s.settings,
            coalesce((SELECT jsonb_object_agg(t.kind || ':' || t.term, t.documents) FROM search_terms t
                      WHERE (t.kind = 'tag' AND t.term = ANY (CAST(:tags AS text[])))
                         OR (t.kind = 'mark' AND t.term = ANY (CAST(:marks AS text[])))), '{{}}') AS counts,

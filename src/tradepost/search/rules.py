@@ -39,7 +39,7 @@ class Words(msgspec.Struct, frozen=True):
     tidy: str
     words: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
-    understood: Understood = Understood()
+    understood: Understood = msgspec.field(default_factory=Understood)
 
 
 def tidy_query(query: str) -> str:

@@ -67,7 +67,7 @@ async def search_documents(
     facts = await facts_of(db, wanted, filters)
     spellings = spell(wanted, facts)
     said = spellings.corrected or " ".join(wanted.words)
-    vector = await meaning_of(said) if meaning_of and said and request.sort == "best" else None
+    vector = await meaning_of(said) if meaning_of and facts.has_vectors and said and request.sort == "best" else None
     plan = plan_search(request, wanted, spellings, filters, facts, weights or weights_of(facts), vector)
     if (
         wanted.tidy

@@ -1,16 +1,33 @@
 """What the rest of the product sees of search."""
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from tradepost.catalog.types import ListingCard
+from tradepost.core.errors import Conflict, Invalid
 
 Sort = Literal["best", "newest", "popular", "nearest", "cheapest", "dearest", "rated"]
 SearchType = Literal["words", "vectors", "both", "browse", "similar"]
 Weight = Annotated[float, Meta(ge=0, le=10)]
+
+
+@dataclass(eq=False)
+class SynonymKnown(Conflict):
+    """That synonym exists already."""
+
+    field: str | None = "word"
+
+
+@dataclass(eq=False)
+class SameWord(Invalid):
+    """A synonym needs two different words."""
+
+    field: str | None = "means"
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -110,7 +127,7 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     facets: dict[str, tuple[FacetValue, ...]] = {}
     price_range: tuple[int, int] | None = None
     corrected_query: str | None = None
-    understood: Understood = Understood()
+    understood: Understood = msgspec.field(default_factory=Understood)
     search_type: SearchType = "words"
     search_id: UUID | None = None
     scores: tuple[Score, ...] = ()
@@ -134,10 +151,20 @@ class Synonym(msgspec.Struct, frozen=True):
     both_ways: bool
 
 
+class SearchFigures(msgspec.Struct, frozen=True):
+    """How search did over some days; `p95_ms` is the time that 95 of 100 searches stayed under."""
+
+    searches: int
+    unanswered: int
+    clicked: int
+    ordered: int
+    p95_ms: float
+
+
 class UnansweredQuery(msgspec.Struct, frozen=True):
     """A search that found nothing, how often it was made, and the known word nearest to it."""
 
     query: str
     times: int
-    last_at: Any
+    last_at: datetime
     nearest: str | None

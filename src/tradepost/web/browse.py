@@ -35,6 +35,7 @@ from tradepost.reviews.types import ReviewDraft
 from tradepost.web.forms import first_problem, read_form
 from tradepost.web.pages import go, page
 from tradepost.web.position import position_of
+from tradepost.web.search_visit import note_visit
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 _SORTS: dict[str, Sort] = {"newest": "newest", "popular": "popular", "nearest": "nearest", "price": "cheapest"}
@@ -141,6 +142,7 @@ async def listing_page(
             await count_view(tx, listing_id)
     if found.path != f"/l/{name}":
         return go(request, found.path)
+    await note_visit(request, store, caller, listing_id)
     return await page(request, store, caller, "listing", **await listing_context(store, caller, found, variant))
 
 

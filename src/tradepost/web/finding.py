@@ -9,13 +9,16 @@ from litestar.params import FromPath
 from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import CategoryTree, category_tree
 from tradepost.catalog.types import Category
-from tradepost.flows.search_listings import search
+from tradepost.flows.search_listings import search, suggestions
 from tradepost.flows.store import Store
 from tradepost.search.types import SearchResult
 from tradepost.web.browse import liked_ids
 from tradepost.web.pages import page
 from tradepost.web.position import position_of
+from tradepost.web.rendering import template
 from tradepost.web.search_form import Asked, chips_for, filters_for, link, read_address, sorts_for
+from tradepost.web.search_visit import SEARCH_COOKIE
+from tradepost.web.security import cookie
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 
@@ -55,7 +58,12 @@ async def _results(
         "hidden": [p for p in asked.pairs if p[0] in {"q", "feed", "seller", "days"}],
         "next_path": link(base, asked.pairs, after=result.after) if result.after else None,
     }  # fmt: skip
-    return await page(request, store, caller, "category", **context)
+    kept = (
+        [cookie(SEARCH_COOKIE, result.search_id.hex, secure=request.url.scheme == "https", max_age=600)]
+        if result.search_id
+        else []
+    )
+    return await page(request, store, caller, "category", cookies=tuple(kept), **context)
 
 
 def _heading(store: Store, asked: Asked, result: SearchResult, category: Category | None) -> dict[str, Any]:
@@ -82,4 +90,15 @@ def _feeds(store: Store, base: str, asked: Asked) -> list[dict[str, Any]]:
     ]
 
 
-finding_routes = [category_page, search_page]
+@get("/search/suggest", include_in_schema=False)
+async def suggest_page(request: HttpRequest, store: GivenStore) -> Response[str]:
+    """Show suggestions for what is in the search field, as a piece of a page."""
+    typed = request.query_params.get("q", "")[:200]
+    found = await suggestions(store, typed)
+    body = template("components/suggestions.html").render(
+        suggestions=[(s.kind, s.text, s.path or link("/search", [("q", s.text)])) for s in found]
+    )
+    return Response(body, media_type="text/html; charset=utf-8", headers={"cache-control": "private, max-age=60"})
+
+
+finding_routes = [category_page, search_page, suggest_page]
