@@ -8,7 +8,6 @@ from litestar import Litestar, Response
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.static_files import create_static_files_router
 
 from tradepost import __version__
 from tradepost.api.errors import problem
@@ -18,7 +17,6 @@ from tradepost.web.context import provide_caller, provide_store
 from tradepost.web.errors import error_page
 from tradepost.web.hosting import Hosting
 from tradepost.web.proxies import Networks
-from tradepost.web.rendering import STATIC
 from tradepost.web.routes import page_routes
 from tradepost.web.typing import HttpRequest
 
@@ -32,15 +30,18 @@ def create_app(
     secure: bool = False,
     proxies: Networks = (),
     show_costs: bool = False,
+    compress: bool = True,
 ) -> Hosting:
     """Return the ASGI application for these stores, keyed by code."""
-    return Hosting(_handlers(), stores, domain=domain, secure=secure, proxies=proxies, show_costs=show_costs)
+    return Hosting(
+        _handlers(), stores, domain=domain, secure=secure, proxies=proxies, show_costs=show_costs, compress=compress
+    )
 
 
 @cache
 def _handlers() -> Litestar:
     """Return the one Litestar application of the process: the store comes with each request."""
-    handlers: list[Any] = [*page_routes, *api_routes, _static()]
+    handlers: list[Any] = [*page_routes, *api_routes]
     return Litestar(
         route_handlers=handlers,
         dependencies={"store": Provide(provide_store, sync_to_thread=False), "caller": Provide(provide_caller)},
@@ -52,10 +53,6 @@ def _handlers() -> Litestar:
         signature_namespace={"Store": Store},
         debug=False,
     )
-
-
-def _static() -> Any:
-    return create_static_files_router("/static", directories=[STATIC], cache_control=None, include_in_schema=False)
 
 
 def _answer_error(request: HttpRequest, error: Exception) -> Response[Any]:

@@ -112,7 +112,9 @@ class _Application:
             stores = await self.stack.enter_async_context(open_stores(self.settings))
             http = self.settings.http
             proxies = networks_of(http.trusted_proxies)
-            self.app = create_app(stores, domain=http.domain, secure=http.scheme == "https", proxies=proxies)
+            self.app = create_app(
+                stores, domain=http.domain, secure=http.scheme == "https", proxies=proxies, compress=http.compress
+            )
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

@@ -71,7 +71,10 @@ class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the server listens. `domain` is what store names are put in front of; `trusted_proxies` are believed whom they bring."""
+    """How the server listens. `domain` is what store names are put in front of; `trusted_proxies` are believed whom they bring.
+
+    `compress`: answer with gzip; off behind a proxy that does it.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
@@ -79,6 +82,7 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scheme: Literal["http", "https"] = "http"
     workers: AtLeastOne = 1
     trusted_proxies: tuple[str, ...] = ()
+    compress: bool = True
 
 
 class StripeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,26 +1,34 @@
 """Files of a store: its theme, its pictures, robots and site map."""
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 from uuid import UUID
 from xml.sax.saxutils import escape
 
+import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
 
 from tradepost.catalog.listing_pages import category_tree, newest_paths
 from tradepost.catalog.pictures import NoSuchPicture, picture_rendition
 from tradepost.core.errors import NotFound
-from tradepost.web.typing import GivenStore
+from tradepost.web.compression import compress, takes_gzip
+from tradepost.web.rendering import STATIC, asset_version
+from tradepost.web.typing import GivenStore, HttpRequest
 
-_FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
+_FOREVER = "public, max-age=31536000, immutable"
 _TYPES = {
     ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
     ".woff2": "font/woff2",
     ".txt": "text/plain",
     ".webp": "image/webp",
 }
+
+
+_TEXT = {".css", ".js", ".svg", ".txt"}
 
 
 class NoSuchAsset(NotFound):
@@ -34,29 +42,56 @@ async def picture(store: GivenStore, file_id: FromPath[UUID], name: FromPath[str
     if not name.endswith(".webp") or not width.isdecimal() or len(width) > 4:
         raise NoSuchPicture
     data = await picture_rendition(store.db, store.files, file_id, int(width))
-    return Response(data, media_type="image/webp", headers=_FOREVER)
+    return Response(data, media_type="image/webp", headers={"cache-control": _FOREVER})
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """A file that ships with the product or the store: its content, also compressed where that pays."""
+
+    data: bytes
+    small: bytes | None
+    media_type: str
+    etag: str
+
+
+@lru_cache(maxsize=512)
+def _asset(folder: Path, name: str) -> Asset:
+    path = (folder / name).resolve()
+    media_type = _TYPES.get(path.suffix)
+    if media_type is None or not path.is_relative_to(folder.resolve()) or not path.is_file():
+        raise NoSuchAsset
+    data = path.read_bytes()
+    small = compress(data, level=9) if path.suffix in _TEXT and len(data) > 1_000 else None
+    return Asset(data, small, media_type, f'"{hashlib.sha256(data).hexdigest()[:20]}"')
+
+
+def _send(request: HttpRequest, asset: Asset, keep: str) -> Response[bytes]:
+    """Answer with a file, with less where the browser has it already or can read gzip."""
+    headers = {"cache-control": keep, "etag": asset.etag, "vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == asset.etag:
+        return Response(b"", status_code=304, headers=headers)
+    if asset.small and takes_gzip(request.scope["headers"]):  # type: ignore[arg-type]  # Litestar's type is wider than ASGI's
+        return Response(asset.small, media_type=asset.media_type, headers=headers | {"content-encoding": "gzip"})
+    return Response(asset.data, media_type=asset.media_type, headers=headers)
+
+
+@get("/static/{path:path}", include_in_schema=False, sync_to_thread=False)
+def static_file(request: HttpRequest, path: FromPath[Path]) -> Response[bytes]:
+    """Send a file of the product: to keep for ever where its address names the version, for an hour where it doesn't."""
+    versioned = request.query_params.get("v") == asset_version()
+    return _send(request, _asset(STATIC, str(path).lstrip("/")), _FOREVER if versioned else "public, max-age=3600")
 
 
 @get("/theme/{path:path}", include_in_schema=False, sync_to_thread=False)
-def theme_file(store: GivenStore, path: FromPath[Path]) -> Response[bytes]:
+def theme_file(request: HttpRequest, store: GivenStore, path: FromPath[Path]) -> Response[bytes]:
     """Send a file of the store's theme."""
-    data, media_type = _theme_file(store.preset_folder / "theme", str(path).lstrip("/"))
-    return Response(data, media_type=media_type, headers={"cache-control": "public, max-age=86400"})
-
-
-@lru_cache(maxsize=128)
-def _theme_file(folder: Path, name: str) -> tuple[bytes, str]:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or path.suffix not in _TYPES or not path.is_file():
-        raise NoSuchAsset
-    return path.read_bytes(), _TYPES[path.suffix]
+    return _send(request, _asset(store.preset_folder / "theme", str(path).lstrip("/")), "public, max-age=86400")
 
 
 @get("/favicon.ico", include_in_schema=False, sync_to_thread=False)
-def favicon(store: GivenStore) -> Response[bytes]:
+def favicon(request: HttpRequest, store: GivenStore) -> Response[bytes]:
     """Send the store's mark to browsers that ask for it by its old name."""
-    data, media_type = _theme_file(store.preset_folder / "theme", "favicon.svg")
-    return Response(data, media_type=media_type, headers={"cache-control": "public, max-age=86400"})
+    return _send(request, _asset(store.preset_folder / "theme", "favicon.svg"), "public, max-age=86400")
 
 
 @get("/robots.txt", include_in_schema=False, sync_to_thread=False)
@@ -86,4 +121,4 @@ async def sitemap(store: GivenStore) -> Response[str]:
     )
 
 
-asset_routes = [picture, theme_file, favicon, robots, sitemap]
+asset_routes = [picture, static_file, theme_file, favicon, robots, sitemap]

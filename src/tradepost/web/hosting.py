@@ -1,4 +1,5 @@
-"""The outermost layer: chooses the store by host name, adds headers, counts queries, writes the access log.
+"""The outermost layer: chooses the store by host name, adds headers, compresses, counts queries, writes the access
+log.
 
 Plain ASGI, because it runs for every request and must cost next to nothing.
 """
@@ -12,6 +13,7 @@ import structlog
 from tradepost.core.database import count_queries
 from tradepost.core.ids import readable_code
 from tradepost.flows.store import Store
+from tradepost.web.compression import Compressed, takes_gzip
 from tradepost.web.proxies import Networks, visitor_of
 from tradepost.web.security import HEADERS, STRICT_TRANSPORT
 
@@ -33,6 +35,7 @@ class Hosting:
         secure: bool,
         proxies: Networks = (),
         show_costs: bool = False,
+        compress: bool = True,
     ) -> None:
         self.app = app
         self.stores = stores
@@ -41,6 +44,7 @@ class Hosting:
         self.secure = secure
         self.proxies = proxies
         self.show_costs = show_costs
+        self.compress = compress
         self.headers = [*HEADERS, STRICT_TRANSPORT] if secure else HEADERS
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -71,6 +75,7 @@ class Hosting:
         started, status = time.perf_counter(), 0
         request_id = readable_code(10)
         scope["request_id"] = request_id
+        out = Compressed(send) if self.compress and takes_gzip(scope["headers"]) else send
         with count_queries() as count:
 
             async def answer(message: Any) -> None:
@@ -80,7 +85,7 @@ class Hosting:
                     message["headers"] = [*message["headers"], *self.headers, (b"x-request-id", request_id.encode())]
                     if self.show_costs:
                         message["headers"].append((b"x-query-count", str(count.queries).encode()))
-                await send(message)
+                await out(message)
 
             await self.app(scope, receive, answer)
         log.info(

@@ -6,6 +6,7 @@ of this store could know, and that no page allows inline script or style.
 
 import hashlib
 import hmac
+import secrets
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from tradepost.web.typing import HttpRequest
 SESSION_COOKIE = "session"
 CSRF_COOKIE = "csrf"
 COOKIE_SECONDS = 400 * 24 * 3600  # the most that browsers keep; the server decides when a session ends
+_SALT_LENGTH = 16  # characters
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _ELSEWHERE = {"cross-site", "same-site"}  # "same-site" is another host of the same domain
 
@@ -59,11 +61,14 @@ def form_secret(keys: Keyring) -> bytes:
 
 
 def csrf_token(secret: bytes, request: HttpRequest) -> tuple[str, Cookie | None]:
-    """Return the token for this browser's forms, and the cookie to set where it has none yet."""
+    """Return the token for this browser's forms, and the cookie to set where it has none yet.
+
+    Another one each time: a secret that stays the same could be guessed from the size of compressed pages (BREACH).
+    """
     known = request.cookies.get(CSRF_COOKIE)
     value = known or secret_token()
     fresh = None if known else cookie(CSRF_COOKIE, value, secure=request.url.scheme == "https")
-    return _sign(secret, value), fresh
+    return _sign(secret, value, secrets.token_hex(_SALT_LENGTH // 2)), fresh
 
 
 async def check_csrf(secret: bytes, request: HttpRequest) -> None:
@@ -81,12 +86,13 @@ async def check_csrf(secret: bytes, request: HttpRequest) -> None:
         value = (await request.form()).get("csrf_token")
         given = value if isinstance(value, str) else None
     known = request.cookies.get(CSRF_COOKIE, "")
-    if not given or not known or not hmac.compare_digest(given.encode(), _sign(secret, known).encode()):
+    expected = _sign(secret, known, (given or "")[:_SALT_LENGTH])
+    if not given or not known or not hmac.compare_digest(given.encode(), expected.encode()):
         raise StaleForm
 
 
-def _sign(secret: bytes, value: str) -> str:
-    return hmac.new(secret, b"csrf:" + value.encode(), hashlib.sha256).hexdigest()
+def _sign(secret: bytes, value: str, salt: str) -> str:
+    return salt + hmac.new(secret, f"csrf:{salt}:{value}".encode(), hashlib.sha256).hexdigest()
 
 
 def local_path(target: str | None, fallback: str = "/") -> str:
