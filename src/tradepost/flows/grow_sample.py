@@ -24,6 +24,7 @@ from tradepost.core.database import SYSTEM, Database, Transaction
 from tradepost.core.ids import uuid7
 from tradepost.core.text import slugify
 from tradepost.flows.install_store import Progress, silent
+from tradepost.search.counting import count_terms
 
 CHUNK = 10_000
 LISTINGS_PER_SELLER = 50
@@ -174,7 +175,10 @@ class _Ground:
 
 
 async def grow_sample(db: Database, wanted: int, *, seed: int = 7, progress: Progress = silent) -> int:
-    """Add listings until the store has `wanted`; return how many were added. Each chunk of 10,000 commits by itself."""
+    """Add listings until the store has `wanted`; return how many were added. Each chunk of 10,000 commits by itself.
+
+    Ends by counting words anew: until then a search plans for a store of the old size.
+    """
     chance = random.Random(seed)  # noqa: S311  # plausible, not secret
     async with db.transaction(actor=SYSTEM) as tx:
         have: int = await tx.value(select(func.count()).select_from(listings))
@@ -192,6 +196,9 @@ async def grow_sample(db: Database, wanted: int, *, seed: int = 7, progress: Pro
         progress("listings", made, missing)
     async with db.connection() as connection:
         await connection.execute("ANALYZE")
+    progress("words counted", 0, 1)
+    await count_terms(db)
+    progress("words counted", 1, 1)
     return made
 
 

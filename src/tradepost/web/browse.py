@@ -1,11 +1,11 @@
 """Looking around: the store's front page, a listing's page, what a person saved, a person's page."""
 
-import asyncio
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
+from litestar.background_tasks import BackgroundTask
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
@@ -136,14 +136,21 @@ async def listing_page(
 ) -> Response[Any]:
     """Show one listing. An address with an old title still leads here."""
     listing_id = listing_id_of(name)
-    async with store.db.transaction(actor=caller.actor) as tx:
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         found = await get_listing(tx, listing_id, currency=store.currency, near=position_of(request))
-        if found.status == "active" and found.seller_id != caller.user_id:
-            await count_view(tx, listing_id)
     if found.path != f"/l/{name}":
         return go(request, found.path)
+    answer = await page(request, store, caller, "listing", **await listing_context(store, caller, found, variant))
+    if found.status == "active" and found.seller_id != caller.user_id:
+        answer.background = BackgroundTask(_note_view, request, store, caller, listing_id)
+    return answer
+
+
+async def _note_view(request: HttpRequest, store: Store, caller: Caller, listing_id: UUID) -> None:
+    """Count a view and remember which search led to it, after the page was sent: nobody waits for either."""
+    async with store.db.transaction(actor=caller.actor) as tx:
+        await count_view(tx, listing_id)
     await note_visit(request, store, caller, listing_id)
-    return await page(request, store, caller, "listing", **await listing_context(store, caller, found, variant))
 
 
 async def listing_context(store: Store, caller: Caller, listing: Listing, variant: str | None) -> dict[str, Any]:
@@ -151,13 +158,11 @@ async def listing_context(store: Store, caller: Caller, listing: Listing, varian
     tree = await category_tree(store.db)
     chosen = _chosen(listing, variant)
     ancestry = tree.ancestry(listing.category_id)
-    related, reviews, summary, standing, curve = await asyncio.gather(
-        _related(store, listing, tree),
-        list_reviews(store.db, listing.id, limit=20),
-        summarise_reviews(store.db, listing.id),
-        review_standing(store, caller, listing.id),
-        price_curve(store.db, listing.id) if listing.source_name else _nothing(),
-    )
+    related = await _related(store, listing, tree)
+    reviews = await list_reviews(store.db, listing.id, limit=20)
+    summary = await summarise_reviews(store.db, listing.id)
+    standing = await review_standing(store, caller, listing.id)
+    curve = await price_curve(store.db, listing.id) if listing.source_name else ()
     return {
         "listing": listing, "variant": chosen, "variants": listing.offered, "attributes": attribute_pairs(store, listing),
         "breadcrumbs": [(c.name, f"/c/{c.slug}") for c in ancestry], "category": ancestry[-1] if ancestry else None,
@@ -166,10 +171,6 @@ async def listing_context(store: Store, caller: Caller, listing: Listing, varian
         "may_review": standing.may_review, "seller_share": _seller_share(store, listing, chosen), "price_history": curve,
         "json_ld": json_ld(store, listing, ancestry), "form": {}, "errors": {},
     }  # fmt: skip
-
-
-async def _nothing() -> tuple[int, ...]:
-    return ()
 
 
 def _chosen(listing: Listing, wanted: str | None) -> Variant | None:
