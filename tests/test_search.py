@@ -248,3 +248,18 @@ async def test_rebuild_makes_the_same_documents_again(store: Store, make: Factor
     forget_facts(store.db)
     assert [tuple(r) for r in await store.db.read(rows)] == before
     assert await found(store, "apples") == ["Apples"]
+
+
+async def test_large_store_is_walked_with_and_without_facets(store: Store, make: Factory) -> None:
+    """A store that counts its documents in ten thousands is planned in another way: by an order's index, facets by a sample."""
+    seller = await make.person("seller")
+    for title in ("Red apples", "Green pears", "Yellow plums"):
+        await make.listing(seller, title)
+    await counted(store)
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("UPDATE search_state SET documents = 500000, tiers = '{0, 0.1, 0.2, 0.3}'"))
+    forget_facts(store.db)
+    for facets in (True, False):
+        first = await ask(store, sort="newest", limit=2, facets=facets)
+        second = await ask(store, sort="newest", limit=2, facets=facets, after=first.after)
+        assert [card.title for card in (*first.items, *second.items)] == ["Yellow plums", "Green pears", "Red apples"]

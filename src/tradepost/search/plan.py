@@ -62,7 +62,7 @@ def plan_search(
     near = request.near is not None
     shape = Shape(
         sort=sort, groups=tuple(len(g) for g in spellings.groups), loose=len(spellings.groups) > 1 and sort == "best",
-        pattern=pattern is not None, walk=walk, tier=walk and tier > 0, all_tags=bool(filters.all_tags), all_marks=bool(marks),
+        pattern=pattern is not None, walk=walk, tier=walk and tier > 0 and request.facets, all_tags=bool(filters.all_tags), all_marks=bool(marks),
         any_tags=len(filters.any_tags), any_marks=len(filters.any_marks), low=request.min_minor is not None,
         high=request.max_minor is not None, radius=near and request.radius_m is not None, near=near,
         age=request.max_age_days is not None, verified=request.verified_seller,
