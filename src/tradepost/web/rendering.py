@@ -43,6 +43,7 @@ def environment() -> Environment:
     }
     made.globals |= {
         "fragment": _fragment,
+        "drawing": drawing,
         "picture_url": picture_url,
         "asset_version": asset_version(),
         "picture_widths": (160, 320, 640, 960),
@@ -55,6 +56,14 @@ def asset_version() -> str:
     """Return a short mark that changes whenever a static file does, so that browsers may keep them for ever."""
     newest = max((int(p.stat().st_mtime) for p in STATIC.rglob("*") if p.is_file()), default=0)
     return f"{newest:x}"
+
+
+@lru_cache(maxsize=1024)
+def drawing(name: str, size: str = "", label: str = "", fill: bool = False) -> Markup:
+    """Return an icon of the vendored sprite, by its Lucide name; decorative unless `label` says what it stands for."""
+    kind = "icon" + (f" icon--{size}" if size else "") + (" icon--fill" if fill else "")
+    said = Markup('role="img" aria-label="{}"').format(label) if label else Markup('aria-hidden="true"')
+    return Markup('<svg class="{}" {}><use href="/static/vendor/icons.svg#{}"/></svg>').format(kind, said, name)
 
 
 def picture_url(file_id: UUID | str, width: int) -> str:
