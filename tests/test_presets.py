@@ -12,7 +12,7 @@ from tests.conftest import Servers
 from tradepost.core.database import SYSTEM, Database
 from tradepost.core.settings import Settings
 from tradepost.flows.install_store import install_store
-from tradepost.flows.preset import PRESETS, StoreSettings, load_preset, load_processes
+from tradepost.flows.preset import PRESETS, NoSuchStore, StoreSettings, find_presets, load_preset, load_processes
 from tradepost.migrations import configuration
 from tradepost.orders.processes import courses
 from tradepost.orders.soundness import problems
@@ -157,3 +157,14 @@ def test_marketplace_watch_collects_from_two_sources() -> None:
 def test_there_are_sixty_listings_to_look_at(store: str) -> None:
     lines = (PRESETS / store / "sample" / "listings.jsonl").read_text("utf-8").splitlines()
     assert len(lines) >= 60
+
+
+def test_a_preset_of_ones_own_is_found_and_wins(tmp_path: Path) -> None:
+    for code in ("tea-house", "omade"):
+        (tmp_path / code).mkdir()
+        (tmp_path / code / "store.toml").write_text("", "utf-8")
+    assert find_presets(["tea-house", "omade", "tese"], str(tmp_path)) == {
+        "tea-house": tmp_path / "tea-house", "omade": tmp_path / "omade", "tese": PRESETS / "tese"
+    }  # fmt: skip
+    with pytest.raises(NoSuchStore, match=r"“tea”; there are marketplace-watch, omade, .*tea-house"):
+        find_presets(["tea"], str(tmp_path))

@@ -6,9 +6,10 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 from granian.constants import Interfaces
@@ -21,14 +22,14 @@ from tradepost.app import create_app
 from tradepost.core.crypto import open_keyring
 from tradepost.core.database import Database
 from tradepost.core.embedded import EmbeddedServices, embedded_services
-from tradepost.core.errors import Conflict, NotFound, Unavailable
+from tradepost.core.errors import Conflict, Unavailable
 from tradepost.core.files import FileStore
 from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.log import configure_logging
 from tradepost.core.settings import HttpSettings, LogSettings, Settings, load_settings
 from tradepost.flows.install_store import install_store
 from tradepost.flows.load_sample import load_sample
-from tradepost.flows.preset import PRESETS
+from tradepost.flows.preset import find_presets
 from tradepost.flows.store import Store, database_name, open_store
 from tradepost.migrations import create_database, migrate
 from tradepost.worker import run_worker
@@ -46,14 +47,6 @@ class PortTaken(Conflict):
 
 
 @dataclass(eq=False)
-class NoSuchStore(NotFound):
-    """There is no store “{name}”; there are {known}."""
-
-    name: str
-    known: str
-
-
-@dataclass(eq=False)
 class ServerEnded(Unavailable):
     """{what} stopped by itself: {why}"""
 
@@ -65,15 +58,15 @@ async def run_demo(port: int, wanted: Sequence[str]) -> None:
     """Open the stores and serve until interrupted. Raises a domain error for whatever stands in the way."""
     check_port(port)
     settings = msgspec.structs.replace(load_settings(None, os.environ), http=HttpSettings(port=port))
-    codes = check_stores(wanted or settings.stores)
+    presets = find_presets(wanted or settings.stores, settings.presets)
     configure_logging(LogSettings(level="warning"))
     async with AsyncExitStack() as stack:
         home = open_home(find_home(os.environ))
         console.print("Starting PostgreSQL and Valkey …", style="dim")
         services = await stack.enter_async_context(embedded_services(home.path))
-        await prepare(services, home, codes)
+        await prepare(services, home, presets)
         stores = {}
-        for number, code in enumerate(codes):
+        for number, code in enumerate(presets):
             cache_url = f"{services.cache.url}?db={number}"
             stores[code] = await stack.enter_async_context(_open(code, settings, services, cache_url, home))
         console.print(introduction(stores, port))
@@ -93,31 +86,22 @@ def check_port(port: int) -> None:
             raise
 
 
-def check_stores(codes: Sequence[str]) -> list[str]:
-    """Return the stores' codes. Raises `NoSuchStore`."""
-    known = sorted(p.name for p in PRESETS.iterdir() if (p / "store.toml").exists())
-    for code in codes:
-        if code not in known:
-            raise NoSuchStore(code, ", ".join(known))
-    return list(codes)
-
-
-async def prepare(services: EmbeddedServices, home: Home, codes: Sequence[str]) -> None:
+async def prepare(services: EmbeddedServices, home: Home, presets: Mapping[str, Path]) -> None:
     """Create, migrate and fill what is missing; new databases are copies of one migrated template."""
     admin = services.postgres.dsn("postgres")
     await create_database(admin, TEMPLATE)
     await migrate(services.postgres.dsn(TEMPLATE))
-    for code in codes:
+    for code in presets:
         if not await create_database(admin, database_name(code), template=TEMPLATE):
             await migrate(services.postgres.dsn(database_name(code)))
     bars = Progress(
         TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
     )
     with bars:
-        await asyncio.gather(*(_fill(services, home, code, bars) for code in codes))
+        await asyncio.gather(*(_fill(services, home, code, folder, bars) for code, folder in presets.items()))
 
 
-async def _fill(services: EmbeddedServices, home: Home, code: str, bars: Progress) -> None:
+async def _fill(services: EmbeddedServices, home: Home, code: str, folder: Path, bars: Progress) -> None:
     owner = await Database.open(services.postgres.dsn(database_name(code)), size=2, statement_timeout_ms=120_000)
     task = bars.add_task(code, total=None)
 
@@ -125,8 +109,8 @@ async def _fill(services: EmbeddedServices, home: Home, code: str, bars: Progres
         bars.update(task, description=f"{code} {what}", completed=done, total=whole)
 
     try:
-        settings = await install_store(owner, PRESETS / code)
-        await load_sample(owner, FileStore.open(str(home.files(code))), PRESETS / code, settings, progress)
+        settings = await install_store(owner, folder)
+        await load_sample(owner, FileStore.open(str(home.files(code))), folder, settings, progress)
     finally:
         await owner.close()
 

@@ -1,37 +1,19 @@
 """What `tradepost search` does, in the demo's own database (which must be stopped) or in the one that is named."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tradepost.cli.demo import check_stores
-from tradepost.core.database import Database
-from tradepost.core.embedded import embedded_services
+from tradepost.cli.owner_database import owner_database
 from tradepost.core.embeddings import open_embedder
-from tradepost.core.home import find_home, open_home
 from tradepost.core.minilm import ModelMissing
 from tradepost.core.settings import load_settings
-from tradepost.flows.store import database_name
 from tradepost.search.counting import rebuild
 from tradepost.search.vectors import count_waiting, embed_batch, index_statements, queue_all
 
 _console = Console()
-
-
-@asynccontextmanager
-async def _database(store: str, dsn: str) -> AsyncIterator[Database]:
-    check_stores([store])
-    async with AsyncExitStack() as stack:
-        if not dsn:
-            services = await stack.enter_async_context(embedded_services(open_home(find_home(os.environ)).path))
-            dsn = services.postgres.dsn(database_name(store))
-        db = await Database.open(dsn, size=2, statement_timeout_ms=3_600_000)
-        stack.push_async_callback(db.close)
-        yield db
 
 
 def _bar() -> Progress:
@@ -42,7 +24,7 @@ def _bar() -> Progress:
 
 async def rebuild_documents(store: str, dsn: str) -> None:
     """Make every document anew, with progress."""
-    async with _database(store, dsn) as db:
+    async with owner_database(store, dsn) as db:
         with _bar() as bar:
             task = bar.add_task(f"{store} documents", total=None)
             done = await rebuild(db, lambda done, whole: bar.update(task, completed=done, total=whole))
@@ -54,7 +36,7 @@ async def embed_documents(store: str, dsn: str, *, anew: bool) -> None:
     embedder = open_embedder(load_settings(None, os.environ).embeddings)
     if embedder is None:
         raise ModelMissing
-    async with _database(store, dsn) as db:
+    async with owner_database(store, dsn) as db:
         await queue_all(db, embedder.model, anew=anew)
         whole, done = await count_waiting(db), 0
         with _bar() as bar:
@@ -67,7 +49,7 @@ async def embed_documents(store: str, dsn: str, *, anew: bool) -> None:
 
 async def build_index(store: str, kind: Literal["hnsw", "ivfflat"], dsn: str) -> None:
     """Build a vector index concurrently and put it in place of the present one."""
-    async with _database(store, dsn) as db, db.connection() as connection:
+    async with owner_database(store, dsn) as db, db.connection() as connection:
         documents = await connection.fetchval("SELECT count(*) FROM search_vectors")
         for statement in index_statements(kind, documents):
             await connection.execute(statement)

@@ -13,7 +13,6 @@ from granian import Granian
 from granian.constants import Interfaces
 
 from tradepost.app import create_app
-from tradepost.cli.demo import check_stores
 from tradepost.core.crypto import open_keyring
 from tradepost.core.database import Database
 from tradepost.core.errors import Invalid
@@ -21,7 +20,7 @@ from tradepost.core.home import find_home, open_home
 from tradepost.core.log import configure_logging
 from tradepost.core.settings import Settings, load_settings
 from tradepost.flows.install_store import install_store
-from tradepost.flows.preset import PRESETS
+from tradepost.flows.preset import find_presets
 from tradepost.flows.store import Store, database_name, open_store
 from tradepost.migrations import create_database, migrate
 from tradepost.web.proxies import networks_of
@@ -129,7 +128,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Mapping[str, Store]]:
     keys = open_keyring(settings.secret_key, home.keys)
     async with AsyncExitStack() as stack:
         stores = {}
-        for code in check_stores(settings.stores):
+        for code in find_presets(settings.stores, settings.presets):
             opened = open_store(
                 code, settings, dsn=address(settings.database.url, "database.url", database_name(code)),
                 cache_url=address(settings.cache.url, "cache.url", database_name(code)),
@@ -154,13 +153,13 @@ async def work_forever(settings: Settings) -> None:
 async def migrate_stores(settings: Settings) -> None:
     """Create, migrate and install every store; safe to run twice at once. Raises `AddressMissing`, `AddressShared`."""
     check_addresses(settings)
-    for code in check_stores(settings.stores):
+    for code, folder in find_presets(settings.stores, settings.presets).items():
         name = database_name(code)
         owner = address(settings.database.owner_url, "database.owner_url", name)
         await create_database(address(settings.database.owner_url, "database.owner_url", "postgres"), name)
         await migrate(owner)
         db = await Database.open(owner, size=1)
         try:
-            await install_store(db, PRESETS / code)
+            await install_store(db, folder)
         finally:
             await db.close()

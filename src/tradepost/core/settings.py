@@ -124,9 +124,10 @@ class EmbeddingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of an installation; stores have their own on top."""
+    """All settings of an installation; stores have their own on top. `presets` is a folder with presets beside the five."""
 
     stores: tuple[str, ...] = ("tese", "souk-loop", "shop-assistant", "marketplace-watch", "omade")
+    presets: str = ""
     secret_key: str = ""
     database: DatabaseSettings = DatabaseSettings()
     cache: CacheSettings = CacheSettings()

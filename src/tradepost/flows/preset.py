@@ -3,6 +3,8 @@
 Owns the shape of those files; an unknown key is an error that names the file and line.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tradepost.core.errors import NotFound
 from tradepost.core.settings import parse
 
 PRESETS = Path(__file__).parents[1] / "presets"
@@ -272,6 +275,27 @@ class Process(_Part, frozen=True, kw_only=True):
     initial: str
     states: tuple[State, ...]
     transitions: tuple[Transition, ...]
+
+
+@dataclass(eq=False)
+class NoSuchStore(NotFound):
+    """There is no store “{name}”; there are {known}."""
+
+    name: str
+    known: str
+
+
+def find_presets(codes: Sequence[str], own: str = "") -> dict[str, Path]:
+    """Return the preset folders of stores by code: from the folder `own` where it has one, else from the package.
+
+    Raises `NoSuchStore`.
+    """
+    places = [PRESETS, *([Path(own)] if own else [])]
+    known = {path.parent.name: path.parent.resolve() for place in places for path in sorted(place.glob("*/store.toml"))}
+    for code in codes:
+        if code not in known:
+            raise NoSuchStore(code, ", ".join(sorted(known)))
+    return {code: known[code] for code in codes}
 
 
 def load_preset(folder: Path, overrides: dict[str, Any] | None = None) -> StoreSettings:

@@ -15,7 +15,7 @@ from tradepost.core.database import Database
 from tradepost.core.files import FileStore
 from tradepost.core.settings import Settings
 from tradepost.flows.gateways import open_gateways
-from tradepost.flows.preset import PRESETS, StoreSettings, load_preset
+from tradepost.flows.preset import StoreSettings, find_presets, load_preset
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ async def open_store(
     preset_folder: Path | None = None,
     is_demo: bool = False,
 ) -> AsyncIterator[Store]:
-    """Open a store for the length of the block. Raises `BadSettings`; an absent database shows at first use.
+    """Open a store for the length of the block. Raises `NoSuchStore`, `BadSettings`; an absent database shows at first use.
 
     `cache_prefix` is needed where stores share a cache: what one store remembers of a session must mean nothing to another.
     """
     from tradepost.flows.sandbox import connect_sandbox  # late: the sandbox calls flows, which know stores
 
-    folder = preset_folder or PRESETS / code
+    folder = preset_folder or find_presets([code], installation.presets)[code]
     settings = load_preset(folder)
     db = await Database.open(
         dsn,
