@@ -5,17 +5,22 @@ counts as a failure. The last line sums up the legs that pytest runs: `N passed,
 """
 
 import argparse
+import contextlib
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.prefix) / "bin"
 CHROMIUM = "TRADEPOST_CHROMIUM"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -93,12 +98,51 @@ def browser(outcome: Outcome) -> None:
     pytest(outcome, ["-m", "browser"], {CHROMIUM: find_browser()})
 
 
+def demo(outcome: Outcome) -> None:
+    """`make demo` from a copy with an environment of its own, without what only developers have: until a page is there, and to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "checkout"
+        shutil.copytree(
+            CHECKOUT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".tradepost", ".*_cache", "__pycache__")
+        )
+        port = free_port()
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(("TRADEPOST_", "VIRTUAL_ENV"))}
+        mine |= {"PORT": str(port), "TRADEPOST_STORES": "omade"}
+        running = subprocess.Popen(["make", "demo"], cwd=copy, env=mine, start_new_session=True)
+        try:
+            opened = opens(f"http://127.0.0.1:{port}/", running)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGINT)
+            running.wait(60)
+    if not opened:
+        outcome.state, outcome.reason = "FAILED", f"no page; make demo ended with {running.returncode}"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def opens(address: str, running: subprocess.Popen[bytes], seconds: float = 300) -> bool:
+    """Ask for a page until it is there or its server has ended."""
+    until = time.monotonic() + seconds
+    while running.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=20) as answer:  # noqa: S310  # our own
+            return bool(answer.status == 200)
+        time.sleep(0.2)
+    return False
+
+
 LEGS: dict[str, Callable[[Outcome], None]] = {
     "lint": lint,
     "types": types,
     "contracts": contracts,
     "tests": tests,
     "browser": browser,
+    "demo": demo,
 }
 
 
