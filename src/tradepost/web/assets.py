@@ -17,6 +17,8 @@ from tradepost.web.compression import compress, takes_gzip
 from tradepost.web.rendering import STATIC, asset_version
 from tradepost.web.typing import GivenStore, HttpRequest
 
+_FOR_A_DAY = "public, max-age=86400"
+_EMOJI = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><text x="12" y="19" font-size="19" text-anchor="middle">{}</text></svg>'
 _FOREVER = "public, max-age=31536000, immutable"
 _TYPES = {
     ".css": "text/css",
@@ -62,7 +64,11 @@ def _asset(folder: Path, name: str) -> Asset:
         raise NoSuchAsset
     data = path.read_bytes()
     small = compress(data, level=9) if path.suffix in _TEXT and len(data) > 1_000 else None
-    return Asset(data, small, media_type, f'"{hashlib.sha256(data).hexdigest()[:20]}"')
+    return Asset(data, small, media_type, _etag(data))
+
+
+def _etag(data: bytes) -> str:
+    return f'"{hashlib.sha256(data).hexdigest()[:20]}"'
 
 
 def _send(request: HttpRequest, asset: Asset, keep: str) -> Response[bytes]:
@@ -82,16 +88,34 @@ def static_file(request: HttpRequest, path: FromPath[Path]) -> Response[bytes]:
     return _send(request, _asset(STATIC, str(path).lstrip("/")), _FOREVER if versioned else "public, max-age=3600")
 
 
+@get("/theme/categories/{name:str}", include_in_schema=False)
+async def category_picture(request: HttpRequest, store: GivenStore, name: FromPath[str]) -> Response[bytes]:
+    """Send the picture of a category, or its emoji as a drawing where the theme has none."""
+    try:
+        return _send(request, _asset(store.preset_folder / "theme" / "categories", name), _FOR_A_DAY)
+    except NoSuchAsset:
+        category = (await category_tree(store.db)).by_slug.get(name.removesuffix(".webp"))
+        if category is None or not name.endswith(".webp"):
+            raise
+        return _send(request, _drawn(category.emoji), _FOR_A_DAY)
+
+
+@lru_cache(maxsize=512)
+def _drawn(emoji: str) -> Asset:
+    data = _EMOJI.format(escape(emoji)).encode()
+    return Asset(data, None, "image/svg+xml", _etag(data))
+
+
 @get("/theme/{path:path}", include_in_schema=False, sync_to_thread=False)
 def theme_file(request: HttpRequest, store: GivenStore, path: FromPath[Path]) -> Response[bytes]:
     """Send a file of the store's theme."""
-    return _send(request, _asset(store.preset_folder / "theme", str(path).lstrip("/")), "public, max-age=86400")
+    return _send(request, _asset(store.preset_folder / "theme", str(path).lstrip("/")), _FOR_A_DAY)
 
 
 @get("/favicon.ico", include_in_schema=False, sync_to_thread=False)
 def favicon(request: HttpRequest, store: GivenStore) -> Response[bytes]:
     """Send the store's mark to browsers that ask for it by its old name."""
-    return _send(request, _asset(store.preset_folder / "theme", "favicon.svg"), "public, max-age=86400")
+    return _send(request, _asset(store.preset_folder / "theme", "favicon.svg"), _FOR_A_DAY)
 
 
 @get("/robots.txt", include_in_schema=False, sync_to_thread=False)
@@ -121,4 +145,4 @@ async def sitemap(store: GivenStore) -> Response[str]:
     )
 
 
-asset_routes = [picture, static_file, theme_file, favicon, robots, sitemap]
+asset_routes = [picture, static_file, category_picture, theme_file, favicon, robots, sitemap]

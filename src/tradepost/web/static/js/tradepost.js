@@ -24,19 +24,6 @@ on("click", "[data-scheme-form] button", (event, button) => {
   setScheme("schemeToggle" in button.dataset ? (dark ? "light" : "dark") : button.value);
 });
 
-/* Category pictures that a store has not drawn show the category's emoji. */
-function standIn(image) {
-  const emoji = document.createElement("span");
-  emoji.className = "emoji-fallback";
-  emoji.setAttribute("aria-hidden", "true");
-  emoji.textContent = image.dataset.fallback;
-  image.replaceWith(emoji);
-}
-document.addEventListener("error", (event) => {
-  if (event.target.matches?.("img[data-fallback]")) standIn(event.target);
-}, true);
-for (const image of $$("img[data-fallback]")) if (image.complete && !image.naturalWidth && image.currentSrc) standIn(image);
-
 /* Toasts leave by themselves, unless they report a failure or are being read. */
 const leave = (toast) => setTimeout(() => {
   if (toast.matches(":hover, :focus-within")) leave(toast);
@@ -118,7 +105,7 @@ on("keydown", ".gallery__strip", (event, strip) => {
 });
 function watchGallery(gallery) {
   const strip = $(".gallery__strip", gallery);
-  strip.addEventListener("scroll", () => {
+  strip?.addEventListener("scroll", () => {
     const at = Math.round(strip.scrollLeft / strip.clientWidth);
     $$(".gallery__thumb", gallery).forEach((thumb, index) => thumb.toggleAttribute("aria-current", index === at));
     const count = $("[data-gallery-at]", gallery);

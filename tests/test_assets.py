@@ -1,4 +1,4 @@
-"""Answers on their way out: compressed where it pays, kept by browsers where they may."""
+"""Answers on their way out: compressed where it pays, kept by browsers where they may; files of the product and the theme."""
 
 import re
 import zlib
@@ -81,3 +81,11 @@ async def test_every_page_has_another_form_token_and_each_is_taken(browse: Visit
         assert answer.status_code == 303
     forged = tokens[0][:16] + tokens[1][16:]
     assert (await browse.client.post("/scheme", data={"csrf_token": forged, "scheme": "dark"})).status_code == 403
+
+
+async def test_a_category_without_a_picture_shows_its_emoji(browse: Visitor) -> None:
+    drawn = await browse.client.get("/theme/categories/fruit.webp")
+    assert drawn.headers["content-type"].startswith("image/svg+xml")
+    assert "<text" in drawn.text
+    for name in ("none.webp", "fruit.png", "..%2f..%2fstore.toml"):
+        assert (await browse.client.get(f"/theme/categories/{name}")).status_code == 404
