@@ -123,8 +123,9 @@ async def serve(home: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, i
     """Run both servers in a process of their own; yields it and the two pids."""
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SERVE, str(home), stdout=subprocess.PIPE, env=environment, start_new_session=True
-    )
+        sys.executable, "-c", SERVE, str(home), stdout=subprocess.PIPE, env=environment, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell in the background has it ignored
+    )  # fmt: skip
     try:
         assert parent.stdout is not None
         postgres, valkey = map(int, (await asyncio.wait_for(parent.stdout.readline(), 30)).split())
