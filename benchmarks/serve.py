@@ -47,7 +47,9 @@ async def store(port: int, dsn: str, code: str, cache_url: str, files: str) -> N
     """Serve a store as production does, logging warnings only."""
     configure_logging(LogSettings("warning", "json"))
     keys = Keyring.from_secret("bench", b"bench" * 8)
-    async with open_store(code, Settings(), dsn=dsn, cache_url=cache_url, files_url=files, keys=keys) as opened:
+    async with open_store(
+        code, Settings(test_payments=True), dsn=dsn, cache_url=cache_url, files_url=files, keys=keys
+    ) as opened:
         await _serve(create_app({code: opened}, show_costs=True), port)
 
 

@@ -148,7 +148,7 @@ async def store_dsn(servers: Servers, market: str) -> AsyncIterator[str]:
 async def store(servers: Servers, store_dsn: str, tmp_path: Path) -> AsyncIterator[Store]:
     """Open a store of its own for one test: the test preset, no people, no listings."""
     opened = open_store(
-        "market", Settings(stores=("market",)), dsn=store_dsn, cache_url=servers.cache_url, files_url=str(tmp_path / "files"),
+        "market", Settings(stores=("market",), test_payments=True), dsn=store_dsn, cache_url=servers.cache_url, files_url=str(tmp_path / "files"),
         keys=Keyring.from_secret("test", b"0" * 32), preset_folder=MARKET,
     )  # fmt: skip
     async with opened as store:

@@ -1,6 +1,7 @@
 """The storefront as people use it, without scripts: looking, buying, selling, and everything that can be wrong with a form."""
 
 import io
+import re
 
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from tests.visitor import Visitor, text_of
 from tradepost.core.database import SYSTEM
 from tradepost.core.ids import short_id
 from tradepost.flows.store import Store
+from tradepost.web.security import security_headers
 
 
 def photo(colour: str = "tomato", kind: str = "JPEG") -> bytes:
@@ -262,3 +264,26 @@ async def test_documentation_is_served_from_the_package(browse: Visitor) -> None
     for page in (answer.text, (await browse.get("/")).text):
         assert "cdn." not in page
         assert 'src="http' not in page
+
+
+async def test_what_is_sold_while_its_form_is_open_stays_sold(browse: Visitor, make: Factory, store: Store) -> None:
+    await browse.sign_up("petra", "seller")
+    await browse.post("/me/listings/new", DRAFT)
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        listing = await tx.one(text("SELECT id, version FROM listings"))
+    form = await browse.get(f"/me/listings/{listing['id']}")
+    fields = dict(re.findall(r'name="(variant\.0\.(?:id|on_hand_before))" value="([^"]+)"', form.text))
+    assert fields["variant.0.on_hand_before"] == "12.5"
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("UPDATE variants SET on_hand = 10"))
+    await browse.post(
+        f"/me/listings/{listing['id']}", DRAFT | fields | {"version": str(listing["version"]), "action": "save"}
+    )
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        assert await tx.value(text("SELECT on_hand FROM variants")) == 10
+
+
+async def test_forms_lead_to_the_store_and_to_its_gateways_only() -> None:
+    policy = dict(security_headers(["https://pay.example"]))[b"content-security-policy"].decode()
+    assert "form-action 'self' https://pay.example;" in policy
+    assert "form-action 'self';" in dict(security_headers())[b"content-security-policy"].decode()

@@ -1,5 +1,6 @@
 """What gateways say, and how badly they may say it: once, twice, early, late, never, forged, wrong."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -12,16 +13,20 @@ from sqlalchemy import text
 from tests.shop import Shop
 from tradepost.accounts.types import Caller
 from tradepost.core.clock import now, stopped_at
+from tradepost.core.settings import Settings
+from tradepost.flows import checkout as checkout_flow
 from tradepost.flows.cart import get_cart
 from tradepost.flows.checkout import Placed, checkout, pay_again
+from tradepost.flows.gateways import open_gateways
 from tradepost.flows.move_order import move_order
 from tradepost.flows.sandbox import get_sandbox_payment, sandbox_outcome
 from tradepost.flows.settle_payment import check_payment, receive_webhook, settle_payment
+from tradepost.flows.store import Store
 from tradepost.flows.sweep import sweep
 from tradepost.orders.types import NothingToPay
 from tradepost.payments.adapters.sandbox import SIGNATURE, SandboxGateway
 from tradepost.payments.ports import Outcome
-from tradepost.payments.types import ForgedWebhook, GatewayUnknown, NoSuchPayment, PaymentMismatch
+from tradepost.payments.types import ForgedWebhook, GatewayDown, GatewayUnknown, NoSuchPayment, PaymentMismatch
 
 Race = Callable[..., Awaitable[list[Any]]]
 AT_ONCE = timedelta(0)
@@ -284,3 +289,30 @@ async def test_declined_cart_comes_back_once(shop: Shop) -> None:
     await shop.buy(variant, 2, method="decline")
     await shop.put(variant, 1)
     assert [line.quantity for line in (await get_cart(shop.store, shop.buyer)).lines] == [3]
+
+
+async def test_the_sandbox_is_for_the_demo_and_for_trying_out(store: Store) -> None:
+    """Under `serve` it would let anybody say that they have paid."""
+    for settings, is_demo, offered in (
+        (Settings(), False, ["cash"]),
+        (Settings(test_payments=True), False, ["sandbox", "cash"]),
+        (Settings(), True, ["sandbox", "cash"]),
+    ):
+        made = open_gateways(store.settings, settings, store.db, store.keys, store.base_url, is_demo=is_demo)
+        assert list(made) == offered
+
+
+async def test_another_payment_waits_for_a_gateway_that_does_not_answer(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one might still succeed, and the buyer would pay twice."""
+    placed = await shop.buy(await shop.goods(), 1, method="")
+
+    async def silent(_payment_id: UUID, _ref: str | None) -> Outcome:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(checkout_flow, "CHARGE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(shop.store.gateways["sandbox"], "cancel", silent)
+    with pytest.raises(GatewayDown):
+        await pay_again(shop.store, shop.buyer, placed.order_id, "sandbox")

@@ -124,10 +124,14 @@ class EmbeddingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of an installation; stores have their own on top. `presets` is a folder with presets beside the five."""
+    """All settings of an installation; stores have their own on top.
+
+    `presets` is a folder with presets beside the five; `test_payments` offers the sandbox outside the demo.
+    """
 
     stores: tuple[str, ...] = ("tese", "souk-loop", "shop-assistant", "marketplace-watch", "omade")
     presets: str = ""
+    test_payments: bool = False
     secret_key: str = ""
     database: DatabaseSettings = DatabaseSettings()
     cache: CacheSettings = CacheSettings()

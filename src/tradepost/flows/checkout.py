@@ -50,7 +50,7 @@ from tradepost.orders.types import (
 from tradepost.payments import service as payments
 from tradepost.payments.ports import ChargeRequest, Gateway, Outcome
 from tradepost.payments.service import PaymentDraft
-from tradepost.payments.types import GatewayDown, GatewayUnknown
+from tradepost.payments.types import GatewayDown, GatewayUnknown, LockedPayment
 from tradepost.promotions import service as promotions
 
 PURCHASE, BOOKING = "purchase", "service"
@@ -377,11 +377,21 @@ async def _stop_open_payments(store: Store, caller: Caller, order_id: UUID) -> S
         await _check_payer(tx, caller, order_id)
         found = [p for p in await payments.lock_payments_of(tx, order_id) if p.state == "initiated"]
     for payment in found:
-        outcome = await store.gateways[payment.gateway].cancel(payment.id, payment.gateway_ref)
-        settled = await settle_payment(store, payment.gateway, outcome, keep_order=True)
+        settled = await settle_payment(store, payment.gateway, await _cancel(store, payment), keep_order=True)
         if settled.payment_state == "success":
             return settled
     return None
+
+
+async def _cancel(store: Store, payment: LockedPayment) -> Outcome:
+    """Raises `GatewayUnknown` for one that the store has no more, `GatewayDown`: then the payment may still succeed."""
+    gateway = store.gateways.get(payment.gateway)
+    if gateway is None:
+        raise GatewayUnknown(payment.gateway)
+    try:
+        return await asyncio.wait_for(gateway.cancel(payment.id, payment.gateway_ref), CHARGE_TIMEOUT_S)
+    except TimeoutError:
+        raise GatewayDown(gateway.about.name) from None
 
 
 def _placed(settled: Settled) -> Placed:

@@ -80,6 +80,7 @@ class GatewayChoice(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[tuple[str, str], ...]
     needs_phone: bool
     is_test: bool
+    is_offline: bool
 
 
 class PromoOnCart(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,5 +274,5 @@ def _gateway(store: Store, code: str) -> GatewayChoice:
     about = store.gateways[code].about
     return GatewayChoice(
         code=code, name=about.name, description=about.description, methods=about.methods, needs_phone=about.needs_phone,
-        is_test=about.is_test,
+        is_test=about.is_test, is_offline=about.is_offline,
     )  # fmt: skip

@@ -95,7 +95,7 @@ async def open_store(
             cache=cache,
             files=FileStore.open(files_url),
             keys=keys,
-            gateways=open_gateways(settings, installation, db, keys, base_url),
+            gateways=open_gateways(settings, installation, db, keys, base_url, is_demo=is_demo),
             is_demo=is_demo,
         )
         connect_sandbox(store)

@@ -16,7 +16,7 @@ OutcomeState = Literal["pending", "success", "failed", "cancelled", "unknown"]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """A gateway as a checkout page shows it. `is_test`: no real money moves."""
+    """A gateway as a checkout page shows it. `is_test`: no real money moves; `origins`: where it sends buyers to pay."""
 
     code: str
     name: str
@@ -25,6 +25,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     needs_phone: bool = False
     is_test: bool = False
     is_offline: bool = False
+    origins: tuple[str, ...] = ()
 
 
 class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True):

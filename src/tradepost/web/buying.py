@@ -186,7 +186,7 @@ async def _checkout_page(
     return await page(
         request, store, caller, "checkout", status=422 if errors else 200, quote=quote, form=form, errors=errors,
         countries=_countries(store.settings.store.locale), idempotency_key=key or secret_token(),
-        test_only=all(g.is_test for g in quote.gateways if g.code != "cash"),
+        test_only=any(g.is_test for g in quote.gateways) and all(g.is_test or g.is_offline for g in quote.gateways),
     )  # fmt: skip
 
 

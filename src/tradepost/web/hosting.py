@@ -15,7 +15,7 @@ from tradepost.core.ids import readable_code
 from tradepost.flows.store import Store
 from tradepost.web.compression import Compressed, takes_gzip
 from tradepost.web.proxies import Networks, visitor_of
-from tradepost.web.security import HEADERS, STRICT_TRANSPORT
+from tradepost.web.security import security_headers
 
 log = structlog.get_logger("tradepost.http")
 
@@ -45,7 +45,11 @@ class Hosting:
         self.proxies = proxies
         self.show_costs = show_costs
         self.compress = compress
-        self.headers = [*HEADERS, STRICT_TRANSPORT] if secure else HEADERS
+        self.headers = {
+            code: security_headers((o for g in store.gateways.values() for o in g.about.origins), secure=secure)
+            for code, store in stores.items()
+        }
+        self.headers[""] = security_headers(secure=secure)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one ASGI connection."""
@@ -73,6 +77,7 @@ class Hosting:
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         started, status = time.perf_counter(), 0
+        code = scope["tradepost_store"].code if scope["tradepost_store"] else ""
         request_id = readable_code(10)
         scope["request_id"] = request_id
         out = Compressed(send) if self.compress and takes_gzip(scope["headers"]) else send
@@ -82,14 +87,18 @@ class Hosting:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
-                    message["headers"] = [*message["headers"], *self.headers, (b"x-request-id", request_id.encode())]
+                    message["headers"] = [
+                        *message["headers"],
+                        *self.headers[code],
+                        (b"x-request-id", request_id.encode()),
+                    ]
                     if self.show_costs:
                         message["headers"].append((b"x-query-count", str(count.queries).encode()))
                 await out(message)
 
             await self.app(scope, receive, answer)
         log.info(
-            "request", id=request_id, store=scope["tradepost_store"].code if scope["tradepost_store"] else "",
+            "request", id=request_id, store=code,
             method=scope["method"], path=scope["path"], status=status, ms=round((time.perf_counter() - started) * 1000, 1),
             queries=count.queries,
         )  # fmt: skip

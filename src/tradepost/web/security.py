@@ -7,6 +7,7 @@ of this store could know, and that no page allows inline script or style.
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -25,18 +26,27 @@ _SALT_LENGTH = 16  # characters
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _ELSEWHERE = {"cross-site", "same-site"}  # "same-site" is another host of the same domain
 
-CONTENT_SECURITY_POLICY = (
+_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; font-src 'self'; connect-src 'self'; "
-    "media-src 'self' https:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "media-src 'self' https:; object-src 'none'; base-uri 'none'; form-action {}; frame-ancestors 'none'"
 )
-HEADERS: list[tuple[bytes, bytes]] = [
-    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"geolocation=(self), camera=(), microphone=()"),
 ]
-STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+_STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+def security_headers(payment_origins: Iterable[str] = (), *, secure: bool = False) -> list[tuple[bytes, bytes]]:
+    """Return the headers that every answer carries.
+
+    A form may lead to this store, and to where its gateways take payments: browsers follow the redirect of a post by the same rule.
+    """
+    actions = " ".join(["'self'", *sorted(set(payment_origins))])
+    policy = (b"content-security-policy", _POLICY.format(actions).encode())
+    return [policy, *_HEADERS, *([_STRICT_TRANSPORT] if secure else [])]
 
 
 @dataclass(eq=False)
