@@ -8,7 +8,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import text
 
 from tradepost.catalog import stock
 from tradepost.catalog.stock import Want
@@ -19,7 +18,7 @@ from tradepost.core.jobs import enqueue
 from tradepost.delivery.slots import give_back_slot
 from tradepost.flows.book_money import book_cash, book_points
 from tradepost.flows.pricing_rules import loyalty_of
-from tradepost.flows.refund import everything, give_back, goods_of, refundable, reverse_points
+from tradepost.flows.refund import everything, give_back, goods_of, points_due, refundable, reverse_points
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
 from tradepost.orders.events import OrderMoved
@@ -30,7 +29,7 @@ from tradepost.payments import ledger
 from tradepost.payments import service as payments
 from tradepost.payments.events import PaymentSucceeded
 from tradepost.promotions import service as promotions
-from tradepost.promotions.rules import points_earned, points_worth
+from tradepost.promotions.rules import points_worth
 
 
 class Mover(msgspec.Struct, frozen=True):
@@ -45,12 +44,6 @@ class PaymentArgs(msgspec.Struct, frozen=True):
     """Which payment a job is about."""
 
     payment_id: UUID
-
-
-_EARNING = text("""
-    SELECT CAST(coalesce(sum(greatest(gross_minor - discount_minor - points_minor - refunded_minor, 0)), 0) AS bigint)
-    FROM order_lines WHERE order_id = :order_id
-""")
 
 
 async def make_move(
@@ -150,9 +143,7 @@ async def _points(tx: Transaction, store: Store, order: LockedOrder, move: Trans
     if "reverse_points" in move.effects:
         await reverse_points(tx, store, order, move.to_state)
     if "earn_points" in move.effects:
-        points = points_earned(
-            int(await tx.value(_EARNING, order_id=order.id)), loyalty.points_per_unit, order.currency
-        )
+        points = await points_due(tx, order, loyalty)
         days = store.settings.loyalty.expires_after_days if store.settings.loyalty else 0
         given = await promotions.give_points(
             tx, order.buyer_id, points, "earned", order.id, expires_at=now() + timedelta(days=days) if days else None

@@ -21,6 +21,7 @@ from tradepost.orders.types import (
     NoSuchOrder,
     OrderView,
     PartAhead,
+    PartsMoveTogether,
     Party,
 )
 
@@ -31,7 +32,7 @@ async def move_order(
 ) -> OrderView:  # fmt: skip
     """Move an order, or with `seller_id` that seller's part, and carry out the effects. Return the order.
 
-    Raises `NoSuchOrder`, `MoveImpossible`, `MoveNotYours`, `PartAhead`. Repeating a move that was made is no error.
+    Raises `NoSuchOrder`, `MoveImpossible`, `MoveNotYours`, `PartAhead`, `PartsMoveTogether`. Repeating a move that was made is no error.
     """
     async with store.db.transaction(actor=Actor("system", caller.user_id)) as tx:
         access = await access_order(tx, caller, order_id=order_id)
@@ -95,6 +96,8 @@ async def _move_as_seller(
     if part.state == to_state:
         return
     move = _allowed(course, part.state, to_state, frozenset(mine))
+    if move.is_whole and len(parts) > 1:
+        raise PartsMoveTogether
     role: Party = next(p for p in ("seller", "rider", "staff") if p in mine and p in move.actors)
     await move_part(tx, store, order, course, parts, part, move, Mover(role, caller.user_id, reason))
 
@@ -123,7 +126,7 @@ async def move_part(
     stages = [p.state for p in others]
     if not _is_out_state(course, move.to_state):
         stages.append(move.to_state)
-    slowest = min(stages, key=lambda code: course.states[code].position)
+    slowest = min(stages or [move.to_state], key=lambda code: course.states[code].position)
     anybody: frozenset[Party] = frozenset({"seller", "rider", "staff", "buyer", "system"})
     for step in course.path(order.state, slowest, anybody):
         order = await make_move(tx, store, order, course, step, Mover("system"), parts=[], whole=True)

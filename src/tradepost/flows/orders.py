@@ -186,7 +186,7 @@ def _part(part: Any, course: Course, parties: frozenset[Party], caller: Caller, 
         mine.add("rider")
     moves: tuple[Move, ...] = ()
     if several or mine & {"seller", "rider"}:
-        moves = course.choices(part["state"], frozenset(mine), part["seller_id"])
+        moves = course.choices(part["state"], frozenset(mine), part["seller_id"], is_one_of_several=several)
     return OrderPart(**part, moves=moves)
 
 

@@ -19,6 +19,7 @@ from tradepost.core.ids import uuid7
 from tradepost.core.jobs import enqueue
 from tradepost.core.money import split, to_major
 from tradepost.flows.book_money import book_points, book_refund, book_refund_paid, line_shares
+from tradepost.flows.pricing import Loyalty
 from tradepost.flows.pricing_rules import loyalty_of
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
@@ -30,7 +31,7 @@ from tradepost.payments.ports import RefundOutcome, RefundRequest
 from tradepost.payments.rules import NOTHING, LineShares, part_of, shares_of_delivery
 from tradepost.payments.types import LockedPayment, RefundTooLarge
 from tradepost.promotions import service as promotions
-from tradepost.promotions.rules import points_worth
+from tradepost.promotions.rules import points_earned, points_worth
 
 ZERO = Decimal(0)
 
@@ -113,6 +114,10 @@ _TAKE_BACK_SHIPPING = text("""
 _POINTS_EARNED = text(
     "SELECT coalesce(sum(points), 0) FROM loyalty_entries WHERE order_id = :order_id AND kind IN ('earned', 'reversed')"
 )
+_EARNING = text("""
+    SELECT CAST(coalesce(sum(greatest(gross_minor - discount_minor - points_minor - refunded_minor, 0)), 0) AS bigint)
+    FROM order_lines WHERE order_id = :order_id
+""")
 _POINTS_RETURNED = text(
     "SELECT coalesce(sum(points), 0) FROM loyalty_entries WHERE order_id = :order_id AND kind = 'returned'"
 )
@@ -185,6 +190,7 @@ async def give_back(
     refund_id = uuid7()
     await _count_back(tx, order, pieces)
     await _return_points(tx, store, order, refund_id, sum(s.points for s in by_seller.values()))
+    await _take_unearned(tx, store, order, refund_id)
     if not taken:
         await _reduce_cash(tx, paid, amount)
         return None
@@ -249,13 +255,34 @@ async def _return_points(tx: Transaction, store: Store, order: LockedOrder, refu
     await promotions.give_points(tx, order.buyer_id, points, "returned", order.id, reference=str(refund_id))
 
 
-async def reverse_points(tx: Transaction, store: Store, order: LockedOrder, reference: str) -> None:
-    """Take back the points an order earned, as far as they are still there."""
+async def points_due(tx: Transaction, order: LockedOrder, loyalty: Loyalty) -> int:
+    """Return the points that an order is worth to its buyer: for what was paid for goods and has not gone back."""
+    paid = int(await tx.value(_EARNING, order_id=order.id))
+    return points_earned(paid, loyalty.points_per_unit, order.currency)
+
+
+async def _take_unearned(tx: Transaction, store: Store, order: LockedOrder, refund_id: UUID) -> None:
+    """Take back the points that were earned with what goes back."""
     loyalty = loyalty_of(store.settings)
-    if order.buyer_id is None or loyalty is None:
+    if loyalty is not None:
+        await _take_earned(tx, order, loyalty, await points_due(tx, order, loyalty), f"refund:{refund_id}")
+
+
+async def reverse_points(tx: Transaction, store: Store, order: LockedOrder, reference: str) -> None:
+    """Take back all points that an order earned."""
+    loyalty = loyalty_of(store.settings)
+    if loyalty is not None:
+        await _take_earned(tx, order, loyalty, 0, reference)
+
+
+async def _take_earned(
+    tx: Transaction, order: LockedOrder, loyalty: Loyalty, due: int, reference: str
+) -> None:  # fmt: skip
+    """Take the points an order earned back but for those `due`, as far as they are still there."""
+    if order.buyer_id is None:
         return
     earned = int(await tx.value(_POINTS_EARNED, order_id=order.id))
-    taken = await promotions.take_points(tx, order.buyer_id, earned, "reversed", order.id, reference=reference)
+    taken = await promotions.take_points(tx, order.buyer_id, earned - due, "reversed", order.id, reference=reference)
     if taken:
         worth = points_worth(taken, loyalty.value_per_point, order.currency)
         await book_points(tx, order, "points_reversed", f"{order.id}:{reference}", -worth)

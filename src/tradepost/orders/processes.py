@@ -43,6 +43,11 @@ class Transition(msgspec.Struct, frozen=True):
     timer: timedelta | None
     effects: frozenset[str]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it goes with the payment, of which there is one: then no seller's part makes it without the others."""
+        return bool(self.effects & {"sell_stock", "release_stock"})
+
 
 class Course:
     """One process, ready to be asked."""
@@ -93,12 +98,14 @@ class Course:
         move = self.timed_move(state)
         return since + move.timer if move and move.timer is not None else None
 
-    def choices(self, state: str, parties: frozenset[Party], seller_id: object = None) -> tuple[Move, ...]:
-        """Return the moves one of these parties may make from a state."""
+    def choices(
+        self, state: str, parties: frozenset[Party], seller_id: object = None, *, is_one_of_several: bool = False
+    ) -> tuple[Move, ...]:
+        """Return the moves one of these parties may make from a state; with one seller's part only, or with everything."""
         return tuple(
             Move(to_state=m.to_state, label=m.label, tone=self.states[m.to_state].tone,
                  refunds="refund_payment" in m.effects, seller_id=seller_id)  # type: ignore[arg-type]  # a UUID or None
-            for m in self.moves_from(state) if m.actors & parties
+            for m in self.moves_from(state) if m.actors & parties and not (is_one_of_several and m.is_whole)
         )  # fmt: skip
 
     def path(self, from_state: str, to_state: str, parties: frozenset[Party]) -> list[Transition]:

@@ -400,6 +400,11 @@ class LockedPart(msgspec.Struct, frozen=True):
 
 
 @dataclass(eq=False)
+class PartsMoveTogether(Conflict):
+    """This goes with the payment, so the parts of all sellers move together; move the whole order."""
+
+
+@dataclass(eq=False)
 class PartAhead(Conflict):
     """One seller's part is “{state}” already, so the whole order cannot go this way; deal with the parts one by one."""
 

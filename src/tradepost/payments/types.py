@@ -51,6 +51,12 @@ class RefundTooLarge(Invalid):
     field: str | None = "amount"
 
 
+class NothingToRefund(Invalid):
+    """Please choose what to give back."""
+
+    field: str | None = "lines"
+
+
 @dataclass(eq=False)
 class NothingToPayOut(Conflict):
     """There is nothing to pay out: the balance is {balance}."""

@@ -28,3 +28,7 @@ ALTER TABLE variants
 CREATE INDEX ix_listings_category_popular ON listings (category_id, popularity DESC, id DESC) WHERE status = 'active';
 CREATE INDEX ix_listings_seller_newest ON listings (seller_id, published_at DESC, id DESC) WHERE status = 'active';
 CREATE INDEX ix_listing_images_file_id ON listing_images (file_id);
+
+-- Points are taken back from a row that is locked, and to lock a row one must be allowed to change something of it.
+GRANT UPDATE (updated_at) ON loyalty_accounts TO tradepost_app;
+CREATE POLICY locking ON loyalty_accounts FOR UPDATE TO tradepost_app USING ((SELECT app_sees_all()));

@@ -15,6 +15,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
+    op.execute("DROP POLICY locking ON loyalty_accounts")
+    op.execute("REVOKE UPDATE (updated_at) ON loyalty_accounts FROM tradepost_app")
     op.execute("DROP INDEX ix_listings_category_popular, ix_listings_seller_newest, ix_listing_images_file_id")
     op.execute("ALTER TABLE variants DROP CONSTRAINT uq_variants_listing_id_options")
     op.execute("ALTER TABLE variants ADD CONSTRAINT uq_variants_listing_id_options UNIQUE (listing_id, options)")
