@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from tests.factories import Factory
 from tests.shop import Shop
-from tradepost.accounts.types import Caller
+from tradepost.accounts.types import Caller, NotAllowed
 from tradepost.core.clock import now, stopped_at
 from tradepost.flows.cart import add_promo
 from tradepost.flows.checkout import Placed, checkout
@@ -295,3 +295,18 @@ async def test_return_is_paid_once_however_many_press_the_button(shop: Shop, rac
     results = await race(*(receive_return(shop.store, seller, wish.id, restock=True) for _ in range(4)))
     assert sum(not isinstance(r, BaseException) for r in results) == 1
     assert await shop.row("SELECT refunded_minor FROM payments") == (1000,)
+
+
+async def test_a_program_refunds_and_returns_with_the_right_scope_only(shop: Shop) -> None:
+    placed, seller, _ = await delivered(shop)
+    wish = await request_return(shop.store, shop.buyer, placed.order_id, WISH)
+    reader = msgspec.structs.replace(seller, scopes=frozenset({"profile"}), permissions=frozenset())
+    form = RefundForm(amount_minor=100)
+    for asked in (
+        refund_order(shop.store, reader, placed.order_id, form),
+        receive_return(shop.store, reader, wish.id, restock=True),
+        withdraw_return(shop.store, msgspec.structs.replace(shop.buyer, scopes=frozenset({"profile"})), wish.id),
+    ):
+        with pytest.raises(NotAllowed):
+            await asked
+    assert await shop.count("refunds") == 0

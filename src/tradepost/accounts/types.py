@@ -139,6 +139,11 @@ class Caller(msgspec.Struct, frozen=True):
             raise SignInFirst
         return self.user_id
 
+    def check_token(self, scope: str) -> None:
+        """Refuse an API token that was not made for this; people and visitors pass. Raises `NotAllowed`."""
+        if self.scopes is not None and scope not in self.scopes:
+            raise NotAllowed(scope)
+
     def check_scope(self, scope: str) -> UUID:
         """Return the person's id. Raises `SignInFirst`, or `NotAllowed` for a token that was not made for this."""
         user_id = self.check_signed_in()

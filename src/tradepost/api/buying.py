@@ -1,7 +1,7 @@
 """Cart, checkout and orders, for programs."""
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,17 @@ from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_board, get_order, list_orders
 from tradepost.flows.quote import CheckoutChoice, Quote, quote_cart
+from tradepost.flows.refund_order import RefundForm, refund_order
+from tradepost.flows.returns import (
+    decide_return,
+    list_returns,
+    list_returns_to,
+    receive_return,
+    request_return,
+    withdraw_return,
+)
 from tradepost.flows.sign_in import open_visit
+from tradepost.orders.returns import ReturnForm, ReturnView
 from tradepost.orders.types import Board, OrderCard, OrderView
 from tradepost.web.security import SESSION_COOKIE, cookie
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
@@ -63,6 +73,15 @@ class NewMove(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reason: Annotated[str, Meta(max_length=500)] = ""
     carrier: Annotated[str, Meta(max_length=80)] = ""
     tracking: Annotated[str, Meta(max_length=120)] = ""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of a return. For `receive`: whether the goods go back on the shelf, and how much of their price goes back."""
+
+    decision: Literal["accept", "reject", "receive", "withdraw"]
+    answer: Annotated[str, Meta(max_length=2000)] = ""
+    restock: bool = True
+    amount_minor: Annotated[int, Meta(ge=0, le=10**12)] | None = None
 
 
 class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -176,6 +195,56 @@ async def pay(store: GivenStore, caller: GivenCaller, number: FromPath[Number], 
     return await pay_again(store, caller, found.id, data.gateway, data.method, data.payer)
 
 
+@post("/orders/{number:str}/refunds", tags=["Orders"])
+async def refund(
+    store: GivenStore, caller: GivenCaller, number: FromPath[Number], data: JSONBody[RefundForm]
+) -> OrderView:
+    """Give part of an order's money back: for lines, for some of a line, for delivery, or as a gesture.
+
+    Sellers refund what is theirs; staff with the permission `refund_orders` all of it.
+    """
+    found = await get_order(store, caller, number)
+    return await refund_order(store, caller, found.id, data)
+
+
+@get("/orders/{number:str}/returns", tags=["Orders"])
+async def returns(store: GivenStore, caller: GivenCaller, number: FromPath[Number]) -> list[ReturnView]:
+    """Return the returns of an order."""
+    found = await get_order(store, caller, number)
+    return await list_returns(store, caller, found.id)
+
+
+@post("/orders/{number:str}/returns", tags=["Orders"])
+async def ask_for_return(
+    store: GivenStore, caller: GivenCaller, number: FromPath[Number], data: JSONBody[ReturnForm]
+) -> ReturnView:
+    """Ask to give goods of one seller back, within thirty days of their arrival."""
+    found = await get_order(store, caller, number)
+    return await request_return(store, caller, found.id, data)
+
+
+@post("/returns/{return_id:uuid}/decision", tags=["Orders"], status_code=HTTP_200_OK)
+async def settle_return(
+    store: GivenStore, caller: GivenCaller, return_id: FromPath[UUID], data: JSONBody[Decision]
+) -> ReturnView:
+    """Bring a return on: its seller or staff accept, reject or receive it, its buyer withdraws it."""
+    match data.decision:
+        case "withdraw":
+            return await withdraw_return(store, caller, return_id)
+        case "receive":
+            return await receive_return(
+                store, caller, return_id, restock=data.restock, amount_minor=data.amount_minor, answer=data.answer
+            )
+        case _:
+            return await decide_return(store, caller, return_id, accept=data.decision == "accept", answer=data.answer)
+
+
+@get("/me/returns", tags=["Selling"])
+async def returns_to_me(store: GivenStore, caller: GivenCaller) -> list[ReturnView]:
+    """Return the returns that wait for the caller as a seller, the oldest first."""
+    return await list_returns_to(store, caller)
+
+
 @get("/me/board", tags=["Selling"])
 async def board(store: GivenStore, caller: GivenCaller) -> Board:
     """Return the caller's parts of orders as a seller, in columns by state."""
@@ -184,5 +253,6 @@ async def board(store: GivenStore, caller: GivenCaller) -> Board:
 
 
 buying_routes: list[Any] = [
-    cart, add_line, set_line, drop_line, use_promo, drop_promo, quote, order_now, orders, order, make_move, pay, board,
+    cart, add_line, set_line, drop_line, use_promo, drop_promo, quote, order_now, orders, order, make_move, pay, refund,
+    returns, ask_for_return, settle_return, returns_to_me, board,
 ]  # fmt: skip

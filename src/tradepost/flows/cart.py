@@ -36,6 +36,7 @@ async def add_to_cart(
 
     Raises `NotForSale`, `BadQuantity`, `NotEnough`, `OwnGoods`, `BadConfiguration`, `CartFull`, `NoCart`.
     """
+    caller.check_token("buy")
     async with store.db.transaction(actor=caller.actor) as tx:
         await service.put_in(tx, caller, variant_id, quantity, configuration, store.currency)
         return await service.read_cart(tx, caller, store.currency)
@@ -43,6 +44,7 @@ async def add_to_cart(
 
 async def change_line(store: Store, caller: Caller, line_no: int, quantity: Decimal) -> CartView:
     """Set a line's quantity; 0 takes it out. Raises `NoSuchLine`, `BadQuantity`, `NotEnough`."""
+    caller.check_token("buy")
     async with store.db.transaction(actor=caller.actor) as tx:
         await service.set_quantity(tx, caller, line_no, quantity)
         return await service.read_cart(tx, caller, store.currency)
@@ -67,6 +69,7 @@ async def add_promo(store: Store, caller: Caller, code: str) -> CartView:
     Raises `PromoUnknown`, `PromoExpired`, `PromoUsedUp`, `PromoBelowMinimum`, `PromoNotForThese`, `PromoStandsAlone`.
     """
     code = code.strip().upper()[:50]
+    caller.check_token("buy")
     async with store.db.transaction(actor=caller.actor) as tx:
         await service.write_promo(tx, caller, code)
         basket = await read_basket(tx, store, caller, CheckoutChoice(), with_points=False)
@@ -78,6 +81,7 @@ async def add_promo(store: Store, caller: Caller, code: str) -> CartView:
 
 async def remove_promo(store: Store, caller: Caller, code: str) -> CartView:
     """Take a promo code off the cart; one that is not there is no error."""
+    caller.check_token("buy")
     async with store.db.transaction(actor=caller.actor) as tx:
         await service.strike_promo(tx, caller, code.strip().upper())
         return await service.read_cart(tx, caller, store.currency)

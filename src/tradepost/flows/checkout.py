@@ -340,8 +340,9 @@ async def pay_again(  # the pages' own order: which order, then how it is to be 
 ) -> Placed:
     """Start another payment for an order that still waits for one; an open one is stopped first.
 
-    Raises `NoSuchOrder`, `NothingToPay`, `GatewayUnknown`.
+    Raises `NoSuchOrder`, `NothingToPay`, `GatewayUnknown`, `GatewayDown`, and `NotAllowed` for a token that may not buy.
     """
+    caller.check_token("buy")
     if gateway not in store.gateways:
         raise GatewayUnknown(gateway[:40])
     paid = await _stop_open_payments(store, caller, order_id)

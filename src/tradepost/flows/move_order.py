@@ -25,6 +25,9 @@ from tradepost.orders.types import (
     Party,
 )
 
+# What an API token must be made for to move orders in each role.
+SCOPES: dict[Party, str] = {"buyer": "buy", "seller": "sell", "rider": "deliver", "staff": "move_orders"}
+
 
 async def move_order(
     store: Store, caller: Caller, order_id: UUID, to_state: str, *, seller_id: UUID | None = None, reason: str = "",
@@ -47,6 +50,7 @@ async def move_order(
                 await orders.set_tracking(tx, order_id, seller_id, carrier.strip()[:60], tracking.strip()[:120])
         else:
             role: Party = "staff" if caller.can("move_orders") and "staff" in access.parties else "buyer"
+            caller.check_token(SCOPES[role])
             await _move_whole(
                 tx, store, order, course, parts, to_state, access.parties, Mover(role, caller.user_id, reason)
             )
@@ -99,6 +103,7 @@ async def _move_as_seller(
     if move.is_whole and len(parts) > 1:
         raise PartsMoveTogether
     role: Party = next(p for p in ("seller", "rider", "staff") if p in mine and p in move.actors)
+    caller.check_token(SCOPES[role])
     await move_part(tx, store, order, course, parts, part, move, Mover(role, caller.user_id, reason))
 
 

@@ -27,23 +27,23 @@ from tradepost.payments.types import NothingToRefund, RefundTooLarge
 ZERO = Decimal(0)
 
 
-class RefundLine(msgspec.Struct, frozen=True, kw_only=True):
+class RefundLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A line to refund: the price of so many goods, or so much money; neither means all that is left of it."""
 
     line_no: int
     quantity: Decimal | None = None
-    amount_minor: Annotated[int, Meta(ge=1)] | None = None
+    amount_minor: Annotated[int, Meta(ge=1, le=10**15)] | None = None
 
 
-class RefundForm(msgspec.Struct, frozen=True, kw_only=True):
+class RefundForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to give back. `amount_minor` alone is a gesture, taken from every line by what is left of it.
 
     `delivery`: the price of delivery too. `restock`: the goods are back on the shelf.
     """
 
-    lines: tuple[RefundLine, ...] = ()
+    lines: Annotated[tuple[RefundLine, ...], Meta(max_length=500)] = ()
     delivery: bool = False
-    amount_minor: Annotated[int, Meta(ge=1)] | None = None
+    amount_minor: Annotated[int, Meta(ge=1, le=10**15)] | None = None
     restock: bool = False
     reason: Annotated[str, Meta(max_length=500)] = ""
 
@@ -58,6 +58,8 @@ async def refund_order(store: Store, caller: Caller, order_id: UUID, form: Refun
         sees_all = caller.can("refund_orders") and "staff" in access.parties
         if not sees_all and "seller" not in access.parties:
             raise NoSuchOrder
+        if not sees_all:
+            caller.check_token("sell")
         order = await orders.lock_order(tx, order_id)
         left = [r for r in await refundable(tx, order_id) if sees_all or r.seller_id == caller.user_id]
         pieces = chosen_pieces(form, left, order.currency)

@@ -38,6 +38,7 @@ async def request_return(store: Store, caller: Caller, order_id: UUID, form: Ret
         access = await access_order(tx, caller, order_id=order_id)
         if "buyer" not in access.parties:
             raise NoSuchOrder
+        caller.check_token("buy")
         order = await orders.lock_order(tx, order_id)
         seller_id = check_lines(await returns.returnable_lines(tx, order_id), form)
         return_id = await returns.ask(tx, order, seller_id, form)
@@ -81,6 +82,7 @@ async def withdraw_return(store: Store, caller: Caller, return_id: UUID) -> Retu
             raise NoSuchReturn from None
         if "buyer" not in access.parties:
             raise NoSuchReturn
+        caller.check_token("buy")
         await returns.decide(tx, return_id, "withdrawn", before=_WAITING, by=caller.user_id)
         return await _tell(tx, caller, view, "buyer", "withdrawn", "")
 
@@ -128,6 +130,7 @@ async def _access(tx: Transaction, caller: Caller, return_id: UUID) -> tuple[Ret
     """Return a return, and whether the caller decides as its seller or as staff. Raises `NoSuchReturn`."""
     view = await returns.find_return(tx, return_id)
     if caller.user_id is not None and caller.user_id == view.seller_id:
+        caller.check_token("sell")
         return view, "seller"
     if caller.can("refund_orders"):
         return view, "staff"

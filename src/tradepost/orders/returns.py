@@ -45,7 +45,7 @@ class ReturnLine(msgspec.Struct, frozen=True):
 class ReturnForm(msgspec.Struct, frozen=True, kw_only=True):
     """What a buyer wants to give back to one seller, and why."""
 
-    lines: tuple[ReturnLine, ...]
+    lines: Annotated[tuple[ReturnLine, ...], Meta(max_length=500)]
     reason: ReturnReason
     comment: Annotated[str, Meta(max_length=2000)] = ""
 
