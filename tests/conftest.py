@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.factories import Factory
+from tests.people import visitor
 from tests.shop import Shop
 from tests.visitor import Visitor
 from tradepost.core.crypto import Keyring
@@ -161,7 +162,7 @@ async def browse(store: Store) -> AsyncIterator[Visitor]:
     from tradepost.app import create_app
 
     app = create_app({store.code: store}, show_costs=True)
-    transport = httpx.ASGITransport(app=app)
+    transport = httpx.ASGITransport(app=app, client=(visitor().address, 40_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost") as client:
         yield Visitor(client)
 

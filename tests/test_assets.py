@@ -89,3 +89,11 @@ async def test_a_category_without_a_picture_shows_its_emoji(browse: Visitor) -> 
     assert "<text" in drawn.text
     for name in ("none.webp", "fruit.png", "..%2f..%2fstore.toml"):
         assert (await browse.client.get(f"/theme/categories/{name}")).status_code == 404
+
+
+@pytest.mark.parametrize("folder", ["/static", "/theme", "/theme/categories"])
+@pytest.mark.parametrize(
+    "name", ["css%00.css", "a" * 300 + ".css", "x/" * 500 + "y.webp", "%ff.css", "..%2f..%2fstore.css"]
+)
+async def test_an_odd_name_is_no_file(browse: Visitor, folder: str, name: str) -> None:
+    assert (await browse.get(f"{folder}/{name}")).status_code == 404

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
+from tradepost.app import _handlers
 from tradepost.core.log import HIDDEN, configure_logging, current_request_id, request_context
 from tradepost.core.settings import LogSettings
 
@@ -130,3 +131,14 @@ def test_the_console_is_for_people() -> None:
 def test_a_level_or_format_that_does_not_exist_is_an_error(settings: LogSettings) -> None:
     with pytest.raises(ValueError, match=r"loud|xml"):
         configure_logging(settings)
+
+
+def test_the_web_application_leaves_the_log_as_it_is(lines: io.StringIO) -> None:
+    _handlers.__wrapped__()
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError as error:
+        structlog.get_logger().error("unforeseen_error", exc_info=error, session_id="s3cret")
+    (line,) = logged(lines)
+    assert "Traceback" in line["exception"]
+    assert line["session_id"] == HIDDEN

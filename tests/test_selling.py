@@ -232,6 +232,21 @@ async def test_a_listing_of_many_variants_keeps_them_all(browse: Visitor, store:
     assert (await store.db.read(text("SELECT count(*) FROM variants WHERE is_active")))[0][0] == 80
 
 
+async def test_two_hundred_variants_fit_into_a_form_with_pictures(browse: Visitor, store: Store) -> None:
+    await browse.sign_up("grower", "seller")
+    names = ("id", "unit", "sale_step", "on_hand", "price", "compare_at", "sku", "option.0", "option.1", "option.2")
+    values = {"unit": "piece", "price": "1"}
+    rows = {
+        f"variant.{n}.{name}": str(n) if name == "option.0" else values.get(name, "")
+        for n in range(200)
+        for name in names
+    }
+    fields = {**DRAFT, "option_name.0": "Number", **rows, "variant.0.sale_step": "", "variant.0.on_hand": ""}
+    answer = await browse.post("/me/listings/new", fields, files={"pictures": ("pears.jpg", photo(), "image/jpeg")})
+    assert answer.status_code == 200
+    assert (await store.db.read(text("SELECT count(*) FROM variants WHERE is_active")))[0][0] == 200
+
+
 async def test_a_stranger_has_no_listing_to_change(store: Store, make: Factory) -> None:
     listing_id = await made(store, await make.person("seller"))
     stranger = await make.person("seller")

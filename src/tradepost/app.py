@@ -21,6 +21,7 @@ from tradepost.web.routes import page_routes
 from tradepost.web.typing import HttpRequest
 
 LARGEST_BODY = 16 * 1024 * 1024
+MOST_PARTS = 4_000  # a listing of 200 variants has some 2,700 fields
 
 
 def create_app(
@@ -50,7 +51,9 @@ def _handlers() -> Litestar:
             title="Tradepost", version=__version__, path="/api/schema", render_plugins=[JsonRenderPlugin()]
         ),
         request_max_body_size=LARGEST_BODY,
+        multipart_form_part_limit=MOST_PARTS,
         signature_namespace={"Store": Store},
+        logging_config=None,  # ours stays: Litestar’s own would write without tracebacks and with secrets
         debug=False,
     )
 

@@ -269,7 +269,7 @@ def _typed(field: dict[str, Any], value: Any) -> Any:
                 number = Decimal(str(value))
             except ArithmeticError:
                 return None
-            if not number.is_finite() or abs(number) > 10**12:
+            if not number.is_finite() or number.adjusted() >= 12:  # not abs(): that overflows for the largest exponents
                 return None
             return int(number) if number == number.to_integral_value() else float(number)
         case "boolean":
@@ -289,7 +289,7 @@ def _variant_problems(drafts: tuple[VariantDraft, ...]) -> dict[str, str]:
             problems[f"variants.{n}.id"] = "Two rows for the same variant."
         options = _key(v.options)
         if options in seen:
-            problems[f"variants.{n}.options"] = "Two variants with the same options."
+            problems[f"variants.{n}.options"] = "Two rows are the same: give each its own size, colour or other option."
         seen.add(options)
         if not _is_quantity(v.sale_step) or v.sale_step == 0:
             problems[f"variants.{n}.sale_step"] = "A step above 0, with at most three decimals."

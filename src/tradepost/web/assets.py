@@ -30,6 +30,7 @@ _TYPES = {
 }
 
 
+_LONGEST_NAME = 60  # with four bytes a character still less than file systems take
 _TEXT = {".css", ".js", ".svg", ".txt"}
 
 
@@ -58,9 +59,11 @@ class Asset(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=512)
 def _asset(folder: Path, name: str) -> Asset:
+    media_type = _TYPES.get(Path(name).suffix)
+    if media_type is None or "\0" in name or max(map(len, Path(name).parts)) > _LONGEST_NAME:
+        raise NoSuchAsset
     path = (folder / name).resolve()
-    media_type = _TYPES.get(path.suffix)
-    if media_type is None or not path.is_relative_to(folder.resolve()) or not path.is_file():
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
         raise NoSuchAsset
     data = path.read_bytes()
     small = compress(data, level=9) if path.suffix in _TEXT and len(data) > 1_000 else None

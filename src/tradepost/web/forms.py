@@ -32,7 +32,7 @@ class Form:
             value = Decimal(self.get(name).replace(",", "."))
         except InvalidOperation:
             raise FieldErrors({name: problem}) from None
-        if not value.is_finite() or abs(value) > 10**12:
+        if not value.is_finite() or value.adjusted() >= 12:  # not abs(): that overflows for the largest exponents
             raise FieldErrors({name: problem})
         return value
 

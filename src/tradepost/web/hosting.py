@@ -4,6 +4,7 @@ log.
 Plain ASGI, because it runs for every request and must cost next to nothing.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,24 @@ from tradepost.web.proxies import Networks, visitor_of
 from tradepost.web.security import security_headers
 
 log = structlog.get_logger("tradepost.http")
+
+_HOST = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:([0-9]{1,5}))?")
+
+
+def _is_host(text: str) -> bool:
+    """Whether a Host header names a host, and a port that exists: addresses built from another one are errors."""
+    found = _HOST.fullmatch(text)
+    return found is not None and int(found[3] or 0) < 65_536
+
+
+async def _refuse(scope: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await send(
+        {"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain; charset=utf-8")]}
+    )
+    await send({"type": "http.response.body", "body": b"This is not the address of a store."})
 
 
 class Hosting:
@@ -56,7 +75,11 @@ class Hosting:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        scope["tradepost_store"] = self._store(scope)
+        host = next((v for k, v in scope["headers"] if k == b"host"), b"").decode("latin-1")
+        if not _is_host(host):
+            await _refuse(scope, send)
+            return
+        scope["tradepost_store"] = self._store(host)
         scope["tradepost_stores"] = self.stores
         if self.secure:  # as people came: a proxy that ends TLS speaks plain HTTP to us
             scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
@@ -69,10 +92,10 @@ class Hosting:
             scope["path"], scope["raw_path"] = "/stores", b"/stores"
         await self._serve(scope, receive, send)
 
-    def _store(self, scope: Any) -> Store | None:
+    def _store(self, named: str) -> Store | None:
         if self.only:
             return self.only
-        host = next((v for k, v in scope["headers"] if k == b"host"), b"").decode("latin-1").rsplit(":", 1)[0].lower()
+        host = named.rsplit(":", 1)[0].lower()
         return self.stores.get(host.removesuffix(f".{self.domain}")) if host != self.domain else None
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:

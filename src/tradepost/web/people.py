@@ -33,11 +33,11 @@ async def sign_in_form(
 
 
 async def _sign_in_page(
-    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str], errors: dict[str, str]
+    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str], errors: dict[str, str], status: int = 200
 ) -> Response[str]:
     sample = store.settings.sample
     return await page(
-        request, store, caller, "sign_in", status=422 if errors else 200, form=form, errors=errors, next=form.get("next", ""),
+        request, store, caller, "sign_in", status=status, form=form, errors=errors, next=form.get("next", ""),
         sign_ins=sample.sign_ins if store.is_demo else (), sample_password=sample.password if store.is_demo else "",
     )  # fmt: skip
 
@@ -49,13 +49,19 @@ async def sign_in_now(request: HttpRequest, store: GivenStore, caller: GivenCall
     try:
         started = await sign_in(store, caller, form.into(SignIn), request.headers.get("user-agent", ""))
     except DomainError as error:
-        return await _sign_in_page(request, store, caller, form.texts | {"password": ""}, problems_of(error))
+        shown = form.texts | {"password": ""}
+        return await _sign_in_page(request, store, caller, shown, problems_of(error), _status(error))
     return go(
         request,
         form.get("next") or "/",
         say=f"Welcome back, {started.caller.display_name}.",
         cookies=(_session(request, started),),
     )
+
+
+def _status(error: DomainError) -> int:
+    """Return the status of a form that is shown again: programs that guess passwords are told to slow down."""
+    return 429 if error.kind == "too_many" else 422
 
 
 def _session(request: HttpRequest, started: StartedSession) -> Any:
@@ -76,11 +82,11 @@ async def sign_up_form(
 
 
 async def _sign_up_page(
-    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str], errors: dict[str, str]
+    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str], errors: dict[str, str], status: int = 200
 ) -> Response[str]:
     roles = [r for r in store.settings.roles if r.self_service]
     return await page(
-        request, store, caller, "sign_up", status=422 if errors else 200, form=form, errors=errors, next=form.get("next", ""),
+        request, store, caller, "sign_up", status=status, form=form, errors=errors, next=form.get("next", ""),
         roles=roles,
     )  # fmt: skip
 
@@ -93,7 +99,8 @@ async def sign_up_now(request: HttpRequest, store: GivenStore, caller: GivenCall
         wanted = form.into(SignUp, role=form.get("role") or None)
         started = await sign_up(store, caller, wanted, request.headers.get("user-agent", ""))
     except DomainError as error:
-        return await _sign_up_page(request, store, caller, form.texts | {"password": ""}, problems_of(error))
+        shown = form.texts | {"password": ""}
+        return await _sign_up_page(request, store, caller, shown, problems_of(error), _status(error))
     return go(
         request,
         form.get("next") or "/",
