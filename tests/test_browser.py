@@ -120,3 +120,35 @@ async def test_seller_offers_something_with_a_photo_and_it_is_found(
     await page.goto(f"{shop}/search?q=hazelnuts")
     await expect(page.locator("main")).to_contain_text("Hazelnuts in the shell")
     assert complaints == []
+
+
+async def test_a_new_option_gets_its_column_and_a_ticked_field_its_tick(browser: Browser, shop: str) -> None:
+    page, complaints = await open_page(browser, 360)
+    await sign_up(page, shop, "otto", "seller")
+    await page.goto(f"{shop}/me/listings/new")
+    await page.fill("input[name=title]", "Knitted caps")
+    await page.select_option("select[name=category]", "tools")
+    await page.get_by_label("Organic").check()
+    await page.get_by_text("Sizes, colours or other options").click()
+    await page.fill("[name='option_name.0']", "Size")
+    await page.get_by_role("button", name="Another row").click()
+    for n, (size, price) in enumerate((("S", "4.50"), ("L", "6.75"))):
+        await page.fill(f"[name='variant.{n}.option.0']", size)
+        await page.fill(f"[name='variant.{n}.price']", price)
+    await assert_fits(page)
+    await page.locator("button[name=action][value=publish]").click()
+    await expect(page.locator("h1")).to_have_text("Knitted caps")
+    await page.get_by_role("link", name="L", exact=True).click()
+    await expect(page.locator("#buy")).to_contain_text("$6.75")
+    await page.get_by_role("link", name="Edit this listing").click()
+    await expect(page.get_by_label("Organic")).to_be_checked()
+    await expect(page.locator("[name='variant.1.option.0']")).to_have_value("L")
+    await expect(page.locator("[name='variant.1.option.1']")).to_be_hidden()
+    assert complaints == []
+
+
+async def test_ornaments_of_the_header_stay_at_it_on_a_phone(browser: Browser, shop: str) -> None:
+    page, _ = await open_page(browser, 360)
+    await page.goto(shop)
+    position = await page.evaluate("getComputedStyle(document.querySelector('.site-header')).position")
+    assert position == "relative"

@@ -8,11 +8,12 @@ from PIL import Image
 from sqlalchemy import text
 
 from tests.factories import Factory
+from tests.people import join_as
 from tests.visitor import Visitor, text_of
 from tradepost.core.database import SYSTEM
 from tradepost.core.ids import short_id
 from tradepost.flows.store import Store
-from tradepost.web.security import security_headers
+from tradepost.web.security import SESSION_COOKIE, security_headers
 
 
 def photo(colour: str = "tomato", kind: str = "JPEG") -> bytes:
@@ -120,6 +121,8 @@ async def test_something_new_with_a_photo_is_found_at_once(browse: Visitor, make
         ({"variant.0.price": "-3"}, "variant.0.price"),
         ({"variant.0.price": "a lot"}, "variant.0.price"),
         ({"variant.0.price": "1.234"}, "variant.0.price"),
+        ({"variant.0.on_hand": "1e999999999"}, "variant.0.on_hand"),
+        ({"attribute.weight": "-1e999999999"}, "attribute.weight"),
         ({"title": ""}, "title"),
         ({"title": "x" * 300}, "title"),
         ({"category": "no-such"}, "category"),
@@ -281,6 +284,49 @@ async def test_what_is_sold_while_its_form_is_open_stays_sold(browse: Visitor, m
     )
     async with store.db.transaction(actor=SYSTEM) as tx:
         assert await tx.value(text("SELECT on_hand FROM variants")) == 10
+
+
+async def test_a_ticked_field_is_kept_and_shown_ticked(browse: Visitor, store: Store) -> None:
+    await browse.sign_up("petra", "seller")
+    box = re.compile(r'<input type="checkbox" name="attribute.organic" value="([^"]+)"[^>]*?( checked)?>')
+    fresh = box.search((await browse.get("/me/listings/new")).text)
+    assert fresh is not None
+    assert fresh[2] is None
+    await browse.post("/me/listings/new", DRAFT | {"attribute.organic": fresh[1]})
+    listing = (await store.db.read(text("SELECT id, attributes FROM listings")))[0]
+    assert listing["attributes"]["organic"] is True
+    shown = box.search((await browse.get(f"/me/listings/{listing['id']}")).text)
+    assert shown is not None
+    assert shown[2] == " checked"
+
+
+@pytest.mark.parametrize(
+    "host", ["market.localhost:99999", "market.localhost:x", "market.localhost, evil.example", "[::1"]
+)
+async def test_a_host_that_is_none_is_a_client_error(browse: Visitor, host: str) -> None:
+    assert (await browse.client.get("/", headers={"host": host})).status_code == 400
+
+
+async def test_guessing_passwords_is_too_many_requests(browse: Visitor) -> None:
+    tries = [await browse.post("/sign-in", {"login": "nobody", "password": f"guess {n}"}) for n in range(11)]
+    assert [answer.status_code for answer in tries] == [422] * 10 + [429]
+    assert "quarter of an hour" in text_of(tries[-1].text)
+
+
+async def test_staff_are_led_to_their_pages(browse: Visitor, store: Store) -> None:
+    started = await join_as(store, "stella", "staff")
+    browse.client.cookies.set(SESSION_COOKIE, started.token)
+    paths = set(re.findall(r'class="menu__item" href="([^"]+)"', (await browse.get("/")).text))
+    assert "/office/search" in paths
+    assert {path: (await browse.get(path)).status_code for path in paths} == dict.fromkeys(paths, 200)
+
+
+async def test_what_just_happened_is_not_said_to_come(browse: Visitor, make: Factory) -> None:
+    await make.listing(await make.person("seller"), "Red apples", price=1250)
+    listing = await browse.get("/")
+    page = await browse.get(re.findall(r'href="(/l/[^"]+)"', listing.text)[0])
+    assert "in 0 seconds" not in text_of(page.text)
+    assert "report" not in page.text
 
 
 async def test_forms_lead_to_the_store_and_to_its_gateways_only() -> None:

@@ -143,7 +143,7 @@ def _rounded_seconds(age: timedelta) -> int:
     """Return an age in seconds, no finer than its words can tell: few values, so their words are mostly known."""
     seconds = round(age.total_seconds())
     grain = 1 if abs(seconds) < 120 else 60 if abs(seconds) < 7200 else 3600
-    return seconds // grain * grain
+    return seconds // grain * grain or 1  # what happens this second happened, rather than “in 0 seconds”
 
 
 def _timezone(context: Context) -> str:

@@ -131,6 +131,17 @@ on("click", "[data-add-row]", (event, button) => {
   $("input:not([type=hidden])", row)?.focus();
 });
 
+/* Options get their column in every row, and in rows still to come, as soon as they have a name. */
+on("input", "[name^='option_name.']", (_event, input) => {
+  const name = input.value.trim();
+  for (const root of [document, $("#variant-template").content]) {
+    for (const field of $$(`[data-option="${input.name.split(".")[1]}"]`, root)) {
+      field.hidden = name === "";
+      $("label", field).textContent = name;
+    }
+  }
+});
+
 /* The browser's own way to share, or the address on the clipboard. */
 on("click", "[data-share]", async (_event, button) => {
   const address = new URL(button.dataset.share, location.href).href;
