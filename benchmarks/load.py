@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,49 @@ async def hammer(port: int, host: str, paths: list[str], *, requests: int, clien
     await asyncio.gather(*(client() for _ in range(clients)))
     seconds = time.perf_counter() - started
     return Result(requests, seconds, (cpu_seconds(pid) - cpu) * 1000 / requests, tuple(latencies), size)
+
+
+class Client:
+    """One kept-alive connection of a program with an API token. Opens anew after a failure; failures reach the caller."""
+
+    def __init__(self, port: int, host: str, token: str, headers: str = "") -> None:
+        self.port = port
+        self.host = host
+        self.headers = headers
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self.become(token)
+
+    def become(self, token: str) -> None:
+        """Go on as somebody else, over the same connection."""
+        self._fixed = (
+            f"Host: {self.host}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n{self.headers}"
+        )
+
+    async def post(self, path: str, body: bytes, key: str = "", method: str = "POST") -> tuple[int, bytes]:
+        """Send a POST, or what `method` says, with an Idempotency-Key where one is given; return status and body.
+
+        Raises `OSError`, `EOFError`.
+        """
+        streams, self._streams = self._streams, None
+        reader, writer = streams or await asyncio.open_connection("127.0.0.1", self.port)
+        once = f"Idempotency-Key: {key}\r\n" if key else ""
+        head = f"{method} {path} HTTP/1.1\r\n{self._fixed}{once}Content-Length: {len(body)}\r\n\r\n"
+        try:
+            writer.write(head.encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: *([0-9]+)", answer.lower())
+            content = await reader.readexactly(int(length[1])) if length else b""
+        except BaseException:
+            writer.close()
+            raise
+        self._streams = reader, writer
+        return int(answer.split(b" ", 2)[1]), content
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> int:

@@ -1,9 +1,11 @@
-"""The two servers that page benchmarks compare, each in a process of its own: `python -m benchmarks.serve floor|store ARGS`.
+"""What benchmarks measure, each in a process of its own: `python -m benchmarks.serve floor|store|worker PORT ARGS`.
 
 The floor is what nothing in this framework can undercut: a bare Litestar handler that sends the same SQL over asyncpg.
 """
 
+import asyncio
 import sys
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from tradepost.core.crypto import Keyring
 from tradepost.core.database import compiled
 from tradepost.core.log import configure_logging
 from tradepost.core.settings import LogSettings, Settings
-from tradepost.flows.store import open_store
+from tradepost.flows.store import Store, open_store
+from tradepost.worker import compose, run_worker
 
 
 async def floor(port: int, dsn: str) -> None:
@@ -43,14 +46,28 @@ async def floor(port: int, dsn: str) -> None:
     await _serve(Litestar([handler], openapi_config=None), port)
 
 
-async def store(port: int, dsn: str, code: str, cache_url: str, files: str) -> None:
-    """Serve a store as production does, logging warnings only."""
-    configure_logging(LogSettings("warning", "json"))
-    keys = Keyring.from_secret("bench", b"bench" * 8)
-    async with open_store(
-        code, Settings(test_payments=True), dsn=dsn, cache_url=cache_url, files_url=files, keys=keys
-    ) as opened:
+def bench_store(
+    code: str, dsn: str, cache_url: str, files: str, preset: str = ""
+) -> AbstractAsyncContextManager[Store]:
+    """Open a store as production does, with the sandbox, logging errors only; `preset` is its folder if not the package's."""
+    configure_logging(LogSettings("error", "json"))
+    compose()
+    return open_store(
+        code, Settings(test_payments=True), dsn=dsn, cache_url=cache_url, files_url=files,
+        keys=Keyring.from_secret("bench", b"bench" * 8), preset_folder=Path(preset) if preset else None,
+    )  # fmt: skip
+
+
+async def store(port: int, dsn: str, code: str, cache_url: str, files: str, preset: str = "") -> None:
+    """Serve a store."""
+    async with bench_store(code, dsn, cache_url, files, preset) as opened:
         await _serve(create_app({code: opened}, show_costs=True), port)
+
+
+async def worker(_port: int, dsn: str, code: str, cache_url: str, files: str, preset: str = "") -> None:
+    """Do a store's jobs until the process is ended."""
+    async with bench_store(code, dsn, cache_url, files, preset) as opened:
+        await run_worker(opened, asyncio.Event())
 
 
 async def _serve(app: Any, port: int) -> None:
@@ -61,4 +78,4 @@ async def _serve(app: Any, port: int) -> None:
 if __name__ == "__main__":
     kind, number, *rest = sys.argv[1:]
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    uvloop.run({"floor": floor, "store": store}[kind](int(number), *rest))
+    uvloop.run({"floor": floor, "store": store, "worker": worker}[kind](int(number), *rest))
