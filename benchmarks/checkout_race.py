@@ -50,7 +50,7 @@ from tradepost.migrations import create_database, migrate
 from tradepost.payments.adapters.sandbox import SIGNATURE, SandboxGateway
 
 STORE, DATABASE = "omade", "race"
-BUYERS, STOCK, POINTS, PROMO, PROMO_USES, SLOT_PLACES = 40, 25, 300, "RACE", 8, 6
+BUYERS, STOCK, POINTS, PROMO, PROMO_USES, SLOT_PLACES = 40, 8, 300, "RACE", 8, 12
 METHODS = ("approve", "approve", "approve", "early", "duplicate", "delay", "lost", "down", "decline", "nothing", "page")
 ADDRESS = {
     "name": "Race Buyer",
@@ -67,7 +67,8 @@ FAULTS = {
     "oversold": """
         SELECT count(*) FROM variants v JOIN listings l ON l.id = v.listing_id WHERE l.slug LIKE 'race-%' AND (
             v.on_hand < 0 OR v.on_hand <> $1 + (SELECT coalesce(sum(m.quantity), 0) FROM stock_movements m WHERE m.variant_id = v.id)
-            OR $1 < (SELECT coalesce(sum(n.quantity), 0) FROM order_lines n JOIN orders o ON o.id = n.order_id
+            OR $1 + (SELECT coalesce(sum(m.quantity), 0) FROM stock_movements m WHERE m.variant_id = v.id AND m.reason = 'stock_take')
+               < (SELECT coalesce(sum(n.quantity), 0) FROM order_lines n JOIN orders o ON o.id = n.order_id
                      WHERE n.variant_id = v.id AND o.payment_state IN ('paid', 'partly_refunded')))""",
     "double_orders": """
         SELECT count(*) FROM (SELECT response ->> 'order_id' AS made FROM idempotency_keys WHERE state = 'done' AND status < 300
@@ -97,8 +98,27 @@ FAULTS = {
 }  # fmt: skip
 
 
+_SUPPLY = "INSERT INTO stock_movements (variant_id, quantity, reason) VALUES ($1, 1, 'stock_take')"
 _CHARGES = text("SELECT payment_id, ref, state, amount_minor, currency FROM sandbox_charges WHERE state <> 'open'")
 _OPEN = text(FAULTS["stuck_reservations"])
+
+# A fault of each kind, made at the end in a transaction that is rolled back: a question that does not see it is no question.
+TAMPERED = {
+    "oversold": "UPDATE variants SET on_hand = on_hand + 1 WHERE id IN (SELECT variant_id FROM order_lines LIMIT 1)",
+    "double_orders": """
+        INSERT INTO idempotency_keys (actor, key, request_hash, state, status, response)
+        SELECT actor, key || '!', request_hash, state, status, response FROM idempotency_keys
+        WHERE state = 'done' AND status < 300 LIMIT 1""",
+    "double_charges": """
+        UPDATE sandbox_charges SET amount_minor = 2 * amount_minor
+        WHERE ref = (SELECT ref FROM sandbox_charges WHERE state = 'approved' AND refunded_minor = 0 LIMIT 1)""",
+    "promo_over": "UPDATE promo_codes SET usage_limit = used_count - 1 WHERE used_count > 1",
+    "points_negative": "UPDATE loyalty_accounts SET points = points + 1",
+    "slots_over": "UPDATE delivery_slots SET taken = CASE WHEN taken > 0 THEN taken - 1 ELSE 1 END",
+    "stuck_reservations": "UPDATE payments SET state = 'initiated' WHERE id IN (SELECT id FROM payments LIMIT 1)",
+    "ledger_sum": """
+        UPDATE ledger_entries SET amount_minor = amount_minor + 1 WHERE ctid = (SELECT ctid FROM ledger_entries LIMIT 1)""",
+}  # fmt: skip
 
 
 @dataclass
@@ -144,9 +164,10 @@ async def race(seed: int, seconds: float) -> dict[str, int]:
             await _start_processes(arena)
             until = time.monotonic() + seconds
             killer = asyncio.create_task(_kill(arena, until, stack))
+            supplier = asyncio.create_task(_supply(arena, goods, until))
             await asyncio.gather(*(_shop(arena, buyer, goods, slots, until) for buyer in buyers))
             arena.over = True
-            await killer
+            await asyncio.gather(killer, supplier)
             await _replay_webhooks(arena)
             for process in arena.processes.values():
                 process.kill()
@@ -216,6 +237,18 @@ async def _kill(arena: Arena, until: float, stack: AsyncExitStack) -> None:
         await process.wait()
         kind = "worker" if name == "worker" else "store"
         await _start(arena, name, kind, arena.ports[int(name[-1])] if kind == "store" else 0)
+
+
+async def _supply(arena: Arena, goods: list[Good], until: float) -> None:
+    """Bring a few new goods every half a second, so that there is always something to fight for."""
+    while time.monotonic() < until:
+        await asyncio.sleep(0.5)
+        assert arena.services is not None
+        with contextlib.suppress(OSError, asyncpg.PostgresError):
+            owner = await asyncpg.connect(arena.services.postgres.dsn(DATABASE, "postgres"), timeout=2)
+            for good in arena.chance.sample(goods, 4):
+                await owner.execute(_SUPPLY, good.variant_id)
+            await owner.close()
 
 
 async def _kill_postgres(arena: Arena, stack: AsyncExitStack) -> None:
@@ -341,12 +374,30 @@ async def _check(arena: Arena) -> dict[str, int]:
     figures["double_orders"] += sum(len(orders) > 1 for orders in arena.orders_of_key.values())
     figures["believed_forgeries"] = arena.answers["forged call believed"]
     figures["server_errors"] = arena.answers["500"]
+    for name in FAULTS:
+        await _prove(owner, name, arena.stock)
     for title, question in _TABLES.items():
         print(f"  {title}: " + ", ".join(f"{row[0]} {row[1]}" for row in await owner.fetch(question)))
     await owner.close()
     print(f"  answers: {dict(arena.answers.most_common())}")
     print(f"  kills: {dict(arena.kills)}")
     return figures | {"kills": arena.kills.total()}
+
+
+async def _prove(owner: asyncpg.Connection, name: str, stock: int) -> None:
+    """Raise unless the question of this name sees a fault that is there. Changes nothing."""
+    arguments = [stock] if "$1" in FAULTS[name] else []
+    change = owner.transaction()
+    await change.start()
+    try:
+        await owner.execute("SET LOCAL session_replication_role = replica")
+        await owner.execute("ALTER TABLE promo_codes DROP CONSTRAINT ck_promo_codes_within_limit")
+        before = await owner.fetchval(FAULTS[name], *arguments)
+        await owner.execute(TAMPERED[name])
+        if await owner.fetchval(FAULTS[name], *arguments) <= before:
+            raise RuntimeError(f"the question “{name}” does not see what it asks for")
+    finally:
+        await change.rollback()
 
 
 _TABLES = {
