@@ -23,7 +23,7 @@ from tradepost.orders.returns import (
     ReturnForm,
     ReturnView,
 )
-from tradepost.orders.types import NoSuchOrder, Party
+from tradepost.orders.types import NoSuchOrder, OrderLine, OrderView, Party
 
 RETURN_WITHIN = timedelta(days=30)
 _WAITING = ("requested", "accepted")
@@ -161,3 +161,18 @@ async def list_returns_to(store: Store, caller: Caller) -> list[ReturnView]:
     seller_id = caller.check_signed_in()
     async with store.db.transaction(actor=Actor("system", caller.user_id), read_only=True) as tx:
         return await returns.open_returns_to(tx, seller_id)
+
+
+def returnable_now(order: OrderView, found: list[ReturnView]) -> list[OrderLine]:
+    """Return the lines that the buyer of an order may ask to give back now; the whole truth is asked when they do."""
+    arrived = {part.seller_id: part.handed_over_at for part in order.parts}
+    under_way = {line.line_no for r in found if r.state in _WAITING for line in r.lines}
+    if order.viewer != "buyer":
+        return []
+    return [
+        line
+        for line in order.lines
+        for at in [arrived.get(line.seller_id)]
+        if at is not None and now() - at <= RETURN_WITHIN
+        if line.returned_quantity < line.quantity and line.line_no not in under_way
+    ]

@@ -22,13 +22,15 @@ from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_order, list_orders
 from tradepost.flows.quote import CheckoutChoice, Quote, payment_choices, quote_cart
 from tradepost.flows.reorder import reorder
+from tradepost.flows.returns import list_returns, returnable_now
 from tradepost.flows.sandbox import get_sandbox_payment, sandbox_outcome
 from tradepost.flows.sign_in import open_visit
 from tradepost.flows.store import Store
+from tradepost.orders.types import OrderLine, OrderView
 from tradepost.web.browse import liked_ids, listing_context
 from tradepost.web.forms import Form, first_problem, problems_of, read_form
 from tradepost.web.pages import go, page
-from tradepost.web.security import SESSION_COOKIE, cookie
+from tradepost.web.security import SESSION_COOKIE, cookie, local_path
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 
@@ -294,10 +296,10 @@ async def order_page(
     request: HttpRequest, store: GivenStore, caller: GivenCaller, number: FromPath[str], new: FromQuery[str] = ""
 ) -> Response[str]:
     """Show one order to a party to it."""
-    return await _order_page(request, store, caller, number, {}, {}, is_new=bool(new))
+    return await show_order(request, store, caller, number, {}, {}, is_new=bool(new))
 
 
-async def _order_page(
+async def show_order(
     request: HttpRequest,
     store: Store,
     caller: Caller,
@@ -307,12 +309,25 @@ async def _order_page(
     *,
     is_new: bool = False,
 ) -> Response[str]:
+    """Show an order, after a refused post with what was wrong."""
     order = await get_order(store, caller, number)
     gateways = payment_choices(store) if order.can_pay else ()
+    returns = await list_returns(store, caller, order.id)
     return await page(
         request, store, caller, "order", status=422 if errors else 200, order=order, is_new=is_new, form=form, errors=errors,
-        gateways=gateways,
+        gateways=gateways, returns=returns, returnable=returnable_now(order, returns), refundable=_refundable_by(caller, order),
     )  # fmt: skip
+
+
+def _refundable_by(caller: Caller, order: OrderView) -> list[OrderLine]:
+    """Return the lines of which the caller may give something back: staff of any, sellers of their own."""
+    all_of_it = caller.can("refund_orders")
+    if order.payment_state not in {"paid", "partly_refunded"}:
+        return []
+    return [
+        line for line in order.lines
+        if line.total_minor > line.refunded_minor and (all_of_it or line.seller_id == caller.user_id)
+    ]  # fmt: skip
 
 
 @post("/orders/{number:str}/move", include_in_schema=False)
@@ -327,8 +342,8 @@ async def move(request: HttpRequest, store: GivenStore, caller: GivenCaller, num
             carrier=form.get("carrier")[:80], tracking=form.get("tracking")[:120],
         )  # fmt: skip
     except DomainError as error:
-        return await _order_page(request, store, caller, number, form.texts, problems_of(error))
-    return go(request, f"/orders/{number}", say="Done.")
+        return await show_order(request, store, caller, number, form.texts, problems_of(error))
+    return go(request, local_path(form.get("next"), f"/orders/{number}"), say="Done.")
 
 
 @post("/orders/{number:str}/pay", include_in_schema=False)
@@ -341,7 +356,7 @@ async def pay_order(
     try:
         placed = await pay_again(store, caller, order.id, form.get("gateway"), form.get("method"), form.get("payer"))
     except DomainError as error:
-        return await _order_page(request, store, caller, number, form.texts, problems_of(error))
+        return await show_order(request, store, caller, number, form.texts, problems_of(error))
     return _to_payment(request, placed)
 
 

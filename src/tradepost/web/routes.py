@@ -1,5 +1,6 @@
 """Every page of a store, as one visible list."""
 
+from tradepost.web.after_sale import after_sale_routes
 from tradepost.web.assets import asset_routes
 from tradepost.web.browse import browse_routes
 from tradepost.web.buying import buying_routes
@@ -10,5 +11,5 @@ from tradepost.web.selling import selling_routes
 from tradepost.web.site import site_routes
 
 page_routes = [
-    *browse_routes, *finding_routes, *search_office_routes, *buying_routes, *selling_routes, *people_routes, *site_routes, *asset_routes,
+    *browse_routes, *finding_routes, *search_office_routes, *buying_routes, *after_sale_routes, *selling_routes, *people_routes, *site_routes, *asset_routes,
 ]  # fmt: skip

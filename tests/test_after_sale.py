@@ -1,0 +1,118 @@
+"""After the sale, on pages: the seller's board, refunds, returns; and who has no business there."""
+
+import re
+from decimal import Decimal
+
+import httpx
+import pytest_asyncio
+from sqlalchemy import text
+
+from tests.shop import Shop
+from tests.visitor import Visitor, text_of
+from tradepost.accounts.types import Caller
+from tradepost.app import create_app
+from tradepost.core.ids import secret_token, token_hash
+from tradepost.flows.checkout import Placed
+from tradepost.flows.move_order import move_order
+from tradepost.flows.orders import get_order
+from tradepost.web.security import SESSION_COOKIE
+
+
+async def browser_of(shop: Shop, person: Caller) -> Visitor:
+    """Return a browser in which a person is signed in."""
+    token = secret_token()
+    await shop.run(
+        text("INSERT INTO sessions (id_hash, user_id, expires_at) VALUES (:hash, :user_id, now() + interval '1 day')"),
+        hash=token_hash(token), user_id=person.user_id,
+    )  # fmt: skip
+    app = create_app({shop.store.code: shop.store}, show_costs=True)
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://market.localhost", cookies={SESSION_COOKIE: token}
+    )
+    return Visitor(client)
+
+
+@pytest_asyncio.fixture
+async def sold(shop: Shop) -> tuple[Placed, Caller]:
+    """Sell two hammers and bring them."""
+    variant = await shop.goods(price=1000, stock=5)
+    placed = await shop.buy(variant, 2, shipping="standard")
+    return placed, shop.sellers[variant]
+
+
+async def test_a_seller_moves_an_order_on_the_board(shop: Shop, sold: tuple[Placed, Caller]) -> None:
+    placed, seller = sold
+    seen = await browser_of(shop, seller)
+    board = await seen.get("/me/sales")
+    assert board.status_code == 200
+    assert placed.number in board.text
+    assert "Hammer" in text_of(board.text)
+    fields = {"to_state": "shipped", "seller_id": str(seller.user_id), "next": "/me/sales"}
+    moved = await seen.post(f"/orders/{placed.number}/move", fields)
+    assert moved.url.path == "/me/sales"
+    assert (await get_order(shop.store, seller, placed.number)).parts[0].state == "shipped"
+
+
+async def test_the_board_is_for_sellers_and_empty_says_so(shop: Shop) -> None:
+    assert (await (await browser_of(shop, shop.buyer)).get("/me/sales")).status_code == 403
+    fresh = await browser_of(shop, await shop.make.person("seller"))
+    assert "Nothing sold yet" in (await fresh.get("/me/sales")).text
+
+
+async def test_a_seller_gives_one_of_two_back(shop: Shop, sold: tuple[Placed, Caller]) -> None:
+    placed, seller = sold
+    seen = await browser_of(shop, seller)
+    assert "Give money back" in (await seen.get(f"/orders/{placed.number}")).text
+    form = {"line.1": "1", "line.1.quantity": "1", "reason": "One is chipped."}
+    answer = await seen.post(f"/orders/{placed.number}/refunds", form)
+    assert "The money is on its way back" in answer.text
+    order = await get_order(shop.store, shop.buyer, placed.number)
+    assert (order.refunded_minor, order.lines[0].returned_quantity) == (1000, Decimal(1))
+
+
+async def test_a_refund_that_cannot_be_is_explained_and_moves_nothing(shop: Shop, sold: tuple[Placed, Caller]) -> None:
+    placed, seller = sold
+    seen = await browser_of(shop, seller)
+    for form, said in (
+        ({"amount": "999"}, "25.00 USD"),
+        ({"amount": "minus one"}, "amount"),
+        ({"line.1": "1", "line.1.quantity": "3"}, "20.00 USD"),
+        ({"line.1": "1", "line.1.quantity": "some"}, "number"),
+        ({}, "choose what to give back"),
+    ):
+        answer = await seen.post(f"/orders/{placed.number}/refunds", form)
+        assert answer.status_code == 422, form
+        assert said in text_of(answer.text)
+    assert await shop.count("refunds") == 0
+
+
+async def test_strangers_and_buyers_give_no_money_back(shop: Shop, sold: tuple[Placed, Caller]) -> None:
+    placed, _ = sold
+    buyer = await browser_of(shop, shop.buyer)
+    assert "Give money back" not in (await buyer.get(f"/orders/{placed.number}")).text
+    for visitor in (buyer, await browser_of(shop, await shop.make.person("seller"))):
+        answer = await visitor.post(f"/orders/{placed.number}/refunds", {"amount": "1"})
+        assert answer.status_code in {404, 422}
+    assert await shop.count("refunds") == 0
+
+
+async def test_goods_go_back_from_asking_to_the_money(shop: Shop, sold: tuple[Placed, Caller]) -> None:
+    placed, seller = sold
+    buyer, seen = await browser_of(shop, shop.buyer), await browser_of(shop, seller)
+    assert "Give something back" not in (await buyer.get(f"/orders/{placed.number}")).text
+    for state in ("shipped", "delivered"):
+        await move_order(shop.store, seller, placed.order_id, state)
+    assert "Give something back" in (await buyer.get(f"/orders/{placed.number}")).text
+    wish = {"line.1": "1", "line.1.quantity": "2", "return_reason": "damaged", "comment": "The handles are loose."}
+    assert "We have told the seller" in (await buyer.post(f"/orders/{placed.number}/returns", wish)).text
+    board = await seen.get("/me/sales")
+    assert "The handles are loose." in board.text
+    path = re.search(r'action="(/returns/[0-9a-f-]+)"', board.text)
+    assert path
+    stranger = await browser_of(shop, await shop.make.person("seller"))
+    assert "There is no such return" in (await stranger.post(path[1], {"decision": "accept"})).text
+    await seen.post(path[1], {"decision": "accept", "answer": "Please send them."})
+    assert "Please send them." in (await buyer.get(f"/orders/{placed.number}")).text
+    await seen.post(path[1], {"decision": "receive", "restock": "1"})
+    assert (await get_order(shop.store, shop.buyer, placed.number)).refunded_minor == 2000
+    assert "decided already" in (await seen.post(path[1], {"decision": "receive"})).text
