@@ -78,7 +78,14 @@ async def test_guest_buys_and_sees_the_order(browser: Browser, shop: str, width:
     await page.get_by_role("link", name="Green pears").first.click()
     await expect(page.locator("h1")).to_have_text("Green pears")
     await assert_fits(page)
-    await page.get_by_role("button", name="Add to cart").click()
+    button = page.get_by_role("button", name="Add to cart")
+    assert (
+        await button.evaluate(
+            "b => b.querySelector('svg').getBoundingClientRect().left - b.getBoundingClientRect().left"
+        )
+        >= 8
+    )
+    await button.click()
     await page.goto(f"{shop}/cart")
     await expect(page.locator("main")).to_contain_text("Green pears")
     await assert_fits(page)

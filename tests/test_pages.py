@@ -313,6 +313,23 @@ async def test_guessing_passwords_is_too_many_requests(browse: Visitor) -> None:
     assert "quarter of an hour" in text_of(tries[-1].text)
 
 
+@pytest.mark.parametrize("change", [{"action": "add_variant"}, {"title": ""}])
+async def test_pictures_that_a_browser_forgets_are_asked_for_again(browse: Visitor, change: dict[str, str]) -> None:
+    await browse.sign_up("petra", "seller")
+    pictures = {"pictures": ("pears.jpg", photo(), "image/jpeg")}
+    answer = await browse.post("/me/listings/new", DRAFT | change, files=pictures)
+    assert "choose your pictures again" in text_of(answer.text)
+    assert "choose your pictures again" not in text_of((await browse.post("/me/listings/new", DRAFT | change)).text)
+
+
+async def test_goods_are_sold_by_the_whole_unit_unless_their_seller_says_so(browse: Visitor, store: Store) -> None:
+    await browse.sign_up("petra", "seller")
+    form = (await browse.get("/me/listings/new?kind=service")).text
+    step = re.findall(r'name="variant.0.sale_step" value="([^"]*)"', form)
+    await browse.post("/me/listings/new", DRAFT | {"variant.0.sale_step": step[0]})
+    assert (await store.db.read(text("SELECT sale_step FROM variants")))[0][0] == 1
+
+
 async def test_staff_are_led_to_their_pages(browse: Visitor, store: Store) -> None:
     started = await join_as(store, "stella", "staff")
     browse.client.cookies.set(SESSION_COOKIE, started.token)

@@ -93,7 +93,7 @@ async def new_listing(
         "id": "",
         "sku": "",
         "unit": unit.code,
-        "sale_step": _plain(unit.step),
+        "sale_step": "",
         "on_hand": "",
         "price": "",
         "compare_at": "",
@@ -205,13 +205,16 @@ async def _save(request: HttpRequest, store: Store, caller: Caller, listing: Lis
     action = form.get("action", "save")
     if action == "add_variant":
         blank = {**(rows[-1] if rows else {}), "id": "", "sku": "", "on_hand": "", "options": {}}
-        return await _edit_page(request, store, caller, listing, form.texts, {}, names, [*rows, blank][:MOST_ROWS])
+        return await _edit_page(
+            request, store, caller, listing, form.texts, _lost_pictures(form), names, [*rows, blank][:MOST_ROWS]
+        )
     try:
         listing_id = await _write(
             store, caller, listing, form, _draft(form, rows, store.currency), publish=action == "publish"
         )
     except DomainError as error:
-        return await _edit_page(request, store, caller, listing, form.texts, _form_errors(error), names, rows)
+        problems = _lost_pictures(form) | _form_errors(error)
+        return await _edit_page(request, store, caller, listing, form.texts, problems, names, rows)
     if action == "withdraw":
         async with store.db.transaction(actor=caller.actor) as tx:
             await withdraw_listing(tx, caller, listing_id)
@@ -220,6 +223,13 @@ async def _save(request: HttpRequest, store: Store, caller: Caller, listing: Lis
     if action == "publish":
         return go(request, shown.path, say="It is on offer now.")
     return go(request, f"/me/listings/{listing_id}", say="Saved.")
+
+
+def _lost_pictures(form: Form) -> dict[str, str]:
+    """Return what to say where pictures came with a form that is shown again: browsers do not keep chosen files."""
+    return (
+        {"pictures": "Please choose your pictures again: they are kept once the form is saved."} if form.files else {}
+    )
 
 
 def _form_errors(error: DomainError) -> dict[str, str]:
