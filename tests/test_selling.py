@@ -1,5 +1,6 @@
 """Sellers at work: who may change a listing, and what a change leaves as it is."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,24 @@ async def test_two_hundred_variants_fit_into_a_form_with_pictures(browse: Visito
     answer = await browse.post("/me/listings/new", fields, files={"pictures": ("pears.jpg", photo(), "image/jpeg")})
     assert answer.status_code == 200
     assert (await store.db.read(text("SELECT count(*) FROM variants WHERE is_active")))[0][0] == 200
+
+
+async def test_a_ticked_variant_is_no_longer_sold(browse: Visitor, store: Store) -> None:
+    await browse.sign_up("grower", "seller")
+    sizes = {"option_name.0": "Size", "variant.0.option.0": "S", "variant.1.option.0": "L", "variant.1.unit": "kg"}
+    await browse.post("/me/listings/new", {**DRAFT, **sizes, "variant.1.price": "5"})
+    (listing,) = await store.db.read(text("SELECT id, version FROM listings"))
+    form = (await browse.get(f"/me/listings/{listing['id']}")).text
+    assert 'name="variant.1.remove"' in form
+    ids = dict(re.findall(r'name="(variant\.[01]\.id)" value="([^"]+)"', form))
+    fields = {**DRAFT, **sizes, **ids, "variant.1.price": "5", "version": str(listing["version"])}
+    both = await browse.post(
+        f"/me/listings/{listing['id']}", {**fields, "variant.0.remove": "1", "variant.1.remove": "1"}
+    )
+    assert both.status_code == 422
+    await browse.post(f"/me/listings/{listing['id']}", {**fields, "variant.0.remove": "1"})
+    sold = await store.db.read(text("SELECT options, is_active FROM variants ORDER BY position, id"))
+    assert [(row["options"], row["is_active"]) for row in sold] == [({"Size": "S"}, False), ({"Size": "L"}, True)]
 
 
 async def test_a_stranger_has_no_listing_to_change(store: Store, make: Factory) -> None:

@@ -293,7 +293,7 @@ def _shown_options(listing: Listing) -> list[str]:
 
 
 def _rows(form: Form, listing: Listing | None) -> list[dict[str, Any]]:
-    """Return the rows of the form's variant table, as texts; rows without anything in them are left out.
+    """Return the rows of the form's variant table, as texts; rows without anything in them and those to be removed are left out.
 
     Options of a variant that the form has no room for stay what they are.
     """
@@ -305,6 +305,8 @@ def _rows(form: Form, listing: Listing | None) -> list[dict[str, Any]]:
     numbers = sorted({int(found[1]) for name in form.texts if (found := _ROW.match(name))})
     for n in numbers:
         cells = form.below(f"variant.{n}")
+        if cells.get("remove") == "1":
+            continue
         options = {
             form.get(f"option_name.{i}")[:60]: cells[f"option.{i}"]
             for i in range(MOST_OPTIONS)
