@@ -269,7 +269,10 @@ async def _shop(arena: Arena, buyer: Buyer, goods: list[Good], slots: list[UUID]
         for good in chosen:
             line = {"variant_id": good.variant_id, "quantity": arena.chance.choice((1, 1, 2))}
             status, answer = await _until_answered(arena, buyer, "/api/v1/cart/lines", line, until)
-            cart = answer if status < 300 else cart
+            if status < 300:
+                cart = answer
+            else:
+                arena.answers[f"not in the cart: {answer.get('code', status)}"] += 1
         if arena.chance.random() < 0.3:
             await _until_answered(arena, buyer, "/api/v1/cart/promo-codes", {"code": PROMO}, until)
         form = {
@@ -278,7 +281,7 @@ async def _shop(arena: Arena, buyer: Buyer, goods: list[Good], slots: list[UUID]
             "slot_id": arena.chance.choice(slots) if arena.chance.random() < 0.5 else None,
         }  # fmt: skip
         if not await _check_out(arena, buyer, form, f"{buyer.user_id}-{turn}", until):
-            for line in cart.get("lines", ()):
+            for line in [line for group in cart.get("groups", ()) for line in group["lines"]]:
                 await _until_answered(arena, buyer, f"/api/v1/cart/lines/{line['line_no']}", {}, until, method="DELETE")
 
 

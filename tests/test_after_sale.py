@@ -116,3 +116,64 @@ async def test_goods_go_back_from_asking_to_the_money(shop: Shop, sold: tuple[Pl
     await seen.post(path[1], {"decision": "receive", "restock": "1"})
     assert (await get_order(shop.store, shop.buyer, placed.number)).refunded_minor == 2000
     assert "decided already" in (await seen.post(path[1], {"decision": "receive"})).text
+
+
+async def program_of(shop: Shop, person: Caller, *scopes: str) -> httpx.AsyncClient:
+    """Return a program with an API token of a person."""
+    token = secret_token()
+    await shop.run(
+        text(
+            "INSERT INTO tokens (user_id, token_hash, kind, name, scopes, expires_at) "
+            "VALUES (:user_id, :hash, 'api', 'test', :scopes, now() + interval '1 day')"
+        ),
+        user_id=person.user_id, hash=token_hash(token), scopes=list(scopes),
+    )  # fmt: skip
+    app = create_app({shop.store.code: shop.store}, show_costs=True)
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://market.localhost/api/v1",
+        headers={"authorization": f"Bearer {token}"},
+    )  # fmt: skip
+
+
+async def test_a_request_with_a_key_is_done_once(shop: Shop, sold: tuple[Placed, Caller]) -> None:
+    placed, seller = sold
+    program = await program_of(shop, seller, "sell")
+    path, key = f"/orders/{placed.number}/refunds", {"idempotency-key": "refund-one"}
+    first = await program.post(path, json={"amount_minor": 300}, headers=key)
+    again = await program.post(path, json={"amount_minor": 300}, headers=key)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    assert await shop.rows("SELECT amount_minor FROM refunds") == [(300,)]
+    other = await program.post(path, json={"amount_minor": 301}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "KeyReused")
+    assert (await program.post(path, json={"amount_minor": 300})).status_code == 201
+    assert await shop.count("refunds") == 2
+
+
+async def test_a_refused_request_may_be_repeated_with_its_key(shop: Shop, sold: tuple[Placed, Caller]) -> None:
+    placed, seller = sold
+    program, key = await program_of(shop, seller, "sell"), {"idempotency-key": "move-one"}
+    path = f"/orders/{placed.number}/moves"
+    refused = await program.post(path, json={"to_state": "delivered"}, headers=key)
+    assert refused.status_code == 409
+    assert await shop.count("idempotency_keys", "key = 'move-one'") == 0
+    moved = await program.post(path, json={"to_state": "shipped"}, headers=key)
+    assert moved.status_code == 200
+    events = await shop.count("order_events")
+    assert (await program.post(path, json={"to_state": "shipped"}, headers=key)).json() == moved.json()
+    assert await shop.count("order_events") == events
+
+
+async def test_adding_to_a_cart_twice_with_a_key_adds_once(shop: Shop) -> None:
+    variant = await shop.goods()
+    program = await program_of(shop, shop.buyer, "buy")
+    for _ in range(3):
+        added = await program.post(
+            "/cart/lines", json={"variant_id": str(variant), "quantity": 2}, headers={"idempotency-key": "add-one"}
+        )
+        assert added.status_code == 201
+    assert Decimal((await program.get("/cart")).json()["groups"][0]["lines"][0]["quantity"]) == 2
+    reader = await program_of(shop, shop.buyer)
+    refused = await reader.post("/cart/lines", json={"variant_id": str(variant), "quantity": 2})
+    assert refused.status_code == 403

@@ -48,7 +48,12 @@ def _handlers() -> Litestar:
         dependencies={"store": Provide(provide_store, sync_to_thread=False), "caller": Provide(provide_caller)},
         exception_handlers={Exception: _answer_error},
         openapi_config=OpenAPIConfig(
-            title="Tradepost", version=__version__, path="/api/schema", render_plugins=[JsonRenderPlugin()]
+            title="Tradepost",
+            version=__version__,
+            path="/api/schema",
+            render_plugins=[JsonRenderPlugin()],
+            description="Every request that changes something may carry an `Idempotency-Key`: repeated with the same key and "
+            "body within a day, it does nothing again and gets the same reply.",
         ),
         request_max_body_size=LARGEST_BODY,
         multipart_form_part_limit=MOST_PARTS,

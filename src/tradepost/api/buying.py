@@ -10,6 +10,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, PathParameter, 
 from litestar.status_codes import HTTP_200_OK
 from msgspec import Meta
 
+from tradepost.api.repeatable import OWN_KEY
 from tradepost.cart.types import CartView
 from tradepost.core.pages import Page
 from tradepost.flows.cart import add_promo, add_to_cart, change_line, get_cart, remove_line, remove_promo
@@ -144,7 +145,7 @@ async def quote(store: GivenStore, caller: GivenCaller, data: JSONBody[CheckoutC
     return await quote_cart(store, caller, data)
 
 
-@post("/checkout", tags=["Buying"])
+@post("/checkout", tags=["Buying"], opt={OWN_KEY: True})
 async def order_now(
     store: GivenStore, caller: GivenCaller, data: JSONBody[CheckoutForm], idempotency_key: Key
 ) -> Placed:
@@ -188,7 +189,7 @@ async def make_move(
     )
 
 
-@post("/orders/{number:str}/payments", tags=["Orders"])
+@post("/orders/{number:str}/payments", tags=["Orders"], opt={OWN_KEY: True})
 async def pay(store: GivenStore, caller: GivenCaller, number: FromPath[Number], data: JSONBody[NewPayment]) -> Placed:
     """Start another payment for an order that waits for one."""
     found = await get_order(store, caller, number)
