@@ -15,6 +15,8 @@ from tradepost.core.ids import secret_token, token_hash
 from tradepost.flows.checkout import Placed
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_order
+from tradepost.flows.refund_order import RefundForm, refund_order
+from tradepost.flows.statements import get_statement
 from tradepost.web.security import SESSION_COOKIE
 
 
@@ -177,3 +179,29 @@ async def test_adding_to_a_cart_twice_with_a_key_adds_once(shop: Shop) -> None:
     reader = await program_of(shop, shop.buyer)
     refused = await reader.post("/cart/lines", json={"variant_id": str(variant), "quantity": 2})
     assert refused.status_code == 403
+
+
+async def test_a_seller_sees_money_held_released_and_given_back(shop: Shop, sold: tuple[Placed, Caller]) -> None:
+    placed, seller = sold
+    held = await get_statement(shop.store, seller)
+    assert [(b.available_minor, b.held_minor > 0) for b in held.balances] == [(0, True)]
+    for state in ("shipped", "delivered"):
+        await move_order(shop.store, seller, placed.order_id, state)
+    await refund_order(shop.store, seller, placed.order_id, RefundForm(amount_minor=500))
+    first = await get_statement(shop.store, seller, limit=1)
+    lines, after = list(first.lines), first.after
+    while after:
+        following = await get_statement(shop.store, seller, after=after, limit=1)
+        lines, after = [*lines, *following.lines], following.after
+    whole = await get_statement(shop.store, seller)
+    assert tuple(lines) == whole.lines
+    for balance, is_held in ((whole.balances[0].available_minor, False), (whole.balances[0].held_minor, True)):
+        assert sum(line.amount_minor for line in lines if line.is_held is is_held) == balance
+    assert whole.balances[0].held_minor == 0
+    shown = await (await browser_of(shop, seller)).get("/me/money")
+    assert placed.number in shown.text
+    assert "Released to you" in shown.text
+    assert (await (await browser_of(shop, shop.buyer)).get("/me/money")).status_code == 403
+    assert (
+        "Nothing earned yet" in (await (await browser_of(shop, await shop.make.person("seller"))).get("/me/money")).text
+    )

@@ -28,6 +28,7 @@ from tradepost.flows.returns import (
     withdraw_return,
 )
 from tradepost.flows.sign_in import open_visit
+from tradepost.flows.statements import Statement, get_statement
 from tradepost.orders.returns import ReturnForm, ReturnView
 from tradepost.orders.types import Board, OrderCard, OrderView
 from tradepost.web.security import SESSION_COOKIE, cookie
@@ -246,6 +247,12 @@ async def returns_to_me(store: GivenStore, caller: GivenCaller) -> list[ReturnVi
     return await list_returns_to(store, caller)
 
 
+@get("/me/statement", tags=["Selling"])
+async def statement(store: GivenStore, caller: GivenCaller, after: Cursor = None) -> Statement:
+    """Return what the store owes the caller as a seller, and every change of it, the newest first."""
+    return await get_statement(store, caller, after=after)
+
+
 @get("/me/board", tags=["Selling"])
 async def board(store: GivenStore, caller: GivenCaller) -> Board:
     """Return the caller's parts of orders as a seller, in columns by state."""
@@ -255,5 +262,5 @@ async def board(store: GivenStore, caller: GivenCaller) -> Board:
 
 buying_routes: list[Any] = [
     cart, add_line, set_line, drop_line, use_promo, drop_promo, quote, order_now, orders, order, make_move, pay, refund,
-    returns, ask_for_return, settle_return, returns_to_me, board,
+    returns, ask_for_return, settle_return, returns_to_me, statement, board,
 ]  # fmt: skip

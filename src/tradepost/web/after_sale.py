@@ -5,7 +5,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 from litestar import Response, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from tradepost.core.errors import DomainError
@@ -13,6 +13,7 @@ from tradepost.core.money import NotAnAmount, to_minor
 from tradepost.flows.orders import get_board, get_order
 from tradepost.flows.refund_order import RefundForm, RefundLine, refund_order
 from tradepost.flows.returns import decide_return, list_returns_to, receive_return, request_return, withdraw_return
+from tradepost.flows.statements import get_statement
 from tradepost.orders.returns import ReturnForm, ReturnLine, ReturnReason, ReturnView
 from tradepost.orders.types import OrderView
 from tradepost.payments.types import NothingToRefund
@@ -22,6 +23,7 @@ from tradepost.web.pages import go, page
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 _MOST = 500
+_KINDS = {"capture": "Sold", "release": "Released to you", "refund": "Given back", "cash": "Sold for cash"}
 
 
 @get("/me/sales", include_in_schema=False)
@@ -33,6 +35,16 @@ async def board(request: HttpRequest, store: GivenStore, caller: GivenCaller) ->
     return await page(
         request, store, caller, "sales", board=found, returns=waiting, is_empty=not any(c.count for c in found.columns)
     )
+
+
+@get("/me/money", include_in_schema=False)
+async def money(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, after: FromQuery[str | None] = None
+) -> Response[str]:
+    """Show a seller what the store owes them, and every change of it."""
+    found = await get_statement(store, caller, after=after)
+    following = f"/me/money?after={found.after}" if found.after else None
+    return await page(request, store, caller, "money", statement=found, next_path=following, kinds=_KINDS)
 
 
 @post("/orders/{number:str}/refunds", include_in_schema=False)
@@ -115,4 +127,4 @@ async def _decide(store: GivenStore, caller: GivenCaller, return_id: UUID, form:
             return await decide_return(store, caller, return_id, accept=decision == "accept", answer=answer)
 
 
-after_sale_routes = [board, refund, ask_back, bring_on]
+after_sale_routes = [board, money, refund, ask_back, bring_on]
