@@ -258,7 +258,7 @@ async def _supply(arena: Arena, goods: list[Good], until: float) -> None:
     while time.monotonic() < until:
         await asyncio.sleep(0.5)
         assert arena.services is not None
-        with contextlib.suppress(OSError, asyncpg.PostgresError):
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             owner = await asyncpg.connect(arena.services.postgres.dsn(DATABASE, "postgres"), timeout=2)
             for good in arena.chance.sample(goods, 4):
                 await owner.execute(_SUPPLY, good.variant_id)
