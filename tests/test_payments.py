@@ -139,7 +139,7 @@ async def test_delayed_approval_arrives_by_itself(shop: Shop) -> None:
 async def test_forged_call_changes_nothing(shop: Shop) -> None:
     placed = await shop.buy(await shop.goods(), 1, method="")
     headers, body = await call(shop, placed)
-    for forged in ({}, {SIGNATURE: "0" * 64}, {SIGNATURE: headers[SIGNATURE].upper()}):
+    for forged in ({}, {SIGNATURE: "0" * 64}, {SIGNATURE: headers[SIGNATURE].upper()}, {SIGNATURE: "é"}):
         with pytest.raises(ForgedWebhook):
             await receive_webhook(shop.store, "sandbox", forged, body)
     with pytest.raises(ForgedWebhook):

@@ -171,7 +171,7 @@ class SandboxGateway:
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes, /) -> WebhookEvent:
         """Check the signature and return what the call says."""
-        if not hmac.compare_digest(self.sign(body), headers.get(SIGNATURE, "")):
+        if not hmac.compare_digest(self.sign(body).encode(), headers.get(SIGNATURE, "").encode()):
             raise ForgedWebhook
         try:
             call = msgspec.json.decode(body, type=_Call)
