@@ -411,7 +411,8 @@ async def _prove(owner: asyncpg.Connection, name: str, stock: int) -> None:
         await owner.execute("SET LOCAL session_replication_role = replica")
         await owner.execute("ALTER TABLE promo_codes DROP CONSTRAINT ck_promo_codes_within_limit")
         before = await owner.fetchval(FAULTS[name], *arguments)
-        await owner.execute(TAMPERED[name])
+        if (await owner.execute(TAMPERED[name])).endswith(" 0"):
+            return  # this run had nothing of the kind
         if await owner.fetchval(FAULTS[name], *arguments) <= before:
             raise RuntimeError(f"the question “{name}” does not see what it asks for")
     finally:
