@@ -42,12 +42,14 @@ from benchmarks.trading import Buyer, Good, add_buyers, add_goods
 from tradepost.core.clock import now, stopped_at
 from tradepost.core.database import SYSTEM, Database
 from tradepost.core.embedded import EmbeddedServices, embedded_services
+from tradepost.core.job_runner import Pace
 from tradepost.flows.install_store import install_store
 from tradepost.flows.preset import PRESETS
 from tradepost.flows.store import Store
 from tradepost.flows.sweep import sweep
 from tradepost.migrations import create_database, migrate
 from tradepost.payments.adapters.sandbox import SIGNATURE, SandboxGateway
+from tradepost.worker import run_worker
 
 STORE, DATABASE = "omade", "race"
 BUYERS, STOCK, POINTS, PROMO, PROMO_USES, SLOT_PLACES = 40, 8, 300, "RACE", 8, 12
@@ -101,6 +103,23 @@ FAULTS = {
 _SUPPLY = "INSERT INTO stock_movements (variant_id, quantity, reason) VALUES ($1, 1, 'stock_take')"
 _CHARGES = text("SELECT payment_id, ref, state, amount_minor, currency FROM sandbox_charges WHERE state <> 'open'")
 _OPEN = text(FAULTS["stuck_reservations"])
+_MAKE_DUE = text(
+    "UPDATE pgqueuer SET execute_after = now(), heartbeat = now() - interval '1 hour' WHERE entrypoint LIKE 'payments.%'"
+)
+_WAITING = text("SELECT count(*) FROM pgqueuer WHERE entrypoint LIKE 'payments.%' AND status IN ('queued', 'picked')")
+_OFFENDERS = {
+    "double_charges": """
+        SELECT o.number, o.state, o.payment_state, o.total_minor, p.state, p.purpose, p.method, p.created_at, p.settled_at,
+               c.state, c.amount_minor, c.refunded_minor, c.asked, c.created_at,
+               (SELECT jsonb_agg(r.state) FROM refunds r WHERE r.payment_id = p.id)
+        FROM orders o JOIN payments p ON p.order_id = o.id JOIN sandbox_charges c ON c.payment_id = p.id
+        WHERE c.state IN ('approved', 'disputed')
+          AND c.amount_minor - c.refunded_minor <> CASE WHEN o.payment_state = 'paid' THEN o.total_minor ELSE 0 END""",
+    "stuck_reservations": """
+        SELECT o.number, o.state, o.payment_state, o.due_at, p.state, p.method, p.created_at, p.checked_at
+        FROM orders o LEFT JOIN payments p ON p.order_id = o.id
+        WHERE p.state = 'initiated' OR EXISTS (SELECT FROM reservations r WHERE r.order_id = o.id AND r.state = 'held')""",
+}  # fmt: skip
 
 # A fault of each kind, made at the end in a transaction that is rolled back: a question that does not see it is no question.
 TAMPERED = {
@@ -372,13 +391,29 @@ async def _let_time_pass(arena: Arena) -> None:
         for hours in range(1, 9):
             with stopped_at(now() + timedelta(minutes=20 * hours)):
                 await sweep(store, ask_after=timedelta(0))
+            await _do_jobs(store)
             if await _is_quiet(store):
                 return
 
 
+async def _do_jobs(store: Store) -> None:
+    """Do every job of orders and money that waits for a worker or for its time, for half a minute at most."""
+    stop, until = asyncio.Event(), time.monotonic() + 30
+    worker = asyncio.create_task(run_worker(store, stop, pace=Pace(poll_s=0.2, heartbeat_s=1)))
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await tx.run(_MAKE_DUE)
+    while time.monotonic() < until:
+        await asyncio.sleep(0.2)
+        async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
+            if not await tx.value(_WAITING):
+                break
+    stop.set()
+    await worker
+
+
 async def _is_quiet(store: Store) -> bool:
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
-        return bool(await tx.value(_OPEN) == 0)
+        return not await tx.value(_OPEN) and not await tx.value(_WAITING)
 
 
 async def _check(arena: Arena) -> dict[str, int]:
@@ -394,6 +429,9 @@ async def _check(arena: Arena) -> dict[str, int]:
     for name in FAULTS:
         if figures[name] == 0 and figures["orders"]:
             await _prove(owner, name, arena.stock)
+        elif figures[name] and name in _OFFENDERS:
+            for row in await owner.fetch(_OFFENDERS[name]):
+                print(f"  {name}: {tuple(map(str, row))}")
     for title, question in _TABLES.items():
         print(f"  {title}: " + ", ".join(f"{row[0]} {row[1]}" for row in await owner.fetch(question)))
     await owner.close()

@@ -18,14 +18,15 @@ from tradepost.flows import checkout as checkout_flow
 from tradepost.flows.cart import get_cart
 from tradepost.flows.checkout import Placed, checkout, pay_again
 from tradepost.flows.gateways import open_gateways
+from tradepost.flows.make_move import PaymentArgs
 from tradepost.flows.move_order import move_order
 from tradepost.flows.sandbox import get_sandbox_payment, sandbox_outcome
 from tradepost.flows.settle_payment import check_payment, receive_webhook, settle_payment
 from tradepost.flows.store import Store
-from tradepost.flows.sweep import sweep
+from tradepost.flows.sweep import cancel_payment, sweep
 from tradepost.orders.types import NothingToPay
 from tradepost.payments.adapters.sandbox import SIGNATURE, SandboxGateway
-from tradepost.payments.ports import Outcome
+from tradepost.payments.ports import ChargeRequest, Outcome
 from tradepost.payments.types import ForgedWebhook, GatewayDown, GatewayUnknown, NoSuchPayment, PaymentMismatch
 
 Race = Callable[..., Awaitable[list[Any]]]
@@ -219,7 +220,84 @@ async def test_cancelled_order_stops_its_payment(shop: Shop) -> None:
     assert await shop.row("SELECT state FROM payments") == ("cancelled",)
     with pytest.raises(NoSuchPayment):
         await get_sandbox_payment(shop.store, shop.buyer, uuid4())
-    assert await shop.count("pgqueuer", "entrypoint = 'payments.cancel_payment'") == 1
+    assert await shop.count("pgqueuer", "entrypoint = 'payments.cancel_payment'") == 2
+
+
+class Died(Exception):
+    """The process ends here."""
+
+
+async def stop_payments(shop: Shop, *, later: bool = False) -> None:
+    """Do the waiting jobs that stop payments: those that are due, or those of `later`."""
+    done = f"DELETE FROM pgqueuer WHERE entrypoint = 'payments.cancel_payment' AND (execute_after > now()) = {later} RETURNING payload"
+    for (payload,) in await shop.rows(done):
+        await cancel_payment(shop.store, msgspec.json.decode(payload, type=PaymentArgs).payment_id)
+
+
+async def charge_after_giving_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, give_up: Callable[[UUID], Awaitable[None]]
+) -> None:
+    """Buy; while the gateway is being asked the order or payment is given up, and the process dies before it hears the reply."""
+    ask = sandbox(shop).charge
+
+    async def slow(request: ChargeRequest) -> Outcome:
+        await give_up(request.order_id)
+        await stop_payments(shop)
+        await ask(request)
+        raise Died
+
+    monkeypatch.setattr(sandbox(shop), "charge", slow)
+    with pytest.raises(Died):
+        await shop.buy(await shop.goods(stock=4), 3)
+    monkeypatch.undo()
+    assert await shop.row("SELECT state, refunded_minor FROM sandbox_charges") == ("approved", 0)
+
+
+async def test_money_that_was_taken_after_the_order_was_given_up_and_never_reported_goes_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def time_out(order_id: UUID) -> None:
+        with stopped_at(now() + timedelta(minutes=31)):
+            await move_on(shop, order_id)
+
+    await charge_after_giving_up(shop, monkeypatch, time_out)
+    await stop_payments(shop, later=True)
+    await sweep(shop.store, ask_after=AT_ONCE)
+    assert await shop.row("SELECT refunded_minor FROM sandbox_charges") == (3000,)
+    assert await shop.row("SELECT state FROM orders") == ("cancelled",)
+
+
+async def test_payment_that_the_gateway_did_not_know_is_asked_about_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody_reports(_: UUID) -> None:
+        await sweep(shop.store, ask_after=AT_ONCE)
+
+    await charge_after_giving_up(shop, monkeypatch, nobody_reports)
+    await stop_payments(shop, later=True)
+    await sweep(shop.store, ask_after=AT_ONCE)
+    kept = "SELECT coalesce(sum(amount_minor - refunded_minor), 0) FROM sandbox_charges"
+    paid = "SELECT coalesce(sum(total_minor), 0) FROM orders WHERE payment_state = 'paid'"
+    assert await shop.row(kept) == await shop.row(paid)
+
+
+async def test_a_key_sent_again_charges_nothing_for_an_order_that_was_given_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(_: ChargeRequest) -> Outcome:
+        raise Died
+
+    variant = await shop.goods(stock=4)
+    monkeypatch.setattr(sandbox(shop), "charge", dies)
+    await shop.put(variant, 1)
+    with pytest.raises(Died):
+        await checkout(shop.store, shop.buyer, shop.form(), "one")
+    monkeypatch.undo()
+    with stopped_at(now() + timedelta(minutes=31)):
+        await sweep(shop.store)
+        again = await checkout(shop.store, shop.buyer, shop.form(), "one")
+    assert (again.state, again.payment_state) == ("failed", "failed")
+    assert await shop.count("sandbox_charges") == 0
 
 
 async def test_another_payment_may_be_tried_for_a_waiting_order(shop: Shop) -> None:

@@ -14,7 +14,7 @@ from tradepost.catalog.stock import Want
 from tradepost.core.clock import now
 from tradepost.core.database import Transaction
 from tradepost.core.events import record, record_all
-from tradepost.core.jobs import enqueue
+from tradepost.core.jobs import Request, enqueue_all
 from tradepost.delivery.slots import give_back_slot
 from tradepost.flows.book_money import book_cash, book_points
 from tradepost.flows.pricing_rules import loyalty_of
@@ -30,6 +30,8 @@ from tradepost.payments import service as payments
 from tradepost.payments.events import PaymentSucceeded
 from tradepost.promotions import service as promotions
 from tradepost.promotions.rules import points_worth
+
+STOPPED_AGAIN_AFTER = timedelta(minutes=2)
 
 
 class Mover(msgspec.Struct, frozen=True):
@@ -95,7 +97,16 @@ async def _drop(tx: Transaction, order: LockedOrder) -> None:
         if payment.state == "initiated":
             await payments.settle(tx, payment, "cancelled")
             if not payment.is_offline:
-                await enqueue(tx, "payments.cancel_payment", PaymentArgs(payment.id))
+                await stop_payment(tx, payment.id)
+
+
+async def stop_payment(tx: Transaction, payment_id: UUID, *, at_once: bool = True) -> None:
+    """Have a payment that we gave up stopped at its gateway, and stopped again when no request of ours can be under way any more.
+
+    A process that is about to charge may not know yet that it was given up, and die before it can write down the reply.
+    """
+    args, times = PaymentArgs(payment_id), (timedelta(), STOPPED_AGAIN_AFTER) if at_once else (STOPPED_AGAIN_AFTER,)
+    await enqueue_all(tx, [Request("payments.cancel_payment", args, after) for after in times])
 
 
 async def _undo(

@@ -21,7 +21,7 @@ from tradepost.core.idempotency import finish
 from tradepost.core.ids import uuid7
 from tradepost.core.money import to_major
 from tradepost.flows.book_money import book_capture, book_late_money, capture_shares
-from tradepost.flows.make_move import Mover, make_move
+from tradepost.flows.make_move import Mover, make_move, stop_payment
 from tradepost.flows.refund import announce, settle_refund
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
@@ -246,6 +246,8 @@ async def _fail(
 ) -> LockedOrder:  # fmt: skip
     """Write down that a payment failed; the order is given up, or waits for another try, as its process says."""
     await payments.settle(tx, payment, outcome.state, ref=outcome.ref, error=outcome.error)
+    if not payment.is_offline:
+        await stop_payment(tx, payment.id, at_once=False)
     fact = PaymentFailed(payment.id, order.id, payment.gateway, outcome.error or "")
     await record(tx, fact, subject_id=order.id)
     move = None if keep_order else course.decline_move(order.state)

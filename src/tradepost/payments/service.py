@@ -50,7 +50,8 @@ _START = text("""
 _COLUMNS = """p.id, p.order_id, p.buyer_id, p.session_hash, p.purpose, p.gateway, p.method, p.amount_minor, p.refunded_minor,
     p.currency, p.state, p.gateway_ref, p.is_offline, p.redirect_url, p.instructions, p.created_at"""
 FIND_CHARGE = text("""
-    SELECT p.id AS payment_id, p.order_id, o.number, p.gateway, p.method, p.amount_minor, p.currency
+    SELECT p.id AS payment_id, p.order_id, o.number, p.gateway, p.method, p.amount_minor, p.currency,
+           p.state = 'initiated' AS is_open
     FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.id = :payment_id
 """)
 _LOCK = text(f"SELECT {_COLUMNS} FROM payments p WHERE p.id = :payment_id FOR NO KEY UPDATE")
