@@ -205,3 +205,31 @@ async def test_a_seller_sees_money_held_released_and_given_back(shop: Shop, sold
     assert (
         "Nothing earned yet" in (await (await browser_of(shop, await shop.make.person("seller"))).get("/me/money")).text
     )
+
+
+async def test_a_misspelt_field_of_what_moves_money_is_told_and_moves_nothing(
+    shop: Shop, sold: tuple[Placed, Caller]
+) -> None:
+    placed, seller = sold
+    await shop.put(await shop.goods("Second"), 1)
+    buyer, shopkeeper = await program_of(shop, shop.buyer, "buy"), await program_of(shop, seller, "sell")
+    address = {"name": "Ann", "line1": "1 Main Street", "city": "Springfield", "country": "US"}
+    checkout = {"gateway": "sandbox", "method": "approve", "shipping": "pickup"}
+    order = f"/orders/{placed.number}"
+    for program, path, body, field in [
+        (buyer, "/checkout", checkout | {"expected_total": 1}, "expected_total"),
+        (buyer, "/checkout", checkout | {"shipping_address": address | {"zip": "1"}}, "zip"),
+        (buyer, "/checkout/quote", {"point": 3}, "point"),
+        (buyer, "/checkout/quote", {"points": -3}, "points"),
+        (buyer, f"{order}/payments", {"gateway": "sandbox", "amount": 1}, "amount"),
+        (shopkeeper, f"{order}/refunds", {"amount": 1}, "amount"),
+        (shopkeeper, f"{order}/moves", {"to_state": "shipped", "refund": True}, "refund"),
+        (buyer, f"{order}/returns", {"lines": [], "reason": "other", "amount": 1}, "amount"),
+    ]:
+        answer = await program.post(path, json=body, headers={"idempotency-key": f"try-{field}-{len(path)}"})
+        assert answer.status_code in {400, 422}, path
+        assert field in answer.text, path
+        assert answer.json()["code"] == "BadRequest", path
+    assert await shop.count("orders") == 1
+    assert await shop.count("refunds") == 0
+    assert (await shop.row("SELECT state FROM orders")) == ("paid",)

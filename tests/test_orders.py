@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.shop import Shop
+from tests.shop import HOME, Shop
 from tradepost.accounts.types import Caller
 from tradepost.core.clock import now, stopped_at
 from tradepost.core.database import SYSTEM
 from tradepost.core.errors import Conflict
 from tradepost.core.pages import NoSuchPage
+from tradepost.flows.checkout import pay_again
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_board, get_order, list_all_orders, list_orders
 from tradepost.flows.sweep import sweep
@@ -49,6 +50,24 @@ async def test_seller_sees_the_own_part_only(shop: Shop) -> None:
     assert (order.viewer, [line.title for line in order.lines], order.total_minor) == ("seller", ["Axe"], 1500)
     assert (len(order.parts), order.payments, order.email, order.moves) == (1, (), "", ())
     assert [m.to_state for m in order.parts[0].moves] == ["shipped", "cancelled"]
+
+
+async def test_seller_is_told_the_street_once_the_order_is_paid(shop: Shop) -> None:
+    variant = await shop.goods()
+    placed = await shop.buy(variant, method="", shipping="standard")
+    seller = shop.sellers[variant]
+    before = (await get_order(shop.store, seller, placed.number)).shipping_address
+    assert before is not None
+    assert (before.lines, before.phone) == (("Springfield", "Ohio", "US"), "")
+    assert (await get_order(shop.store, shop.buyer, placed.number)).shipping_address == HOME
+    await pay_again(shop.store, shop.buyer, placed.order_id, "sandbox", "approve")
+    assert (await get_order(shop.store, seller, placed.number)).shipping_address == HOME
+
+
+async def test_seller_is_told_the_street_of_what_is_paid_at_the_door(shop: Shop) -> None:
+    variant = await shop.goods()
+    placed = await shop.buy(variant, gateway="cash", method="", shipping="standard")
+    assert (await get_order(shop.store, shop.sellers[variant], placed.number)).shipping_address == HOME
 
 
 async def test_strangers_find_nothing(shop: Shop) -> None:

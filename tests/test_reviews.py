@@ -11,13 +11,14 @@ import msgspec
 import pytest
 from sqlalchemy import bindparam, insert, text, update
 
+from tests.conftest import Servers
 from tests.factories import Factory
 from tests.people import join, visitor
 from tradepost.accounts.types import Caller, NotAllowed, SignInFirst
 from tradepost.catalog.tables import listings
 from tradepost.catalog.types import NoSuchListing
 from tradepost.core.clock import now
-from tradepost.core.database import ANYBODY, SYSTEM, count_queries
+from tradepost.core.database import ANYBODY, SYSTEM, Database, count_queries
 from tradepost.core.errors import FieldErrors
 from tradepost.core.ids import readable_code
 from tradepost.core.pages import NoSuchPage
@@ -55,9 +56,9 @@ async def buy(
     *,
     paid: str = "paid",
     returned: int = 0,
-    handed: bool = False,
+    handed: bool = True,
 ) -> UUID:
-    """Write an order of two of a listing, as it is after payment."""
+    """Write an order of two of a listing, as it is after payment and delivery."""
     variant = await make.variant_of(listing_id)
     async with store.db.transaction(actor=SYSTEM) as tx:
         order_id: UUID = await tx.value(
@@ -83,6 +84,18 @@ async def buy(
             )
         )  # fmt: skip
     return order_id
+
+
+async def end_without_handover(servers: Servers, store: Store, order_id: UUID) -> None:
+    """Have the process know no hand-over, and this order delivered."""
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        name = await tx.value(text("SELECT current_database()"))
+        for state in ("paid", "shipped", "delivered"):
+            await tx.run(text("UPDATE fulfilments SET state = :state WHERE order_id = :id"), id=order_id, state=state)
+    owner = await Database.open(servers.dsn(str(name), "postgres"), size=1)
+    async with owner.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("UPDATE order_transitions SET effects = array_remove(effects, 'complete_fulfilments')"))
+    await owner.close()
 
 
 async def rows(store: Store, sql: str, **params: Any) -> list[dict[str, Any]]:
@@ -134,8 +147,10 @@ async def test_buyer_reviews_what_they_paid_for(store: Store, make: Factory) -> 
 @pytest.mark.parametrize(
     ("paid", "returned", "handed", "may"),
     [
-        ("paid", 0, False, True),
-        ("partly_refunded", 1, False, True),
+        ("paid", 0, True, True),
+        ("paid", 0, False, False),  # nothing has been sent yet
+        ("partly_refunded", 1, True, True),
+        ("partly_refunded", 1, False, False),
         ("pending", 0, True, True),  # cash on delivery, delivered
         ("pending", 0, False, False),
         ("failed", 0, False, False),
@@ -156,6 +171,18 @@ async def test_only_what_was_paid_or_handed_over_and_kept_counts(
         with pytest.raises(NotBought):
             await review_listing(store, buyer, listing_id, GOOD)
     assert await rating(store, listing_id) == ((1, 5) if may else (0, 0))
+
+
+async def test_where_no_move_hands_goods_over_the_end_of_the_order_counts(
+    servers: Servers, store: Store, make: Factory
+) -> None:
+    buyer, seller = await make.person(), await make.person("seller")
+    done, open_still = await make.listing(seller), await make.listing(seller, "Pears")
+    await buy(store, make, buyer, open_still, handed=False)
+    order_id = await buy(store, make, buyer, done, handed=False)
+    await end_without_handover(servers, store, order_id)
+    assert (await review_standing(store, buyer, done)).may_review
+    assert not (await review_standing(store, buyer, open_still)).may_review
 
 
 async def test_who_did_not_buy_or_sells_it_cannot_review(store: Store, make: Factory) -> None:

@@ -22,7 +22,7 @@ class AddressIncomplete(Invalid):
     field: str | None = None
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True):
+class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where something goes, and whom to ring there. `country` is an ISO 3166 code of two letters."""
 
     name: Line
@@ -39,6 +39,11 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         """The address as it goes on a parcel, without empty lines."""
         town = " ".join(part for part in (self.postcode, self.city) if part)
         return tuple(part for part in (self.name, self.line1, self.line2, town, self.region, self.country) if part)
+
+    @property
+    def district(self) -> "Address":
+        """The town alone: what those may know who do not deliver there yet."""
+        return Address(name="", line1="", city=self.city, region=self.region, country=self.country)
 
     def check(self, prefix: str = "shipping_address") -> None:
         """Raise `AddressIncomplete` where a name, a street or a town is missing."""

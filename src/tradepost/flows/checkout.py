@@ -59,7 +59,7 @@ TAKEN_OVER_AFTER = timedelta(seconds=60)
 _HELD_FOR = timedelta(minutes=30)
 
 
-class CheckoutForm(msgspec.Struct, frozen=True, kw_only=True):
+class CheckoutForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A buyer's order. `expected_total_minor`: the total the buyer saw; another one is told and asked, never charged.
 
     Services are booked for the day `requested_on`; they are paid for once their provider has accepted.

@@ -137,7 +137,7 @@ async def read_order(tx: Transaction, store: Store, caller: Caller, access: Acce
         buyer_id=row["buyer_id"],
         buyer_name=row["buyer_name"] or "",
         email=_opened(store, row["email_enc"], "order-email") or "" if sees_money else "",
-        shipping_address=_address(store, row["shipping_address_enc"]),
+        shipping_address=_destination(store, row, parts, access.parties),
         billing_address=_address(store, row["billing_address_enc"]) if sees_money else None,
         slot=SlotTaken(id=slot.id, delivery_on=slot.delivery_on, starts_at=slot.starts_at, ends_at=slot.ends_at)
         if slot
@@ -221,6 +221,14 @@ def _happened(event: Any) -> TimelineEntry:
         actor_name=event["actor_name"], from_state=event["from_state"], to_state=event["to_state"],
         seller_id=event["seller_id"], reason=event["reason"],
     )  # fmt: skip
+
+
+def _destination(store: Store, row: Any, parts: list[Any], parties: frozenset[Party]) -> Address | None:
+    """Return where an order goes; sellers and riders are told the street once their part is paid for, or accepted."""
+    address = _address(store, row["shipping_address_enc"])
+    if address is None or parties & {"buyer", "staff"} or any(part["opened_at"] is not None for part in parts):
+        return address
+    return address.district
 
 
 def _opened(store: Store, sealed: bytes | None, purpose: str) -> str | None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from tradepost.accounts.types import Caller
 from tradepost.cart import service as carts
@@ -24,12 +25,12 @@ from tradepost.promotions.service import find_promos, read_points
 from tradepost.promotions.types import NotEnoughPoints
 
 
-class CheckoutChoice(msgspec.Struct, frozen=True, kw_only=True):
+class CheckoutChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a buyer has chosen so far. `shipping` empty: the first way that delivers there."""
 
     shipping: str = ""
     shipping_address: Address | None = None
-    points: int = 0
+    points: Annotated[int, Meta(ge=0, le=10**9)] = 0
     slot_id: UUID | None = None
 
 

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import and_, bindparam, exists, func, or_, select
+from sqlalchemy import and_, bindparam, exists, func, literal_column, not_, or_, select
 from sqlalchemy.dialects import postgresql
 
 from tradepost.accounts.types import Caller
@@ -11,17 +11,24 @@ from tradepost.catalog.tables import listings
 from tradepost.catalog.types import NoSuchListing
 from tradepost.core.database import Transaction
 from tradepost.flows.store import Store
-from tradepost.orders.tables import fulfilments, order_lines, orders
+from tradepost.orders.tables import fulfilments, order_lines, order_states, order_transitions, orders
 from tradepost.reviews.queries import own_review_of
 from tradepost.reviews.service import put_review
 from tradepost.reviews.types import NoReviewsHere, NotBought, OwnListing, OwnReview, ReviewDraft
 
 _LISTING_ID = bindparam("listing_id", type_=postgresql.UUID)
 SELLER = select(listings.c.seller_id).where(listings.c.id == _LISTING_ID, listings.c.status != "removed")
-_HANDED_OVER = exists().where(
-    fulfilments.c.order_id == order_lines.c.order_id,
-    fulfilments.c.seller_id == order_lines.c.seller_id,
-    fulfilments.c.handed_over_at.is_not(None),
+_PART = and_(fulfilments.c.order_id == order_lines.c.order_id, fulfilments.c.seller_id == order_lines.c.seller_id)
+_HANDED_OVER = exists().where(_PART, fulfilments.c.handed_over_at.is_not(None))
+_KNOWS_ARRIVAL = exists().where(
+    order_transitions.c.process == orders.c.process,
+    order_transitions.c.effects.contains(literal_column("ARRAY['complete_fulfilments']")),
+)
+_ENDED = exists().where(
+    _PART,
+    order_states.c.process == fulfilments.c.process,
+    order_states.c.code == fulfilments.c.state,
+    order_states.c.is_final,
 )
 PURCHASE = (
     select(orders.c.id)
@@ -29,10 +36,9 @@ PURCHASE = (
     .where(
         order_lines.c.listing_id == _LISTING_ID,
         orders.c.buyer_id == bindparam("user_id", type_=postgresql.UUID),
-        or_(
-            orders.c.payment_state == func.any(postgresql.array(["paid", "partly_refunded"])),
-            and_(orders.c.payment_state == "pending", _HANDED_OVER),  # cash that the rider has not brought in yet
-        ),
+        # "pending" with the goods handed over is cash that the rider has not brought in yet.
+        orders.c.payment_state == func.any(postgresql.array(["paid", "partly_refunded", "pending"])),
+        or_(_HANDED_OVER, and_(not_(_KNOWS_ARRIVAL), _ENDED, orders.c.payment_state != "pending")),
         order_lines.c.returned_quantity < order_lines.c.quantity,
     )
     .order_by(orders.c.placed_at.desc())
@@ -48,7 +54,7 @@ class ReviewStanding(msgspec.Struct, frozen=True):
 
 
 async def review_listing(store: Store, caller: Caller, listing_id: UUID, draft: ReviewDraft) -> UUID:
-    """Review a listing one has paid for and kept, or rewrite one's review of it; return the review's id.
+    """Review a listing one has paid for, received and kept, or rewrite one's review of it; return the review's id.
 
     Raises `SignInFirst`, `NotAllowed`, `NoReviewsHere`, `NoSuchListing`, `OwnListing`, `NotBought`, `FieldErrors`.
     """

@@ -35,14 +35,14 @@ class NothingToReturn(Invalid):
     field: str | None = "lines"
 
 
-class ReturnLine(msgspec.Struct, frozen=True):
+class ReturnLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """So much of a line."""
 
     line_no: int
     quantity: Decimal
 
 
-class ReturnForm(msgspec.Struct, frozen=True, kw_only=True):
+class ReturnForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a buyer wants to give back to one seller, and why."""
 
     lines: Annotated[tuple[ReturnLine, ...], Meta(max_length=500)]
