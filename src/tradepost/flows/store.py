@@ -84,6 +84,7 @@ async def open_store(
     )
     cache = await Cache.open(cache_url, timeout_ms=installation.cache.timeout_ms, prefix=cache_prefix)
     base_url = store_url(installation, code)
+    gateways = open_gateways(settings, installation, db, keys, base_url, is_demo=is_demo)
     try:
         store = Store(
             code=code,
@@ -95,11 +96,13 @@ async def open_store(
             cache=cache,
             files=FileStore.open(files_url),
             keys=keys,
-            gateways=open_gateways(settings, installation, db, keys, base_url, is_demo=is_demo),
+            gateways=gateways,
             is_demo=is_demo,
         )
         connect_sandbox(store)
         yield store
     finally:
+        for gateway in gateways.values():
+            await gateway.close()
         await cache.close()
         await db.close()

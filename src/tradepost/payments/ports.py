@@ -7,7 +7,7 @@ happened the first time. Adapters keep no state of their own beyond their creden
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 from uuid import UUID
 
 import msgspec
@@ -16,7 +16,11 @@ OutcomeState = Literal["pending", "success", "failed", "cancelled", "unknown"]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """A gateway as a checkout page shows it. `is_test`: no real money moves; `origins`: where it sends buyers to pay."""
+    """A gateway as a checkout page shows it. `is_test`: no real money moves; `origins`: where it sends buyers to pay.
+
+    `currencies`: the only ones it takes, empty for any. `keeps_list`: whether `settled` knows all that was taken; reconciliation
+    can ask only those that do.
+    """
 
     code: str
     name: str
@@ -26,6 +30,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     is_test: bool = False
     is_offline: bool = False
     origins: tuple[str, ...] = ()
+    currencies: tuple[str, ...] = ()
+    keeps_list: bool = True
 
 
 class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +107,61 @@ class SettledPayment(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class PayoutRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Money for a seller; `payout_id` is the idempotency key, `account` the seller's account at the gateway."""
+
+    payout_id: UUID
+    account: str
+    amount_minor: int
+    currency: str
+    description: str
+
+
+class ReversalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Money of a payout to be fetched back, in whole or in part; `reversal_id` is the idempotency key."""
+
+    reversal_id: UUID
+    payout_ref: str
+    amount_minor: int
+    currency: str
+    reason: str
+
+
+class PayoutOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a payout or of its reversal. `failed` is final for that id: another attempt is a new payout."""
+
+    state: Literal["success", "pending", "failed"]
+    ref: str | None = None
+    error: str | None = None
+
+
+class OnboardingRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A seller who wants to be paid out. `account`: theirs, where onboarding was begun before; `return_url`: where they come back
+    to, done or not; `again_url`: where a link that has run out leads, which begins onboarding again."""
+
+    seller_id: UUID
+    email: str
+    country: str
+    account: str | None
+    return_url: str
+    again_url: str
+
+
+class Onboarding(msgspec.Struct, frozen=True, kw_only=True):
+    """A seller's account at the gateway, and where they tell it who they are. The link works once and for minutes."""
+
+    account: str
+    url: str
+
+
+class PayoutAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """A seller's account as the gateway sees it. `missing`: what it still wants to know, in its own words."""
+
+    account: str
+    can_be_paid: bool
+    missing: tuple[str, ...] = ()
+
+
 class Gateway(Protocol):
     """A way to take money and give it back."""
 
@@ -131,4 +192,29 @@ class Gateway(Protocol):
 
     def settled(self, since: datetime, /) -> AsyncIterator[SettledPayment]:
         """Yield every payment the gateway has taken since then, for reconciliation."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. The gateway is not used after it."""
+        ...
+
+
+@runtime_checkable
+class PayoutGateway(Protocol):
+    """A gateway that can pay sellers out too, into accounts they open with it."""
+
+    async def begin_onboarding(self, request: OnboardingRequest) -> Onboarding:
+        """Open an account for a seller, or go on with theirs; return where they go now. Raises `GatewayDown`."""
+        ...
+
+    async def look_up_account(self, account: str) -> PayoutAccount:
+        """Return whether an account can be paid. Raises `GatewayDown`, `NoSuchAccount`."""
+        ...
+
+    async def pay_out(self, request: PayoutRequest) -> PayoutOutcome:
+        """Send money to an account. Repeating it for the same payout never pays twice. Raises `GatewayDown`."""
+        ...
+
+    async def reverse_payout(self, request: ReversalRequest) -> PayoutOutcome:
+        """Fetch money of a payout back. Repeating it for the same reversal never takes twice. Raises `GatewayDown`."""
         ...

@@ -16,6 +16,10 @@ class NoSuchPayment(NotFound):
     """There is no such payment."""
 
 
+class NoSuchAccount(NotFound):
+    """The gateway does not know this account, or it is not ours to pay."""
+
+
 @dataclass(eq=False)
 class GatewayUnknown(Invalid):
     """This store does not take payments by “{gateway}”."""

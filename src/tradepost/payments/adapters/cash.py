@@ -25,7 +25,13 @@ class CashGateway:
     @property
     def about(self) -> About:
         """How a page shows it."""
-        return About(code="cash", name="Cash on delivery", description="You pay when you get it.", is_offline=True)
+        return About(
+            code="cash",
+            name="Cash on delivery",
+            description="You pay when you get it.",
+            is_offline=True,
+            keeps_list=False,
+        )
 
     async def charge(self, request: ChargeRequest) -> Outcome:
         """Accept the order; no money moves yet."""
@@ -54,3 +60,6 @@ class CashGateway:
         nothing: tuple[SettledPayment, ...] = ()
         for payment in nothing:
             yield payment
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

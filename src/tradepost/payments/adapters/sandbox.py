@@ -189,6 +189,9 @@ class SandboxGateway:
             yield SettledPayment(ref=charge.ref, payment_id=charge.payment_id, amount_minor=charge.amount_minor,
                                  refunded_minor=charge.refunded_minor, currency=charge.currency, at=charge.created_at)  # fmt: skip
 
+    async def close(self) -> None:
+        """Nothing to let go of: the database is the store's."""
+
     async def decide(self, payment_id: UUID, decision: Decision, webhook_url: str) -> Charge:
         """Let the buyer's choice on the page come true, and call the store as often as the choice says.
 
