@@ -43,7 +43,7 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str = ""
     owner_url: str = ""
     replica_url: str = ""
-    pool_size: AtLeastOne = 8
+    pool_size: AtLeastOne = 4
     statement_timeout_ms: AtLeastOne = 10_000
     lock_timeout_ms: AtLeastOne = 5_000
     statement_cache: Annotated[int, Meta(ge=0)] = 512
