@@ -220,6 +220,21 @@ async def test_the_form_keeps_what_it_has_no_room_for(browse: Visitor, store: St
     assert isinstance(seller_id, UUID)
 
 
+async def test_a_listing_is_asked_what_its_category_asks_for(browse: Visitor, store: Store) -> None:
+    await browse.sign_up("grower", "seller")
+    fruit = (await browse.get("/me/listings/new")).text
+    assert '<fieldset data-categories="tools" hidden disabled>' in fruit
+    tools = await browse.post("/me/listings/new", {**DRAFT, "category": "tools", "action": "show_details"})
+    assert '<fieldset data-categories="tools">' in tools.text
+    refused = await browse.post("/me/listings/new", {**DRAFT, "category": "tools"})
+    assert refused.status_code == 422
+    assert "This is needed." in refused.text
+    await browse.post("/me/listings/new", {**DRAFT, "category": "tools", "attribute.power": "hand"})
+    await browse.post("/me/listings/new", {**DRAFT, "attribute.power": "hand"})
+    kept = await store.db.read(text("SELECT attributes ->> 'power' FROM listings ORDER BY created_at"))
+    assert [row[0] for row in kept] == ["hand", None]
+
+
 async def test_a_listing_of_many_variants_keeps_them_all(browse: Visitor, store: Store) -> None:
     await browse.sign_up("grower", "seller")
     rows = {

@@ -62,7 +62,7 @@ def check_store(preset: Preset, findings: Findings) -> None:
     findings.need(any("staff" in role.permissions for role in file.roles), "no role has the permission 'staff'")
     check_money_settings(preset, findings)
     check_categories(preset, findings)
-    check_kinds(file.kinds, {unit.code for unit in file.units}, findings)
+    check_kinds(file.kinds, {unit.code for unit in file.units}, {c.slug for c in file.categories}, findings)
     check_home(preset, findings)
     check_sign_ins(preset, findings)
 
@@ -113,8 +113,8 @@ def check_categories(preset: Preset, findings: Findings) -> None:
             above = parents[above]
 
 
-def check_kinds(kinds: tuple[Kind, ...], units: set[str], findings: Findings) -> None:
-    """Kinds: the default unit exists, a choice has choices and only a choice has."""
+def check_kinds(kinds: tuple[Kind, ...], units: set[str], slugs: set[str], findings: Findings) -> None:
+    """Kinds: the default unit exists, a choice has choices and only a choice has, fields belong to categories that exist."""
     for kind in kinds:
         findings.need(kind.default_unit in units, f"kind {kind.code!r}: no unit {kind.default_unit!r}")
         findings.unique([entry.key for entry in kind.fields], f"kind {kind.code!r}: field")
@@ -124,6 +124,8 @@ def check_kinds(kinds: tuple[Kind, ...], units: set[str], findings: Findings) ->
                 (entry.type == "choice") == bool(entry.choices),
                 f"kind {kind.code!r}: field {entry.key!r}: choices belong to type choice",
             )
+            unknown = sorted(set(entry.categories) - slugs)
+            findings.need(not unknown, f"kind {kind.code!r}: field {entry.key!r}: no categories {unknown}")
 
 
 def check_home(preset: Preset, findings: Findings) -> None:

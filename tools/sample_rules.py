@@ -135,17 +135,21 @@ def check_origin(preset: Preset, listing: Listing, where: str, findings: Finding
 
 
 def check_attributes(preset: Preset, listing: Listing, where: str, findings: Findings) -> None:
-    """Attributes are fields of the listing's kind, of the right type, with the required ones there."""
+    """Attributes are fields of the listing's kind and category, of the right type, with the required ones there."""
     kinds = {kind.code: kind for kind in preset.store.kinds}
     if listing.kind not in kinds:
         return
-    known = {entry.key: entry for entry in kinds[listing.kind].fields}
+    parents = {category.slug: category.parent for category in preset.store.categories}
+    path = {listing.category, parents.get(listing.category)}
+    known = {e.key: e for e in kinds[listing.kind].fields if not e.categories or path & set(e.categories)}
     for entry in known.values():
         findings.need(
             not entry.required or entry.key in listing.attributes, f"{where}: attribute {entry.key!r} is required"
         )
     for key, value in listing.attributes.items():
-        if not findings.need(key in known, f"{where}: attribute {key!r} is not a field of kind {listing.kind!r}"):
+        if not findings.need(
+            key in known, f"{where}: attribute {key!r} is not a field of kind {listing.kind!r} in {listing.category!r}"
+        ):
             continue
         entry = known[key]
         fits = {

@@ -1,5 +1,6 @@
 """Commands of sellers on their listings. Each locks, checks who asks, changes, and records the fact."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -218,8 +219,9 @@ async def _note_change(tx: Transaction, listing_id: UUID, found: Any) -> None:
 
 async def _columns(tx: Transaction, draft: ListingDraft, tree: CategoryTree, place: Place | None) -> dict[str, Any]:
     fields = await tx.value(_KIND_FIELDS, kind=draft.kind)
-    attributes, problems = check_attributes(fields or [], draft.attributes)
     category = tree.by_slug.get(draft.category)
+    fitting = [f for f in fields or [] if category is None or fits_category(f.get("categories"), category.path)]
+    attributes, problems = check_attributes(fitting, draft.attributes)
     check_fields({
         **broken_limits(draft), **problems,
         "kind": None if fields is not None else "Choose one of the kinds.",
@@ -235,6 +237,11 @@ async def _columns(tx: Transaction, draft: ListingDraft, tree: CategoryTree, pla
         "location_text": place.label if place else "", "attributes": attributes,
         "location": func.geo_point(place.lat, place.lon) if place and place.lat is not None else None,
     }  # fmt: skip
+
+
+def fits_category(categories: Sequence[str] | None, path: str) -> bool:
+    """Whether a field that only listings of some categories have belongs to one in the category of this path."""
+    return not categories or not set(categories).isdisjoint(path.split("/"))
 
 
 def check_attributes(fields: list[dict[str, Any]], given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -111,10 +111,11 @@ class Category(_Part, frozen=True, kw_only=True):
 
 
 class Field(_Part, frozen=True, kw_only=True):
-    """An attribute that listings of a kind have."""
+    """An attribute that listings of a kind have: all of them, or those in these `categories` and below."""
 
     key: str
     label: str
+    categories: tuple[str, ...] = ()
     type: Literal["text", "number", "boolean", "choice"]
     choices: tuple[str, ...] = ()
     unit: str = ""

@@ -24,6 +24,7 @@ from tradepost.catalog.service import (
     add_image,
     arrange_images,
     create_listing,
+    fits_category,
     publish_listing,
     update_listing,
     withdraw_listing,
@@ -169,12 +170,27 @@ async def _edit_page(
     option_names: list[str], rows: list[dict[str, Any]],
 ) -> Response[str]:  # fmt: skip
     tree = await category_tree(store.db)
+    kind = _kind(store, form.get("kind", ""))
     return await page(
-        request, store, caller, "listing_edit", status=422 if errors else 200, listing=listing, kind=_kind(store, form.get("kind", "")),
-        form=form, errors=errors, category_options=_category_options(tree), option_names=option_names, variants=rows,
+        request, store, caller, "listing_edit", status=422 if errors else 200, listing=listing, kind=kind,
+        details=_details(kind, tree, form.get("category", "")), form=form, errors=errors,
+        category_options=_category_options(tree), option_names=option_names, variants=rows,
         images=listing.images if listing else (), places=[p.label for p in await suggest_places(store.db, store.settings.store.place[:2])],
         currency=store.currency,
     )  # fmt: skip
+
+
+def _details(kind: Kind, tree: CategoryTree, slug: str) -> list[dict[str, Any]]:
+    """Return the kind's fields, each with the categories that have it (none: all), and whether the chosen one does."""
+    chosen = tree.by_slug.get(slug)
+    return [
+        {
+            "field": f,
+            "categories": [c.slug for c in tree.rows if fits_category(f.categories, c.path)] if f.categories else [],
+            "shown": not f.categories or (chosen is not None and fits_category(f.categories, chosen.path)),
+        }
+        for f in kind.fields
+    ]
 
 
 def _category_options(tree: CategoryTree) -> list[tuple[str, str]]:
@@ -205,9 +221,9 @@ async def _save(request: HttpRequest, store: Store, caller: Caller, listing: Lis
     action = form.get("action", "save")
     if action == "add_variant":
         blank = {**(rows[-1] if rows else {}), "id": "", "sku": "", "on_hand": "", "options": {}}
-        return await _edit_page(
-            request, store, caller, listing, form.texts, _lost_pictures(form), names, [*rows, blank][:MOST_ROWS]
-        )
+        rows = [*rows, blank][:MOST_ROWS]
+    if action in {"add_variant", "show_details"}:
+        return await _edit_page(request, store, caller, listing, form.texts, _lost_pictures(form), names, rows)
     try:
         listing_id = await _write(
             store, caller, listing, form, _draft(form, rows, store.currency), publish=action == "publish"

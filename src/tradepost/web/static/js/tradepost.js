@@ -142,6 +142,13 @@ on("input", "[name^='option_name.']", (_event, input) => {
   }
 });
 
+/* A listing is asked what its category asks for. */
+on("change", ".listing-form [name=category]", (_event, select) => {
+  for (const part of $$("[data-categories]", select.form)) {
+    part.hidden = part.disabled = !part.dataset.categories.split(" ").includes(select.value);
+  }
+});
+
 /* The browser's own way to share, or the address on the clipboard. */
 on("click", "[data-share]", async (_event, button) => {
   const address = new URL(button.dataset.share, location.href).href;
