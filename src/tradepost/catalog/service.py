@@ -295,6 +295,8 @@ def _variant_problems(drafts: tuple[VariantDraft, ...]) -> dict[str, str]:
         if v.id is not None and named.count(v.id) > 1:
             problems[f"variants.{n}.id"] = "Two rows for the same variant."
         options = _key(v.options)
+        if not all(name.strip() and value.strip() for name, value in options):
+            problems[f"variants.{n}.options"] = "Every option needs a name and a value: Size, M."
         if options in seen:
             problems[f"variants.{n}.options"] = "Two rows are the same: give each its own size, colour or other option."
         seen.add(options)
