@@ -362,12 +362,12 @@ async def test_people_are_found_by_part_of_a_name_and_by_role(store: Store) -> N
 
 async def test_token_acts_for_its_person_within_its_scopes(store: Store) -> None:
     me = await join(store, role="seller")
-    issued = await issue(store, me.caller, "sell", "profile", "staff", name=" Till  one ")
+    issued = await issue(store, me.caller, "sell", "profile", name=" Till  one ")
     assert issued.secret.startswith("tp_")
     assert issued.secret not in repr(issued)
     (row,) = await rows(store, "SELECT token_hash, name, kind, scopes FROM tokens")
     assert row == {
-        "token_hash": token_hash(issued.secret), "name": "Till one", "kind": "api", "scopes": ["profile", "sell", "staff"]
+        "token_hash": token_hash(issued.secret), "name": "Till one", "kind": "api", "scopes": ["profile", "sell"]
     }  # fmt: skip
     with count_queries() as first:
         caller = await load_caller_by_token(store, issued.secret, "203.0.113.5")
@@ -378,6 +378,24 @@ async def test_token_acts_for_its_person_within_its_scopes(store: Store) -> None
     assert caller.permissions == {"sell"}
     assert caller.actor.role == "person"
     assert (await edit_profile(store, caller, EditProfile(bio="Written by a program."))).bio == "Written by a program."
+
+
+async def test_token_gets_no_scope_that_its_person_lacks(store: Store) -> None:
+    me = await join(store, role="seller")
+    with pytest.raises(FieldErrors) as refused:
+        await issue(store, me.caller, "sell", "staff", "manage_people")
+    assert refused.value.errors == {"scopes": "Your account may not do that itself: manage_people, staff."}
+    assert await rows(store, "SELECT 1 FROM tokens") == []
+
+
+async def test_token_loses_what_its_person_loses(store: Store) -> None:
+    admin = (await join_as(store, "rudo", "admin")).caller
+    me = await join_as(store, "tendai", "staff")
+    issued = await issue(store, me.caller, "staff", "buy")
+    assert (await load_caller_by_token(store, issued.secret, "203.0.113.5")).permissions == {"staff", "buy"}
+    assert me.caller.user_id is not None
+    await revoke_role(store, admin, me.caller.user_id, "staff")
+    assert (await load_caller_by_token(store, issued.secret, "203.0.113.5")).permissions == {"buy"}
 
 
 async def test_token_without_scopes_only_reads(store: Store) -> None:

@@ -85,6 +85,28 @@ async def test_sign_in_by_name_or_address_in_any_case(store: Store, login: str) 
     assert person["later"]
 
 
+async def test_unknown_name_costs_the_same_hashes_as_a_wrong_password(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: one Argon2id computation of today's parameters for each try, whoever is asked for."""
+    await join(store)
+    tried: list[str] = []
+    real = PasswordHasher.verify
+
+    def counted(self: PasswordHasher, hashed: Any, password: Any) -> Any:
+        tried.append(hashed.rsplit("$", 2)[0])
+        return real(self, hashed, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", counted)
+    costs = []
+    for login in ("tendai", "nobody", "nobody@example.com", "tendai@example.com", "\x00", ""):
+        tried.clear()
+        with pytest.raises(BadSignIn):
+            await sign_in(store, visitor(), SignIn(login=login, password="maize in the evening"))
+        costs.append(tuple(tried))
+    assert set(costs) == {("$argon2id$v=19$m=19456,t=2,p=1",)}
+
+
 @pytest.mark.parametrize(
     ("login", "password"),
     [

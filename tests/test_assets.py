@@ -64,7 +64,17 @@ async def test_static_files_are_kept_by_their_version(browse: Visitor) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/static/../app.py", "/static/%2e%2e/app.py", "/static/css", "/static/none.css", "/static/vendor/README.md"],
+    [
+        "/static/css/tradepost.css/",
+        "/static//css/tradepost.css",
+        "/static/css//tradepost.css",
+        "/theme/theme.css/",
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/css",
+        "/static/none.css",
+        "/static/vendor/README.md",
+    ],
 )
 async def test_nothing_else_is_sent(browse: Visitor, path: str) -> None:
     assert (await browse.client.get(path)).status_code == 404

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -78,6 +79,26 @@ async def test_the_bare_domain_lists_the_stores(store: Store) -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost") as client:
         assert "stores__item" not in (await client.get("/")).text
         assert (await client.get("/stores")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["market", "marketlocalhost", "shop.market.localhost", "elsewhere.example", "127.0.0.1", "[::1]:8000", "market.localhost.evil"],
+)  # fmt: skip
+async def test_an_unknown_host_is_told_so_in_plain_words(store: Store, host: str) -> None:
+    """Neither a store nor the list of stores; in a demo with the way there."""
+    demo = replace(store, is_demo=True)
+    for stores, leads in (({"market": store, "bakery": store}, False), ({"market": demo, "bakery": demo}, True)):
+        transport = httpx.ASGITransport(app=create_app(stores))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            for path in ("/", "/cart", "/stores", "/nowhere"):
+                answer = await client.get(path, headers={"host": host})
+                assert answer.status_code == 404
+                assert "text/html" in answer.headers["content-type"]
+                assert "There is no store at this address; it may be mistyped." in answer.text
+                assert ('href="http://localhost:8000"' in answer.text) is leads
+                assert "stores__item" not in answer.text
+            assert (await client.get("/static/css/tradepost.css", headers={"host": host})).status_code == 200
 
 
 async def test_cookies_are_for_https_only_where_the_settings_say_so(store: Store) -> None:

@@ -3,6 +3,7 @@
 Promises that a token is shown once and stored as its SHA-256, and that it never allows what its person may not do.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -52,14 +53,11 @@ _REVOKE_ALL = (
 async def issue_token(tx: Transaction, caller: Caller, form: NewToken) -> IssuedToken:
     """Make an API token for the caller's programs; its secret is in the answer and nowhere else.
 
-    Raises `FieldErrors`, `TooManyTokens` (50 at a time), `NotByToken`.
+    Its scopes are permissions the caller has, or `profile`. Raises `FieldErrors`, `TooManyTokens` (50 at a time), `NotByToken`.
     """
     user_id = caller.check_in_person()
     name, scopes = one_line(form.name), tuple(sorted(set(form.scopes)))
-    known = {PROFILE_SCOPE, *await tx.values(_PERMISSION_CODES)}
-    strange = [scope[:40] for scope in scopes if scope not in known]
-    problem = f"There is no such scope: {', '.join(strange)[:200]}." if strange else None
-    check_fields({"scopes": problem} | broken_limits(form))
+    check_fields({"scopes": await scope_problem(tx, caller, scopes)} | broken_limits(form))
     await queries.lock_person(tx, user_id)
     moment = now()
     if await tx.value(queries.COUNT_TOKENS, user_id=user_id, now=moment) >= MOST:
@@ -71,6 +69,17 @@ async def issue_token(tx: Transaction, caller: Caller, form: NewToken) -> Issued
     )  # fmt: skip
     await record(tx, TokenIssued(user_id, token_id, scopes), subject_id=user_id)
     return IssuedToken(token_id, secret, expires_at)
+
+
+async def scope_problem(tx: Transaction, caller: Caller, scopes: Iterable[str]) -> str | None:
+    """Return why a token of the caller cannot have these scopes: nobody gives a program more than they may do themselves."""
+    beyond = [scope[:40] for scope in scopes if scope != PROFILE_SCOPE and scope not in caller.permissions]
+    if not beyond:
+        return None
+    strange = [scope for scope in beyond if scope not in await tx.values(_PERMISSION_CODES)]
+    if strange:
+        return f"There is no such scope: {', '.join(strange)[:200]}."
+    return f"Your account may not do that itself: {', '.join(beyond)[:200]}."
 
 
 async def revoke_token(tx: Transaction, cache: Cache, caller: Caller, token_id: UUID) -> None:

@@ -1,7 +1,9 @@
 """Passwords: which ones are refused, and how the rest are kept.
 
 Promises Argon2id with OWASP's parameters (19 MiB, two passes), at most two hashes at a time in a process (38 MiB), never on the
-event loop, and the same time for a name nobody has as for a wrong password. The list of common passwords is our own.
+event loop, and the same time for a name nobody has as for a wrong password. Refused are the commonest passwords of real leaks
+(`breached_passwords.txt`, which names its source and licence), the words people build them from (`common_passwords.txt`, our
+own), runs of the keyboard, and the person's own names.
 """
 
 import asyncio
@@ -87,8 +89,10 @@ async def _in_thread(work: Callable[..., T], *arguments: object) -> T:
 
 @cache
 def _common() -> frozenset[str]:
-    text = files(__package__).joinpath("common_passwords.txt").read_text("utf-8")
-    return frozenset(word for line in text.splitlines() if not line.startswith("#") for word in line.split())
+    folder = files(__package__)
+    texts = [folder.joinpath(name).read_text("utf-8") for name in ("common_passwords.txt", "breached_passwords.txt")]
+    lines = [line for text in texts for line in text.splitlines() if not line.startswith("# ")]
+    return frozenset(word.casefold() for line in lines for word in line.split())
 
 
 def _forms(password: str) -> set[str]:

@@ -42,13 +42,14 @@ def installation(settings_file: Path | None = None) -> Settings:
 
 @cli.command()
 def demo(
-    port: Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Port of all five stores.")] = 8000,
+    port: Annotated[str, typer.Option(envvar="PORT", metavar="NUMBER", help="Port of all five stores.")] = "8000",
     stores: Annotated[str, typer.Option(help="Comma-separated stores to open; all five unless given.")] = "",
 ) -> None:
     """Open the five stores on this machine, with embedded servers and sample data; Ctrl-C stops all of it."""
-    from tradepost.cli.demo import run_demo
+    from tradepost.cli.demo import as_port, run_demo
 
-    run(lambda: run_demo(port, [s for s in stores.split(",") if s]))
+    number = as_port(port)
+    run(lambda: run_demo(number, [s for s in stores.split(",") if s]))
 
 
 @cli.command()

@@ -22,7 +22,7 @@ from tradepost.app import create_app
 from tradepost.core.crypto import open_keyring
 from tradepost.core.database import Database
 from tradepost.core.embedded import EmbeddedServices, embedded_services
-from tradepost.core.errors import Conflict, Unavailable
+from tradepost.core.errors import Conflict, Invalid, Unavailable
 from tradepost.core.files import FileStore
 from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.log import configure_logging
@@ -36,6 +36,13 @@ from tradepost.worker import run_worker
 
 TEMPLATE = "tradepost_template"
 console = Console()
+
+
+@dataclass(eq=False)
+class NotAPort(Invalid):
+    """“{text}” is not a port; it is a whole number from 1 to 65535: PORT=8000 make demo."""
+
+    text: str
 
 
 @dataclass(eq=False)
@@ -72,6 +79,14 @@ async def run_demo(port: int, wanted: Sequence[str]) -> None:
         console.print(introduction(stores, port))
         await serve(stores, services, port)
     console.print("Stopped. Your data is kept; the next start takes seconds.", style="dim")
+
+
+def as_port(text: str) -> int:
+    """Return the port that somebody typed. Raises `NotAPort`."""
+    number = text.strip()
+    if not (number.isascii() and number.isdigit() and len(number) <= 5 and 0 < int(number) < 65_536):
+        raise NotAPort(text[:40])
+    return int(number)
 
 
 def check_port(port: int) -> None:

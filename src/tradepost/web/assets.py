@@ -57,6 +57,15 @@ class Asset(msgspec.Struct, frozen=True):
     etag: str
 
 
+def _named(request: HttpRequest, path: Path, folder: str) -> str:
+    """Return the name of the file that an address asks for; a file has one address, to the letter."""
+    name = str(path).lstrip("/")
+    asked: str = request.scope["tradepost_path"]  # type: ignore[typeddict-item]  # our own key
+    if asked != folder + name:
+        raise NoSuchAsset
+    return name
+
+
 @lru_cache(maxsize=512)
 def _asset(folder: Path, name: str) -> Asset:
     media_type = _TYPES.get(Path(name).suffix)
@@ -88,7 +97,9 @@ def _send(request: HttpRequest, asset: Asset, keep: str) -> Response[bytes]:
 def static_file(request: HttpRequest, path: FromPath[Path]) -> Response[bytes]:
     """Send a file of the product: to keep for ever where its address names the version, for an hour where it doesn't."""
     versioned = request.query_params.get("v") == asset_version()
-    return _send(request, _asset(STATIC, str(path).lstrip("/")), _FOREVER if versioned else "public, max-age=3600")
+    return _send(
+        request, _asset(STATIC, _named(request, path, "/static/")), _FOREVER if versioned else "public, max-age=3600"
+    )
 
 
 @get("/theme/categories/{name:str}", include_in_schema=False)
@@ -112,7 +123,7 @@ def _drawn(emoji: str) -> Asset:
 @get("/theme/{path:path}", include_in_schema=False, sync_to_thread=False)
 def theme_file(request: HttpRequest, store: GivenStore, path: FromPath[Path]) -> Response[bytes]:
     """Send a file of the store's theme."""
-    return _send(request, _asset(store.preset_folder / "theme", str(path).lstrip("/")), _FOR_A_DAY)
+    return _send(request, _asset(store.preset_folder / "theme", _named(request, path, "/theme/")), _FOR_A_DAY)
 
 
 @get("/favicon.ico", include_in_schema=False, sync_to_thread=False)

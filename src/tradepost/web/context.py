@@ -28,9 +28,10 @@ async def provide_caller(request: HttpRequest, store: GivenStore) -> Caller:
     if authorization.lower().startswith("bearer "):
         caller = await load_caller_by_token(store, authorization[7:].strip(), address)
     else:
-        await check_csrf(form_secret(store.keys), request)
         token = request.cookies.get(SESSION_COOKIE)
         caller = await load_caller(store, token, address) if token else Caller(address=address)
+        request.state["caller"] = caller  # also for the page that says why a form was refused
+        await check_csrf(form_secret(store.keys), request, caller)
     request.state["caller"] = caller
     return caller
 

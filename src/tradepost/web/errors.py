@@ -1,5 +1,6 @@
 """Domain errors as pages."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -11,9 +12,11 @@ from tradepost.accounts.types import Caller, SignInFirst
 from tradepost.catalog.listing_pages import known_categories
 from tradepost.core.database import DatabaseUnreachable
 from tradepost.core.errors import DomainError
+from tradepost.flows.sign_in import load_caller
 from tradepost.flows.store import Store
 from tradepost.web.pages import framed, go
 from tradepost.web.rendering import template
+from tradepost.web.security import SESSION_COOKIE
 from tradepost.web.typing import HttpRequest
 
 log = structlog.get_logger("tradepost.web")
@@ -31,6 +34,7 @@ TITLES = {
     409: "Somebody was faster", 413: "That is too large", 422: "Please check that again", 429: "A little slower, please",
     500: "Something broke on our side", 503: "Back in a moment",
 }  # fmt: skip
+NO_STORE = "There is no store at this address; it may be mistyped."
 
 
 def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
@@ -40,17 +44,60 @@ def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
         return go(request, f"/sign-in?next={quote(here)}", say="Please sign in first.", tone="info")
     status, message = describe(request, error)
     store = request.scope.get("tradepost_store")
-    if not isinstance(store, Store):
-        return Response(f"{TITLES.get(status, 'Error')}: {message}", status_code=status, media_type="text/plain")
     title = TITLES.get(status, TITLES[400])
+    if not isinstance(store, Store):
+        return _no_store_page(request, status, title, NO_STORE if status == 404 else message)
     if isinstance(error, DatabaseUnreachable):
         # The frame of the page would promise what cannot be had now: say so without it.
         body = template("pages/error_bare.html").render(title=title, message=message, store=store.settings)
         return Response(body, status_code=status, media_type="text/html", headers={"retry-after": "5"})
-    return framed(
-        request, store, request.state.get("caller") or Caller(), "error", status=status, title=title,
-        message=message, request_id=request.scope.get("request_id", ""), categories=known_categories(store.db), cart_count=0,
-    )  # fmt: skip
+
+    def drawn(caller: Caller) -> Response[str]:
+        return framed(
+            request, store, caller, "error", status=status, title=title, message=message,
+            request_id=request.scope.get("request_id", ""), categories=known_categories(store.db), cart_count=0,
+        )  # fmt: skip
+
+    known = request.state.get("caller")
+    return drawn(known) if known else _AskWhoItIs(request, store, drawn)
+
+
+class _AskWhoItIs(Response[Any]):
+    """An error page of an address that no handler answers, so nobody has asked who came: that takes the database.
+
+    Exception handlers cannot wait for anything; what they return may.
+    """
+
+    def __init__(self, request: HttpRequest, store: Store, drawn: Callable[[Caller], Response[str]]) -> None:
+        super().__init__(None)
+        self._known = (request, store, drawn)
+
+    def to_asgi_response(self, app: Any, request: Any, **options: Any) -> Any:
+        """Return what answers once it is known who asks."""
+        asked, store, drawn = self._known
+
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            page = drawn(await _caller_of(asked, store))
+            await page.to_asgi_response(app, request, **options)(scope, receive, send)
+
+        return answer
+
+
+async def _caller_of(request: HttpRequest, store: Store) -> Caller:
+    address = request.client.host if request.client else ""
+    try:
+        return await load_caller(store, request.cookies.get(SESSION_COOKIE), address)
+    except DomainError:
+        return Caller(address=address)
+
+
+def _no_store_page(request: HttpRequest, status: int, title: str, message: str) -> Response[str]:
+    """Say that there is no store at this address; in a demo, where the list of stores is."""
+    stores: dict[str, Store] = request.scope["tradepost_stores"]  # type: ignore[typeddict-item]  # our own key
+    shown = next((store for store in stores.values() if store.is_demo), None)
+    index = shown.base_url.replace(f"://{shown.code}.", "://", 1) if shown else ""
+    body = template("pages/error_no_store.html").render(title=title, message=message, index=index)
+    return Response(body, status_code=status, media_type="text/html")
 
 
 def describe(request: HttpRequest, error: Exception) -> tuple[int, str]:

@@ -40,7 +40,7 @@ async def _refuse(scope: Any, send: Any) -> None:
 
 
 class Hosting:
-    """Serves several stores on one port: `tese.localhost` is the store `tese`, the bare domain is the index.
+    """Serves several stores on one port: `tese.localhost` is the store `tese`, the bare domain is the index, others are nothing.
 
     An installation of one store serves it at whatever address people come by.
     """
@@ -79,8 +79,11 @@ class Hosting:
         if not _is_host(host):
             await _refuse(scope, send)
             return
-        scope["tradepost_store"] = self._store(host)
+        name = host.rsplit(":", 1)[0].lower()
+        scope["tradepost_store"] = self._store(name)
+        scope["tradepost_is_index"] = self.only is None and name == self.domain
         scope["tradepost_stores"] = self.stores
+        scope["tradepost_path"] = scope["path"]  # as it was asked for: Litestar takes slashes off its end
         if self.secure:  # as people came: a proxy that ends TLS speaks plain HTTP to us
             scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
         if self.proxies and scope.get("client"):
@@ -88,15 +91,15 @@ class Hosting:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if scope["tradepost_store"] is None and scope["path"] == "/":
+        if scope["tradepost_is_index"] and scope["path"] == "/":
             scope["path"], scope["raw_path"] = "/stores", b"/stores"
         await self._serve(scope, receive, send)
 
-    def _store(self, named: str) -> Store | None:
+    def _store(self, name: str) -> Store | None:
         if self.only:
             return self.only
-        host = named.rsplit(":", 1)[0].lower()
-        return self.stores.get(host.removesuffix(f".{self.domain}")) if host != self.domain else None
+        code, dot, domain = name.partition(".")
+        return self.stores.get(code) if dot and domain == self.domain else None
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         started, status = time.perf_counter(), 0

@@ -49,7 +49,7 @@ def framed(
     **context: Any,
 ) -> Response[str]:
     """Render a page whose categories and cart count are known already; asks nobody anything."""
-    token, fresh = csrf_token(form_secret(store.keys), request)
+    token, fresh = csrf_token(form_secret(store.keys), request, caller)
     flashes = _read_flashes(request)
     body = template(f"pages/{name}.html").render(
         open_store=store, store=store.settings, base_url=store.base_url, person=caller if caller.is_signed_in else None,

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from litestar.datastructures import Cookie
 
+from tradepost.accounts.types import Caller
 from tradepost.core.crypto import Keyring
 from tradepost.core.errors import Refused
 from tradepost.core.ids import secret_token
@@ -70,18 +71,19 @@ def form_secret(keys: Keyring) -> bytes:
     return keys.derived_key("csrf")
 
 
-def csrf_token(secret: bytes, request: HttpRequest) -> tuple[str, Cookie | None]:
+def csrf_token(secret: bytes, request: HttpRequest, caller: Caller) -> tuple[str, Cookie | None]:
     """Return the token for this browser's forms, and the cookie to set where it has none yet.
 
-    Another one each time: a secret that stays the same could be guessed from the size of compressed pages (BREACH).
+    Another one each time: a secret that stays the same could be guessed from the size of compressed pages (BREACH). It is good
+    for the session of whoever is signed in, and for no other; a visitor's is good until they sign in.
     """
     known = request.cookies.get(CSRF_COOKIE)
     value = known or secret_token()
     fresh = None if known else cookie(CSRF_COOKIE, value, secure=request.url.scheme == "https")
-    return _sign(secret, value, secrets.token_hex(_SALT_LENGTH // 2)), fresh
+    return _sign(secret, value, secrets.token_hex(_SALT_LENGTH // 2), caller), fresh
 
 
-async def check_csrf(secret: bytes, request: HttpRequest) -> None:
+async def check_csrf(secret: bytes, request: HttpRequest, caller: Caller) -> None:
     """Refuse a changing request that does not carry the token, in the form field `csrf_token` or `X-CSRF-Token`.
 
     One that a browser says comes from another site is refused with it, too: stores are neighbours below one domain, and a
@@ -89,20 +91,36 @@ async def check_csrf(secret: bytes, request: HttpRequest) -> None:
     """
     if request.method in _SAFE:
         return
-    if request.headers.get("sec-fetch-site") in _ELSEWHERE:
+    if comes_from_elsewhere(request):
         raise StaleForm
     given = request.headers.get("x-csrf-token")
     if given is None and request.headers.get("content-type", "").startswith(("application/x-www-form", "multipart/")):
         value = (await request.form()).get("csrf_token")
         given = value if isinstance(value, str) else None
     known = request.cookies.get(CSRF_COOKIE, "")
-    expected = _sign(secret, known, (given or "")[:_SALT_LENGTH])
-    if not given or not known or not hmac.compare_digest(given.encode(), expected.encode()):
+    expected = _sign(secret, known, (given or "")[:_SALT_LENGTH], caller)
+    if (
+        not given
+        or not known
+        or not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))
+    ):
         raise StaleForm
 
 
-def _sign(secret: bytes, value: str, salt: str) -> str:
-    return salt + hmac.new(secret, f"csrf:{salt}:{value}".encode(), hashlib.sha256).hexdigest()
+def comes_from_elsewhere(request: HttpRequest) -> bool:
+    """Whether the browser says that another site sent this; older ones say only which, in `Origin`."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in _ELSEWHERE
+    origin = request.headers.get("origin")
+    return origin is not None and origin.lower().partition("://")[2] != request.headers.get("host", "").lower()
+
+
+def _sign(secret: bytes, value: str, salt: str, caller: Caller) -> str:
+    session = caller.session.hex() if caller.is_signed_in and caller.session else ""
+    return (
+        salt + hmac.new(secret, f"csrf:{salt}:{value}:{session}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+    )
 
 
 def local_path(target: str | None, fallback: str = "/") -> str:

@@ -31,7 +31,7 @@ class StoreOnIndex(msgspec.Struct, frozen=True):
 @get("/stores", include_in_schema=False, sync_to_thread=False)
 def index_page(request: HttpRequest) -> Response[str]:
     """Show the stores of this installation; `Hosting` sends here who asks for the front page of an address without a store."""
-    if request.scope.get("tradepost_store") is not None:
+    if not request.scope.get("tradepost_is_index"):
         raise NotFound
     stores: dict[str, Store] = request.scope["tradepost_stores"]  # type: ignore[typeddict-item]  # our own key
     shown = []
