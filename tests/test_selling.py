@@ -31,6 +31,7 @@ from tradepost.catalog.service import (
 from tradepost.catalog.types import Listing, ListingDraft, NoSuchListing, SellersOnly, VariantDraft
 from tradepost.core.database import SYSTEM
 from tradepost.core.errors import FieldErrors
+from tradepost.core.ids import short_id
 from tradepost.flows.store import Store
 
 PIECE = VariantDraft(unit="piece", on_hand=Decimal(10), price_minor=250)
@@ -233,6 +234,26 @@ async def test_a_listing_is_asked_what_its_category_asks_for(browse: Visitor, st
     await browse.post("/me/listings/new", {**DRAFT, "attribute.power": "hand"})
     kept = await store.db.read(text("SELECT attributes ->> 'power' FROM listings ORDER BY created_at"))
     assert [row[0] for row in kept] == ["hand", None]
+
+
+async def test_goods_are_sold_before_they_have_come(browse: Visitor, store: Store, shop: Shop) -> None:
+    await browse.sign_up("grower", "seller")
+    ahead = {"variant.0.on_hand": "0", "variant.0.backorder_until": "2099-12-24", "variant.0.expected_on": "2099-12-31"}
+    await browse.post("/me/listings/new", {**DRAFT, **ahead})
+    (listing_id, variant_id), *_ = await store.db.read(text("SELECT listing_id, id FROM variants"))
+    page = (await browse.get(f"/me/listings/{listing_id}")).text
+    assert 'value="2099-12-24"' in page
+    assert 'value="2099-12-31"' in page
+    shown = (await browse.get(f"/l/green-pears-{short_id(listing_id)}")).text
+    assert "To order, expected" in shown
+    await shop.buy(variant_id, 1)
+    assert await shop.stock(variant_id) == (0, 1)
+    rows = {"variant.0.id": str(variant_id), "variant.0.on_hand": "0", "variant.0.on_hand_before": "0"}
+    refused = await browse.post(f"/me/listings/{listing_id}", {**DRAFT, **rows, "variant.0.backorder_until": ""})
+    assert refused.status_code == 422
+    assert "Orders wait for these goods" in refused.text
+    bad = await browse.post(f"/me/listings/{listing_id}", {**DRAFT, **rows, "variant.0.expected_on": "soon"})
+    assert "A day, please" in bad.text
 
 
 async def test_a_listing_of_many_variants_keeps_them_all(browse: Visitor, store: Store) -> None:

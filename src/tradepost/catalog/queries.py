@@ -192,6 +192,7 @@ _VARIANTS = (
                     is_active=variants.c.is_active, price_minor=_current_price.c.amount_minor,
                     compare_at_minor=_current_price.c.compare_at_minor, currency=_current_price.c.currency,
                     backorder_until=case((variants.c.backorder_until > func.now(), variants.c.backorder_until)),
+                    expected_on=variants.c.expected_on,
                 ),
                 variants.c.position,
             )

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from msgspec import UNSET
+from sqlalchemy import Date, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
@@ -14,7 +15,7 @@ from tradepost.accounts.types import PROFILE_SCOPE, Caller
 from tradepost.catalog import events, queries
 from tradepost.catalog.listing_pages import CategoryTree
 from tradepost.catalog.pictures import StoredPicture
-from tradepost.catalog.stock import set_stock
+from tradepost.catalog.stock import NotEnoughStock, set_stock
 from tradepost.catalog.tables import likes, listing_images, listing_kinds, listings, prices, variants, wishlists
 from tradepost.catalog.types import (
     EditedMeanwhile,
@@ -25,6 +26,7 @@ from tradepost.catalog.types import (
     SkuTaken,
     VariantDraft,
 )
+from tradepost.core.columns import Timestamp
 from tradepost.core.database import Transaction, on_violation
 from tradepost.core.errors import Conflict, FieldErrors, Invalid
 from tradepost.core.events import record
@@ -50,7 +52,12 @@ _LOCK_ON_HAND = (
     .where(variants.c.id == bindparam("variant", type_=PG_UUID))
     .with_for_update(key_share=True)
 )
-_VARIANTS = select(variants.c.id, variants.c.options).where(
+_ORDER_AHEAD = (
+    update(variants)
+    .values(backorder_until=bindparam("until", type_=Timestamp), expected_on=bindparam("expected", type_=Date))
+    .where(variants.c.id == bindparam("variant", type_=PG_UUID))
+)
+_VARIANTS = select(variants.c.id, variants.c.options, variants.c.backorder_until, variants.c.expected_on).where(
     variants.c.listing_id == bindparam("listing_id", type_=PG_UUID)
 )
 _KIND_FIELDS = select(listing_kinds.c.fields).where(listing_kinds.c.code == bindparam("kind"))
@@ -87,6 +94,10 @@ class GalleryFull(Invalid):
     """A listing can have up to 12 pictures."""
 
     field: str | None = "pictures"
+
+
+class OrdersWait(Conflict):
+    """Orders wait for these goods: until they have come, ordering ahead cannot be taken back."""
 
 
 class NothingToSell(Conflict):
@@ -324,7 +335,7 @@ async def _write_variants(
     Those it leaves out stay for old orders, but are no longer offered.
     """
     rows = await tx.all(_VARIANTS, listing_id=listing_id)
-    known, named = {r["id"] for r in rows}, {draft.id for draft in drafts}
+    known, named = {r["id"]: r for r in rows}, {draft.id for draft in drafts}
     by_options = {_key(r["options"]): r["id"] for r in rows if r["id"] not in named}
     kept: set[UUID] = set()
     for position, draft in enumerate(drafts):
@@ -337,10 +348,26 @@ async def _write_variants(
             await tx.run(_CHANGE_VARIANT, variant=variant_id, **values)
         else:
             await tx.run(_ADD_VARIANT, variant=variant_id, of=listing_id, **values)
+        await _order_ahead(tx, variant_id, draft, known.get(variant_id))
         await _write_stock(tx, caller, variant_id, draft, is_new=variant_id not in known)
         await _set_price(tx, variant_id, draft, currency)
         kept.add(variant_id)
-    await tx.run_many(_RETIRE_VARIANT, [{"variant": gone} for gone in known - kept])
+    await tx.run_many(_RETIRE_VARIANT, [{"variant": gone} for gone in known.keys() - kept])
+
+
+async def _order_ahead(tx: Transaction, variant_id: UUID, draft: VariantDraft, found: Any) -> None:
+    """Write until when more may be ordered than there is, where the draft says so. Raises `OrdersWait`."""
+    before = (found["backorder_until"], found["expected_on"]) if found else (None, None)
+    wanted = tuple(
+        old if new is UNSET else new
+        for new, old in zip((draft.backorder_until, draft.expected_on), before, strict=True)
+    )
+    if wanted == before:
+        return
+    try:
+        await tx.run(_ORDER_AHEAD, variant=variant_id, until=wanted[0], expected=wanted[1])
+    except NotEnoughStock:
+        raise OrdersWait from None
 
 
 async def _write_stock(tx: Transaction, caller: Caller, variant_id: UUID, draft: VariantDraft, *, is_new: bool) -> None:

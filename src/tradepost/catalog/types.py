@@ -1,7 +1,7 @@
 """What the rest of the product sees of the catalogue."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -172,6 +172,7 @@ class Variant(msgspec.Struct, frozen=True):
     compare_at_minor: int | None
     currency: str | None
     backorder_until: datetime | None = None
+    expected_on: date | None = None
 
     @property
     def in_stock(self) -> bool:
@@ -277,6 +278,8 @@ class VariantDraft(msgspec.Struct, frozen=True, kw_only=True):
     """A variant as a seller writes it. `price_minor` in minor units of the store's currency; `on_hand` None: not tracked.
 
     `on_hand_before` is what the seller was shown: with it the difference is applied, so that what is sold meanwhile stays sold.
+    Until `backorder_until` more is sold than there is, before it has come or has been made; `expected_on` is the day people are
+    told. Both stay as they are where they are not sent.
     """
 
     id: UUID | None = None
@@ -288,6 +291,8 @@ class VariantDraft(msgspec.Struct, frozen=True, kw_only=True):
     sale_step: Annotated[Decimal, Meta()] = Decimal(1)
     on_hand: Decimal | None = None
     on_hand_before: Decimal | UnsetType | None = UNSET
+    backorder_until: Annotated[datetime, Meta(tz=True)] | UnsetType | None = UNSET
+    expected_on: date | UnsetType | None = UNSET
     price_minor: Annotated[int, Meta(ge=0, le=10**12)]
     compare_at_minor: Annotated[int, Meta(ge=1, le=10**12)] | None = None
 

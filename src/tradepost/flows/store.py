@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tradepost.core.cache import Cache
 from tradepost.core.crypto import Keyring
@@ -38,6 +39,11 @@ class Store:
     def currency(self) -> str:
         """The currency prices are shown in."""
         return self.settings.store.currency
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The store's own time zone: days on its pages begin and end in it."""
+        return ZoneInfo(self.settings.store.timezone)
 
 
 def database_name(code: str) -> str:

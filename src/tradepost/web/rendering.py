@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache, lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from babel import Locale
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.numbers import format_currency, format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
@@ -161,8 +161,10 @@ def _moment(context: Context, moment: datetime | None) -> str:
 
 
 @pass_context
-def _day(context: Context, moment: datetime | None) -> str:
-    return "" if moment is None else _exact(context, moment, "d MMM y")
+def _day(context: Context, moment: datetime | date | None) -> str:
+    if isinstance(moment, datetime):
+        return _exact(context, moment, "d MMM y")
+    return "" if moment is None else format_date(moment, "d MMM y", locale=_locale(context))
 
 
 def _distance(metres: float | None) -> str:

@@ -1,9 +1,11 @@
 """A seller's own pages: their listings, making and changing one."""
 
 import re
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
@@ -39,6 +41,7 @@ from tradepost.web.forms import Form, problems_of, read_form
 from tradepost.web.pages import go, page
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
+LAST_SECOND = time(23, 59, 59)
 MOST_ROWS, MOST_OPTIONS, MOST_PICTURES = 200, 3, 12
 _ROW = re.compile(r"variant\.([0-9]{1,4})\.")
 _STATUSES = (("All", None), ("On offer", "active"), ("Drafts", "draft"), ("Not shown", "inactive"), ("Sold", "sold"))
@@ -125,7 +128,7 @@ async def edit_listing(
         _form_of(listing) | {"category": slug},
         {},
         names,
-        _rows_of(listing, store.currency),
+        _rows_of(listing, store.currency, store.zone),
     )
 
 
@@ -151,12 +154,14 @@ def _text(value: Any) -> str:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
-def _rows_of(listing: Listing, currency: str) -> list[dict[str, Any]]:
+def _rows_of(listing: Listing, currency: str, zone: ZoneInfo) -> list[dict[str, Any]]:
     return [
         {"id": str(v.id), "sku": v.sku or "", "unit": v.unit, "sale_step": _plain(v.sale_step),
          "on_hand": "" if v.on_hand is None else _plain(v.on_hand), "on_hand_before": "" if v.on_hand is None else _plain(v.on_hand),
          "price": "" if v.price_minor is None else str(to_major(v.price_minor, currency)),
-         "compare_at": "" if v.compare_at_minor is None else str(to_major(v.compare_at_minor, currency)), "options": v.options}
+         "compare_at": "" if v.compare_at_minor is None else str(to_major(v.compare_at_minor, currency)), "options": v.options,
+         "backorder_until": f"{v.backorder_until.astimezone(zone):%Y-%m-%d}" if v.backorder_until else "",
+         "expected_on": f"{v.expected_on:%Y-%m-%d}" if v.expected_on else ""}
         for v in listing.variants if v.is_active
     ]  # fmt: skip
 
@@ -225,9 +230,7 @@ async def _save(request: HttpRequest, store: Store, caller: Caller, listing: Lis
     if action in {"add_variant", "show_details"}:
         return await _edit_page(request, store, caller, listing, form.texts, _lost_pictures(form), names, rows)
     try:
-        listing_id = await _write(
-            store, caller, listing, form, _draft(form, rows, store.currency), publish=action == "publish"
-        )
+        listing_id = await _write(store, caller, listing, form, _draft(form, rows, store), publish=action == "publish")
     except DomainError as error:
         problems = _lost_pictures(form) | _form_errors(error)
         return await _edit_page(request, store, caller, listing, form.texts, problems, names, rows)
@@ -329,7 +332,18 @@ def _rows(form: Form, listing: Listing | None) -> list[dict[str, Any]]:
             if form.get(f"option_name.{i}") and cells.get(f"option.{i}")
         }
         row = {
-            name: cells.get(name, "") for name in ("id", "sku", "unit", "sale_step", "on_hand", "price", "compare_at")
+            name: cells.get(name, "")
+            for name in (
+                "id",
+                "sku",
+                "unit",
+                "sale_step",
+                "on_hand",
+                "price",
+                "compare_at",
+                "backorder_until",
+                "expected_on",
+            )
         }
         if "on_hand_before" in cells:
             row["on_hand_before"] = cells["on_hand_before"]
@@ -338,10 +352,10 @@ def _rows(form: Form, listing: Listing | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _draft(form: Form, rows: list[dict[str, Any]], currency: str) -> ListingDraft:
+def _draft(form: Form, rows: list[dict[str, Any]], store: Store) -> ListingDraft:
     """Return the form as a draft. Raises `FieldErrors` with everything that cannot be read."""
     problems: dict[str, str] = {}
-    variants = tuple(_variant(n, row, currency, problems) for n, row in enumerate(rows))
+    variants = tuple(_variant(n, row, store, problems) for n, row in enumerate(rows))
     if problems:
         raise FieldErrors(problems)
     return form.into(
@@ -350,7 +364,9 @@ def _draft(form: Form, rows: list[dict[str, Any]], currency: str) -> ListingDraf
     )  # fmt: skip
 
 
-def _variant(n: int, row: dict[str, Any], currency: str, problems: dict[str, str]) -> VariantDraft:
+def _variant(n: int, row: dict[str, Any], store: Store, problems: dict[str, str]) -> VariantDraft:
+    currency = store.currency
+
     def amount(name: str) -> int | None:
         if not row[name]:
             return None
@@ -367,6 +383,14 @@ def _variant(n: int, row: dict[str, Any], currency: str, problems: dict[str, str
             problems[f"variant.{n}.{name}"] = error.errors[name]
             return default
 
+    def day(name: str) -> date | None:
+        try:
+            return date.fromisoformat(row[name]) if row[name] else None
+        except ValueError:
+            problems[f"variant.{n}.{name}"] = "A day, please: 2026-12-24."
+            return None
+
+    last_day = day("backorder_until")
     price = amount("price")
     if price is None:
         problems.setdefault(f"variant.{n}.price", "What does it cost?")
@@ -376,6 +400,7 @@ def _variant(n: int, row: dict[str, Any], currency: str, problems: dict[str, str
         id=_id(row["id"]), sku=row["sku"][:100] or None, options=row["options"], unit=row["unit"],
         sale_step=number("sale_step", Decimal(1)) or Decimal(0), on_hand=number("on_hand", None), price_minor=max(price or 0, 0),
         on_hand_before=number("on_hand_before", None) if "on_hand_before" in row else UNSET, compare_at_minor=amount("compare_at"),
+        backorder_until=datetime.combine(last_day, LAST_SECOND, store.zone) if last_day else None, expected_on=day("expected_on"),
     )  # fmt: skip
 
 
