@@ -10,7 +10,8 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from tests.conftest import Servers
-from tradepost.core.database import ANYBODY, SYSTEM, Actor, Database, Transaction
+from tradepost.core.database import ANYBODY, SYSTEM, Actor, Database, OnlyLooking, Transaction
+from tradepost.core.errors import DomainError
 
 GUEST_SESSION, OTHER_SESSION = b"\x01" * 32, b"\x02" * 32
 
@@ -68,6 +69,16 @@ ROWS = f"""
     INSERT INTO delivery_slots (id, delivery_on, starts_at, ends_at, capacity) VALUES ('{ANN}', '2030-01-01', '09:00', '11:00', 9);
     INSERT INTO slot_bookings (order_id, slot_id) SELECT id, '{ANN}' FROM orders;
     INSERT INTO reviews (listing_id, user_id, rating, status) VALUES ('{FARM}', '{ANN}', 5, 'shown'), ('{SHOP}', '{BEN}', 1, 'hidden');
+    INSERT INTO verifications (id, user_id, kind) VALUES ('{FARM}', '{FARM}', 'government_id'), ('{SHOP}', '{SHOP}', 'business');
+    INSERT INTO verification_documents (verification_id, position, storage_key, media_type, bytes, name_enc)
+        SELECT id, 0, id::text, 'image/png', 1, '' FROM verifications;
+    INSERT INTO data_exports (user_id) VALUES ('{ANN}'), ('{BEN}');
+    INSERT INTO impersonations (staff_id, person_id, session_hash, reason, ends_at) VALUES ('{STAN}', '{ANN}', '', 'asked', now());
+    INSERT INTO decisions (id, subject_kind, subject_id, person_id, action, reason, decided_by)
+        SELECT seller, 'listing', seller, seller, 'hide', 'fake', '{STAN}' FROM unnest(ARRAY['{FARM}', '{SHOP}']::uuid[]) AS seller;
+    INSERT INTO appeals (decision_id, text) SELECT id, 'no' FROM decisions;
+    INSERT INTO reports (subject_kind, subject_id, reporter_id, reason) VALUES ('listing', '{FARM}', '{ANN}', 'fraud'), ('listing', '{SHOP}', '{BEN}', 'fraud');
+    INSERT INTO blocks (user_id, blocked_id) VALUES ('{ANN}', '{SHOP}'), ('{BEN}', '{FARM}');
     SET CONSTRAINTS ALL IMMEDIATE
 """
 
@@ -87,18 +98,19 @@ EVERYBODY = "ann ben farm shop rita stan"
 # For each table: what of whom each actor sees. Staff and system see all, a stranger and nobody see nothing.
 OWN_ORDERS = {"ann": "A", "ben": "B", "guest": "C"}
 PARTS_SOLD = {"farm": "A C", "shop": "B C"}
+BROUGHT = {"rita": "C"}
 OWN_ROW = {name: name for name in NAMES if name in ACTORS}
 SEEN: dict[str, tuple[str, dict[str, str], str]] = {
-    "orders": ("id", OWN_ORDERS | PARTS_SOLD, "A B C"),
-    "order_lines": ("order_id", {**OWN_ORDERS, "guest": "C C", **PARTS_SOLD}, "A B C C"),
-    "line_configurations": ("order_id", {**OWN_ORDERS, "guest": "C C", **PARTS_SOLD}, "A B C C"),
+    "orders": ("id", OWN_ORDERS | PARTS_SOLD | BROUGHT, "A B C"),
+    "order_lines": ("order_id", {**OWN_ORDERS, "guest": "C C", **PARTS_SOLD, **BROUGHT}, "A B C C"),
+    "line_configurations": ("order_id", {**OWN_ORDERS, "guest": "C C", **PARTS_SOLD, **BROUGHT}, "A B C C"),
     "fulfilments": ("order_id", {**OWN_ORDERS, "guest": "C C", **PARTS_SOLD, "rita": "C"}, "A B C C"),
     "order_events": ("order_id", OWN_ORDERS | PARTS_SOLD, "A B C"),
     "payments": ("order_id", OWN_ORDERS, "A B C"),
     "refunds": ("order_id", OWN_ORDERS, "A B C"),
     "returns": ("order_id", OWN_ORDERS | {"farm": "A C", "shop": "B"}, "A B C"),
-    "promo_uses": ("order_id", OWN_ORDERS | PARTS_SOLD, "A B C"),
-    "slot_bookings": ("order_id", OWN_ORDERS | PARTS_SOLD, "A B C"),
+    "promo_uses": ("order_id", OWN_ORDERS | PARTS_SOLD | BROUGHT, "A B C"),
+    "slot_bookings": ("order_id", OWN_ORDERS | PARTS_SOLD | BROUGHT, "A B C"),
     "carts": ("id", {"ann": "ann", "ben": "ben", "guest": "C"}, "C ann ben"),
     "cart_lines": ("cart_id", {"ann": "ann", "ben": "ben", "guest": "C"}, "C ann ben"),
     "addresses": ("user_id", OWN_ROW, EVERYBODY),
@@ -109,6 +121,14 @@ SEEN: dict[str, tuple[str, dict[str, str], str]] = {
     "payouts": ("seller_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
     "ledger_accounts": ("owner_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
     "ledger_entries": ("account_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
+    "verifications": ("user_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
+    "verification_documents": ("verification_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
+    "data_exports": ("user_id", {"ann": "ann", "ben": "ben"}, "ann ben"),
+    "impersonations": ("person_id", {"ann": "ann"}, "ann"),
+    "reports": ("reporter_id", {"ann": "ann", "ben": "ben"}, "ann ben"),
+    "decisions": ("person_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
+    "appeals": ("decision_id", {"farm": "farm", "shop": "shop"}, "farm shop"),
+    "blocks": ("user_id", {"ann": "ann", "ben": "ben"}, "ann ben"),
     "reviews": ("user_id", dict.fromkeys(ACTORS, "ann") | {"ben": "ann ben"}, "ann ben"),
 }
 
@@ -163,6 +183,12 @@ async def test_a_connection_that_forgot_its_actor_sees_nothing(db: Database, tab
         ("UPDATE addresses SET label = 'x'", {"ann": 1, "ben": 1, "farm": 1, "shop": 1, "rita": 1}),
         ("UPDATE carts SET version = version + 1", {"ann": 1, "ben": 1, "guest": 1}),
         ("UPDATE reviews SET reply = 'x'", {"ann": 1, "ben": 1, "farm": 1, "shop": 1}),
+        ("UPDATE verifications SET data_enc = 'x'", {"farm": 1, "shop": 1}),
+        ("DELETE FROM verification_documents", {"farm": 1, "shop": 1}),
+        ("UPDATE decisions SET reason = 'x'", {}),
+        ("UPDATE impersonations SET reason = 'x'", {}),
+        ("UPDATE reports SET details = 'x'", {"ann": 1, "ben": 1}),
+        ("DELETE FROM blocks", {"ann": 1, "ben": 1}),
         ("DELETE FROM cart_lines", {"ann": 1, "ben": 1, "guest": 1}),
         ("DELETE FROM tokens", {"ann": 1, "ben": 1, "farm": 1, "shop": 1, "rita": 1}),
         ("DELETE FROM sessions", {"ann": 1, "ben": 1, "farm": 1, "shop": 1, "rita": 1, "guest": 1}),
@@ -192,6 +218,11 @@ async def test_a_change_without_a_where_touches_ones_own_only(
             VALUES ('{BEN}', 2, '{FARM}', 1, 1, 'x')""",
         f"""INSERT INTO orders (number, buyer_id, process, state, currency, payment_method)
             VALUES ('X', '{BEN}', 'purchase', 'pending', 'USD', 'sandbox')""",
+        f"INSERT INTO verifications (user_id, kind) VALUES ('{BEN}', 'address')",
+        f"INSERT INTO reports (subject_kind, subject_id, reporter_id, reason) VALUES ('person', '{FARM}', '{BEN}', 'spam')",
+        f"INSERT INTO blocks (user_id, blocked_id) VALUES ('{SHOP}', '{BEN}')",
+        f"""INSERT INTO decisions (subject_kind, subject_id, person_id, action, reason, decided_by)
+            VALUES ('person', '{ANN}', '{ANN}', 'none', 'x', '{ANN}')""",
         f"UPDATE carts SET user_id = '{SHOP}' WHERE user_id = '{ANN}'",
         f"UPDATE addresses SET user_id = '{SHOP}'",
         f"UPDATE reviews SET user_id = '{SHOP}' WHERE user_id = '{ANN}'",
@@ -218,6 +249,17 @@ async def test_nobody_writes_in_anothers_name(tx: Transaction, insert: str) -> N
         "INSERT INTO role_permissions VALUES ('buyer', 'manage_people')",
         "UPDATE order_transitions SET actors = '{buyer}'",
         "UPDATE store_facts SET value = 'EUR'",
+        "INSERT INTO audit_log (actor_role, database_user, action, table_name, row_key) VALUES ('', '', 'act', 'x', 'x')",
+        "UPDATE audit_log SET before = NULL",
+        "DELETE FROM audit_log",
+        "TRUNCATE audit_log",
+        "DROP TABLE audit_log_default",
+        "DELETE FROM decisions",
+        "DELETE FROM impersonations",
+        "SELECT audit_write('update', 'orders', 'x', NULL, NULL)",
+        "SELECT audit_note('update', 'orders', 'x', NULL)",
+        f"SELECT audit_forget('{ANN}')",
+        "ALTER TABLE orders DISABLE TRIGGER audit",
         "TRUNCATE orders",
         "ALTER TABLE orders DISABLE ROW LEVEL SECURITY",
         "SET ROLE tradepost_owner",
@@ -230,6 +272,45 @@ async def test_even_the_system_cannot_change_what_triggers_and_installation_own(
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with tx.acting_as(SYSTEM):
             await tx.control(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE verifications SET status = 'verified', decided_at = now() WHERE user_id = '{FARM}'",
+        f"INSERT INTO verifications (user_id, kind, status, decided_at) VALUES ('{FARM}', 'address', 'verified', now())",
+        "UPDATE appeals SET state = 'granted', decided_at = now()",
+    ],
+)
+async def test_nobody_decides_their_own_case(tx: Transaction, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="decided by the staff"):
+        async with tx.acting_as(ACTORS["farm"]):
+            await tx.run(text(statement))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE reviews SET status = 'shown' WHERE status = 'hidden'", "DELETE FROM reviews WHERE status = 'hidden'"],
+)
+async def test_what_was_hidden_stays_hidden_to_its_author(tx: Transaction, statement: str) -> None:
+    with pytest.raises(DomainError):
+        async with tx.acting_as(ACTORS["ben"]):
+            await tx.run(text(statement))
+    async with tx.acting_as(SYSTEM):
+        assert await tx.value(text(f"SELECT status FROM reviews WHERE user_id = '{BEN}'")) == "hidden"
+
+
+async def test_the_audit_log_is_read_by_staff_and_system_only(tx: Transaction) -> None:
+    for name, actor in ACTORS.items():
+        async with tx.acting_as(actor):
+            seen = await tx.value(text("SELECT count(*) FROM audit_log"))
+        assert (seen > 0) == (name in {"staff", "system"}), name
+
+
+async def test_who_looks_with_anothers_eyes_changes_nothing(db: Database) -> None:
+    with pytest.raises(OnlyLooking):
+        async with db.transaction(actor=Actor("person", ANN, None, STAN)) as tx:
+            await tx.run(text("UPDATE carts SET version = version + 1"))
 
 
 async def test_reporting_reads_orders_and_no_secret(servers: Servers, database_name: str) -> None:
@@ -247,6 +328,7 @@ async def test_reporting_reads_orders_and_no_secret(servers: Servers, database_n
 
 # Tables with a person in them that everybody may read, or that hold no private fact, and why.
 OPEN = {
+    "user_badges": "distinctions are public",
     "users": "profiles are public; what is private in them is encrypted or read by its owner's queries only",
     "user_roles": "a role is shown beside its person, and every request asks for it before there is an actor",
     "follows": "who follows whom is public",
@@ -261,7 +343,7 @@ OPEN = {
     "delivery_slots": "who drives a window is shown to whoever books it",
     "search_documents": "what is found is public, its seller too",
 }
-PERSONAL = ("user_id", "buyer_id", "seller_id", "session_hash", "owner_id", "rider_id", "follower_id", "host_id", "sender_id",
+PERSONAL = ("person_id", "staff_id", "user_id", "buyer_id", "seller_id", "session_hash", "owner_id", "rider_id", "follower_id", "host_id", "sender_id",
             "reporter_id", "person")  # fmt: skip
 
 

@@ -94,11 +94,20 @@ class TokenInvalid(Refused):
     """This API token is not valid (any more)."""
 
 
+class Behind(msgspec.Struct, frozen=True):
+    """Who of the staff looks with the caller's eyes, and until when. Nothing can be changed that way."""
+
+    id: UUID
+    name: str
+    ends_at: datetime
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Whoever makes a request: a person, or a visitor known only by a session. Built once a request by the edges.
 
     `session` is the hash of the browser's session token; None for programs. `permissions` come from the person's roles; those
-    of a program are fewer, and `scopes` says what its token was made for. `role` is the role that allows most.
+    of a program are fewer, and `scopes` says what its token was made for. `role` is the role that allows most. `behind` is who of
+    the staff looks with this person's eyes.
     """
 
     user_id: UUID | None = None
@@ -110,6 +119,7 @@ class Caller(msgspec.Struct, frozen=True):
     locale: str | None = None
     scopes: frozenset[str] | None = None
     role: str = ""
+    behind: Behind | None = None
 
     @property
     def is_signed_in(self) -> bool:
@@ -120,7 +130,7 @@ class Caller(msgspec.Struct, frozen=True):
     def actor(self) -> Actor:
         """The actor that transactions run for."""
         role = "staff" if "staff" in self.permissions else "person" if self.user_id else "anonymous"
-        return Actor(role, self.user_id, self.session)  # type: ignore[arg-type]  # the three are ActorRole
+        return Actor(role, self.user_id, self.session, self.behind.id if self.behind else None)  # type: ignore[arg-type]  # the three are ActorRole
 
     def can(self, permission: str) -> bool:
         """Whether one of the person's roles has the permission."""

@@ -86,3 +86,31 @@ def sample(
     from tradepost.cli.sample import grow
 
     run(lambda: grow(store, listings, database))
+
+
+@cli.command()
+def audit(
+    store: Annotated[str, typer.Option(help="The store.")],
+    person: Annotated[str, typer.Option(help="Who did it: a username.")] = "",
+    about: Annotated[str, typer.Option(help="Whose own rows it was done to: a username.")] = "",
+    table: Annotated[str, typer.Option(help="The table.")] = "",
+    row: Annotated[str, typer.Option(help="The key of the row, or its first part.")] = "",
+    action: Annotated[str, typer.Option(help="insert, update, delete, look or act.")] = "",
+    since: Annotated[str, typer.Option(help="From this day or moment on (ISO 8601, UTC).")] = "",
+    until: Annotated[str, typer.Option(help="Before this day or moment.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="One line of JSON for each.")] = False,
+    database: Annotated[str, typer.Option(help="The owner's database address; the demo's own unless given.")] = "",
+) -> None:
+    """Show who changed what when, the latest first."""
+    from tradepost.cli.audit import as_moment, print_audit
+    from tradepost.flows.audit import AuditQuestion
+
+    if action and action not in {"insert", "update", "delete", "look", "act"}:
+        raise typer.BadParameter("insert, update, delete, look or act", param_hint="--action")
+    try:
+        begin, end = as_moment(since), as_moment(until)
+    except ValueError:
+        raise typer.BadParameter("a day or a moment such as 2026-11-21 or 2026-11-21T09:00") from None
+    question = AuditQuestion(person=person, about=about, table=table, row=row, action=action, since=begin, until=end)
+    run(lambda: print_audit(store, database, question, most=limit, as_json=json))

@@ -23,7 +23,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.sql import ClauseElement
 
-from tradepost.core.errors import Conflict, DomainError, Invalid, NotFound, Unavailable
+from tradepost.core.errors import Conflict, DomainError, Invalid, NotFound, Refused, Unavailable
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -44,11 +44,13 @@ class Actor(msgspec.Struct, frozen=True):
     """Who a transaction acts for; row-level security and the audit log read it.
 
     `session` is the hash of a visitor's session, which owns guest carts. `staff` sees every person's rows, `system` is jobs.
+    `behind` is who looks with this person's eyes: such a transaction can only read.
     """
 
     role: ActorRole = "anonymous"
     user_id: UUID | None = None
     session: bytes | None = None
+    behind: UUID | None = None
 
 
 _LONGEST_WAIT_S = 15.0  # for a connection of the pool
@@ -71,6 +73,10 @@ class TookTooLong(Unavailable):
 
 class NotStorable(Invalid):
     """A value in the request is too large, or is not one the database can hold."""
+
+
+class OnlyLooking(Refused):
+    """You only look with somebody else's eyes; stop that first, and change things under your own name."""
 
 
 class ChangedMeanwhile(Conflict):
@@ -203,9 +209,10 @@ def _begin(actor: Actor, *, read_only: bool) -> str:
 def _set_actor(actor: Actor) -> str:
     user = str(actor.user_id) if actor.user_id else ""
     session = actor.session.hex() if actor.session else ""
+    behind = f", set_config('app.behind', {_literal(str(actor.behind))}, true)" if actor.behind else ""
     return (
         f"SELECT set_config('app.role', {_literal(actor.role)}, true), "
-        f"set_config('app.user_id', {_literal(user)}, true), set_config('app.session', {_literal(session)}, true)"
+        f"set_config('app.user_id', {_literal(user)}, true), set_config('app.session', {_literal(session)}, true){behind}"
     )
 
 
@@ -213,6 +220,7 @@ _TRANSLATED: tuple[tuple[tuple[type[BaseException], ...], type[DomainError]], ..
     ((asyncpg.DataError, DriverDataError), NotStorable),
     ((asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError), TookTooLong),
     ((asyncpg.SerializationError, asyncpg.DeadlockDetectedError), ChangedMeanwhile),
+    ((asyncpg.ReadOnlySQLTransactionError,), OnlyLooking),
     (
         (
             asyncpg.PostgresConnectionError,
@@ -510,7 +518,7 @@ class Database:
             return
         async with self.connection() as connection:
             tx = Transaction(connection, actor, self)
-            await tx.control(_begin(actor, read_only=read_only))
+            await tx.control(_begin(actor, read_only=read_only or actor.behind is not None))
             try:
                 yield tx
                 await tx.control("COMMIT")

@@ -24,6 +24,37 @@ events = Table(
     comment="Facts, written in the transaction that caused them; never changed. One partition a month.",
 )
 
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", UUID, nullable=False, server_default=text("uuidv7()")),
+    moment("at", default_now=True),
+    words("actor_role"),
+    Column("actor_id", UUID),
+    Column("behind_id", UUID),
+    words("database_user"),
+    words("action"),
+    words("table_name"),
+    words("row_key"),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    PrimaryKeyConstraint("id", "at"),
+    one_of("action", "insert", "update", "delete", "look", "act"),
+    Index("ix_audit_log_row_key_id", text("row_key text_pattern_ops"), "id"),
+    Index("ix_audit_log_actor_id_id", "actor_id", "id", postgresql_where=text("actor_id IS NOT NULL")),
+    postgresql_partition_by="RANGE (at)",
+    comment="Who changed which row when, and what it was before; written by triggers only. One partition a month.",
+)
+
+encryption_keys = Table(
+    "encryption_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    moment("first_used_at", default_now=True),
+    moment("retired_at", nullable=True),
+    comment="The keys that values in this database were encrypted with; none may be missing before it is retired.",
+)
+
 store_facts = Table(
     "store_facts",
     metadata,

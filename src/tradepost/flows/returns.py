@@ -8,7 +8,7 @@ from tradepost.core.clock import now
 from tradepost.core.database import Actor, Transaction
 from tradepost.core.events import record
 from tradepost.core.money import split
-from tradepost.flows.orders import access_order
+from tradepost.flows.orders import access_order, reading
 from tradepost.flows.refund import Piece, Refundable, refundable
 from tradepost.flows.refund_order import RefundForm, RefundLine, chosen_pieces, give_pieces
 from tradepost.flows.store import Store
@@ -148,7 +148,7 @@ async def _tell(tx: Transaction, caller: Caller, view: ReturnView, role: Party, 
 
 async def list_returns(store: Store, caller: Caller, order_id: UUID) -> list[ReturnView]:
     """Return an order's returns, as far as they concern the caller. Raises `NoSuchOrder`."""
-    async with store.db.transaction(actor=Actor("system", caller.user_id), read_only=True) as tx:
+    async with store.db.transaction(actor=reading(caller), read_only=True) as tx:
         access = await access_order(tx, caller, order_id=order_id)
         found = await returns.returns_of(tx, order_id)
     if access.parties <= {"seller", "rider"}:
@@ -159,7 +159,7 @@ async def list_returns(store: Store, caller: Caller, order_id: UUID) -> list[Ret
 async def list_returns_to(store: Store, caller: Caller) -> list[ReturnView]:
     """Return the open returns to the caller as a seller, the oldest first."""
     seller_id = caller.check_signed_in()
-    async with store.db.transaction(actor=Actor("system", caller.user_id), read_only=True) as tx:
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         return await returns.open_returns_to(tx, seller_id)
 
 

@@ -3,7 +3,6 @@
 import msgspec
 
 from tradepost.accounts.types import Caller
-from tradepost.core.database import Actor
 from tradepost.core.pages import page_size
 from tradepost.flows.store import Store
 from tradepost.payments.statements import Balance, StatementLine, balances_of, statement_of
@@ -21,6 +20,6 @@ async def get_statement(store: Store, caller: Caller, *, after: str | None = Non
     """Return the caller's own statement, the newest change first. Raises `SignInFirst`, `NotAllowed`, `NoSuchPage`."""
     caller.check_can("sell")
     seller_id = caller.check_signed_in()
-    async with store.db.transaction(actor=Actor("system", seller_id), read_only=True) as tx:
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         found = await statement_of(tx, seller_id, after, page_size(limit))
         return Statement(balances=tuple(await balances_of(tx, seller_id)), lines=found.items, after=found.after)

@@ -5,6 +5,7 @@ import tradepost.cart.tables
 import tradepost.catalog.tables
 import tradepost.core.tables
 import tradepost.delivery.tables
+import tradepost.moderation.tables
 import tradepost.orders.tables
 import tradepost.payments.tables
 import tradepost.promotions.tables
