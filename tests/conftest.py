@@ -145,11 +145,17 @@ async def store_dsn(servers: Servers, market: str) -> AsyncIterator[str]:
     await servers.drop(name)
 
 
+@pytest.fixture
+def installation() -> Settings:
+    """Return the settings that a test's store runs with."""
+    return Settings(stores=("market",), test_payments=True)
+
+
 @pytest_asyncio.fixture
-async def store(servers: Servers, store_dsn: str, tmp_path: Path) -> AsyncIterator[Store]:
+async def store(servers: Servers, store_dsn: str, tmp_path: Path, installation: Settings) -> AsyncIterator[Store]:
     """Open a store of its own for one test: the test preset, no people, no listings."""
     opened = open_store(
-        "market", Settings(stores=("market",), test_payments=True), dsn=store_dsn, cache_url=servers.cache_url, files_url=str(tmp_path / "files"),
+        "market", installation, dsn=store_dsn, cache_url=servers.cache_url, files_url=str(tmp_path / "files"),
         keys=Keyring.from_secret("test", b"0" * 32), preset_folder=MARKET,
     )  # fmt: skip
     async with opened as store:

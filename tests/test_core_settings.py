@@ -137,3 +137,33 @@ by = ["system"]
 def test_a_missing_key_names_its_section() -> None:
     line, problem = fault_of('[store]\ncode = "x"\n', StoreSettings)
     assert (line, problem) == (1, "object missing required field `name` - at `$.store`")
+
+
+def test_a_store_may_have_keys_of_its_own_in_the_file_and_in_the_environment(file: Path) -> None:
+    file.write_text(
+        '[stripe]\nsecret_key = "sk_all"\nwebhook_secret = "whsec_all"\n[store.tese.stripe]\nwebhook_secret = "whsec_tese"\n'
+    )
+    settings = load_settings(file, {"TRADEPOST_STORE__SOUK_LOOP__PAYNOW__INTEGRATION_KEY": "k"})
+    tese = settings.store["tese"].stripe.over(settings.stripe)
+    assert (tese.secret_key, tese.webhook_secret) == ("sk_all", "whsec_tese")
+    assert settings.store["souk-loop"].paynow.integration_key == "k"
+    assert settings.store["souk-loop"].stripe.over(settings.stripe) == settings.stripe
+
+
+def test_keys_of_a_store_that_is_not_there_are_an_error(file: Path) -> None:
+    file.write_text('stores = ["tese"]\n[log]\nlevel = "info"\n[store.tesse.stripe]\nsecret_key = "x"\n')
+    with pytest.raises(BadSettings) as refusal:
+        load_settings(file, {})
+    assert (refusal.value.line, refusal.value.problem) == (4, "there is no store “tesse” to have keys of its own")
+    with pytest.raises(BadVariable):
+        load_settings(None, {"TRADEPOST_STORE__TESE__STRIPE__SECRET": "x"})
+
+
+def test_secrets_are_not_printed() -> None:
+    environment = {
+        "TRADEPOST_STRIPE__SECRET_KEY": "sk_live_hush",
+        "TRADEPOST_STORE__TESE__PAYNOW__INTEGRATION_KEY": "hush-hush",
+    }
+    settings = load_settings(None, environment)
+    assert "hush" not in f"{settings} {settings!r}"
+    assert "StripeSettings(secret_key)" in repr(settings)

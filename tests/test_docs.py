@@ -169,7 +169,8 @@ def test_every_table_of_ours_that_holds_what_a_document_names_is_mapped() -> Non
         "conditions", "feeds", "units", "listing_kinds", "files", "permissions", "roles", "processes", "order_transitions",
         "reservations", "stock_movements", "idempotency_keys", "store_facts", "addresses", "tax_rates", "shipping_options",
         "returns", "commission_rules", "ledger_accounts", "ledger_journals", "ledger_entries", "sandbox_charges",
-        "sandbox_refunds", "search_queue", "search_terms", "search_vocabulary", "search_state", "search_synonyms",
+        "sandbox_refunds", "sandbox_payouts", "sandbox_reversals", "search_queue", "search_terms", "search_vocabulary",
+        "search_state", "search_synonyms",
         "search_changes", "search_changed", "audit_log", "encryption_keys", "impersonations", "data_exports", "decisions",
         "appeals", "blocks", "verification_documents",
     }  # fmt: skip
@@ -183,7 +184,7 @@ def every_setting() -> Iterator[tuple[str, str, Any]]:
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             yield from ((field.name, inner.name, inner.default) for inner in msgspec.structs.fields(field.type))
         else:
-            yield "", field.name, field.default
+            yield "", field.name, () if field.default is msgspec.NODEFAULT else field.default
 
 
 def written(default: Any) -> str:

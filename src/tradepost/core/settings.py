@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -85,20 +85,52 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compress: bool = True
 
 
-class StripeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Keys of the Stripe account; `api_base` points tests at a local server."""
+class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings with secrets in them: what shows them, an error or a log, shows only which are set."""
+
+    def __repr__(self) -> str:
+        """Name the keys that are set, without their values."""
+        given = [f.name for f in msgspec.structs.fields(self) if getattr(self, f.name) != f.default]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    def over(self, general: Self) -> Self:
+        """Return these settings where they are set, and the general ones where they are not."""
+        given = {f.name: getattr(self, f.name) for f in msgspec.structs.fields(self)}
+        own = {f.name: given[f.name] for f in msgspec.structs.fields(self) if given[f.name] != f.default}
+        return msgspec.structs.replace(general, **own)
+
+
+class StripeSettings(_Keys, frozen=True, forbid_unknown_fields=True):
+    """Keys of the Stripe account. Without `webhook_secret` payments are found out by asking, up to a minute later.
+
+    `api_base`: another server than Stripe's, for tests; `checkout_origin`: where its payment pages are, if on a domain of yours.
+    """
 
     secret_key: str = ""
     webhook_secret: str = ""
     api_base: str = ""
+    checkout_origin: str = "https://checkout.stripe.com"
 
 
-class PaynowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Keys of the Paynow integration; `api_base` points tests at a local server."""
+class PaynowSettings(_Keys, frozen=True, forbid_unknown_fields=True):
+    """Keys of the Paynow integration, which takes one `currency`.
+
+    `auth_email`: the merchant's own address, which Paynow asks for while the integration is in test mode; `api_base`: another
+    server than Paynow's, for tests.
+    """
 
     integration_id: str = ""
     integration_key: str = ""
+    currency: str = "USD"
+    auth_email: str = ""
     api_base: str = ""
+
+
+class StoreKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one store has of its own in place of the installation's `stripe` and `paynow`."""
+
+    stripe: StripeSettings = StripeSettings()
+    paynow: PaynowSettings = PaynowSettings()
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,7 +158,8 @@ class EmbeddingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an installation; stores have their own on top.
 
-    `presets` is a folder with presets beside the five; `test_payments` offers the sandbox outside the demo.
+    `presets` is a folder with presets beside the five; `test_payments` offers the sandbox outside the demo. `store`: keys of one
+    store alone, by its code.
     """
 
     stores: tuple[str, ...] = ("tese", "souk-loop", "shop-assistant", "marketplace-watch", "omade")
@@ -140,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpSettings = HttpSettings()
     stripe: StripeSettings = StripeSettings()
     paynow: PaynowSettings = PaynowSettings()
+    store: dict[str, StoreKeys] = {}
     log: LogSettings = LogSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
 
@@ -147,11 +181,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:
     """Read the installation's settings: defaults, then the file where there is one, then the environment.
 
-    `TRADEPOST_DATABASE__URL` overrides `url` in `[database]`; `TRADEPOST_STORES` takes a comma-separated list.
+    `TRADEPOST_DATABASE__URL` overrides `url` in `[database]`; `TRADEPOST_STORES` takes a comma-separated list;
+    `TRADEPOST_STORE__SOUK_LOOP__STRIPE__SECRET_KEY` is `secret_key` in `[store.souk-loop.stripe]`.
     Raises `BadSettings` or `BadVariable`.
     """
     text = path.read_text("utf-8") if path and path.exists() else ""
-    return parse(text, str(path or "settings"), Settings, overrides=_overrides(environment))
+    settings = parse(text, str(path or "settings"), Settings, overrides=_overrides(environment))
+    unknown = sorted(settings.store.keys() - set(settings.stores))
+    if unknown:
+        lines = [n for n, line in enumerate(text.splitlines(), 1) if f"store.{unknown[0]}" in line]
+        problem = f"there is no store “{unknown[0]}” to have keys of its own"
+        raise BadSettings(str(path or "settings"), lines[0] if lines else 1, problem)
+    return settings
 
 
 def parse(text: str, name: str, into: type[T], overrides: Mapping[str, Any] | None = None) -> T:
@@ -177,6 +218,9 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
         section, nested, key = variable.removeprefix(_PREFIX).lower().partition("__")
         if not nested and section not in _types(Settings):
             continue  # TRADEPOST_HOME and its like are no settings
+        if section == "store":
+            _override_store(found.setdefault("store", {}), variable, key, value)
+            continue
         kind = _types(Settings).get(section)
         is_section = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
         if is_section and nested:
@@ -184,6 +228,15 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
         else:
             found[section] = _converted(variable, value, None if is_section or nested else kind)
     return found
+
+
+def _override_store(found: dict[str, Any], variable: str, rest: str, value: str) -> None:
+    """Note a variable of one store: `souk_loop__stripe__secret_key`."""
+    code, _, path = rest.partition("__")
+    section, _, key = path.partition("__")
+    kind = _types(StoreKeys).get(section)
+    converted = _converted(variable, value, _types(kind).get(key) if kind else None)
+    found.setdefault(code.replace("_", "-"), {}).setdefault(section, {})[key] = converted
 
 
 def _types(struct: Any) -> dict[str, Any]:

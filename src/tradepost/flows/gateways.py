@@ -2,9 +2,10 @@
 
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Database
-from tradepost.core.settings import Settings
+from tradepost.core.settings import Settings, StoreKeys
 from tradepost.flows.preset import StoreSettings
 from tradepost.payments.adapters.cash import CashGateway
+from tradepost.payments.adapters.paynow import PaynowGateway
 from tradepost.payments.adapters.sandbox import SandboxGateway
 from tradepost.payments.ports import Gateway
 
@@ -12,17 +13,25 @@ from tradepost.payments.ports import Gateway
 def open_gateways(
     settings: StoreSettings, installation: Settings, db: Database, keys: Keyring, base_url: str, *, is_demo: bool
 ) -> dict[str, Gateway]:
-    """Return the store's gateways by code, in the order its settings give.
+    """Return the store's gateways by code, in the order its settings give: those whose keys are there.
 
     The sandbox, which anybody can tell to approve, is for the demo, or where `test_payments` is set.
     """
     made: dict[str, Gateway] = {}
+    own = installation.store.get(settings.store.code, StoreKeys())
     for code in settings.payments.gateways:
         match code:
             case "sandbox" if is_demo or installation.test_payments:
                 made[code] = SandboxGateway(db, keys.derived_key("sandbox-webhook"), base_url)
             case "cash":
                 made[code] = CashGateway()
+            case "stripe" if (stripe := own.stripe.over(installation.stripe)).secret_key:
+                # Only where it is used: the SDK costs half a second.
+                from tradepost.payments.adapters.stripe.gateway import StripeGateway
+
+                made[code] = StripeGateway(stripe, settings.store.code)
+            case "paynow" if (paynow := own.paynow.over(installation.paynow)).integration_key:
+                made[code] = PaynowGateway(paynow, settings.store.support_email)
     return made
 
 

@@ -4,18 +4,22 @@ Promises that telling the same thing twice, late, early or out of order changes 
 that money which comes when the order no longer wants it, or when its goods are gone, goes back by itself.
 """
 
+import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 from sqlalchemy import text
 
 from tradepost.cart import service as carts
 from tradepost.catalog import stock
 from tradepost.catalog.stock import NotEnoughStock
+from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Transaction
-from tradepost.core.errors import NotFound
+from tradepost.core.errors import DomainError, NotFound
 from tradepost.core.events import record
 from tradepost.core.idempotency import finish
 from tradepost.core.ids import uuid7
@@ -40,6 +44,10 @@ from tradepost.payments.rules import LineShares
 from tradepost.payments.types import GatewayUnknown, LockedPayment, NoSuchPayment, PaymentMismatch
 
 SYSTEM_MOVER = Mover("system")
+FORGOTTEN_AFTER = timedelta(seconds=30)  # no request of ours can be under way any more
+ASKED_JUST_NOW = timedelta(seconds=2)
+LOOK_TIMEOUT_S = 5.0
+_log = structlog.get_logger(__name__)
 # One round trip: the order's row is locked first, then the payment's; what is read of lines and parts cannot change before the
 # order is paid.
 _LOCK = """
@@ -65,6 +73,12 @@ _LOCK_BY_REF = text(_LOCK.format(test="gateway = :gateway AND gateway_ref = :ref
 _LINES_AGAIN = text("""
     SELECT variant_id, quantity, unit_price_minor AS price, coalesce(snapshot -> 'configuration', '{}') AS configuration
     FROM order_lines WHERE order_id = :order_id ORDER BY line_no
+""")
+
+
+_LOOKED_AT = text("""
+    SELECT id FROM payments WHERE order_id = :order_id AND state = 'initiated' AND NOT is_offline
+    AND coalesce(checked_at, created_at) < :before ORDER BY id
 """)
 
 
@@ -274,19 +288,20 @@ async def _accept_offline(tx: Transaction, store: Store, case: _Case, course: Co
 async def receive_webhook(store: Store, gateway: str, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
     """Take a gateway's call: check that it is genuine, keep it, make it true. Repeated calls change nothing more.
 
-    A call about nothing of ours is kept and otherwise ignored. Raises `GatewayUnknown`, `ForgedWebhook`, `PaymentMismatch`.
+    A call about nothing of ours, such as a payment of another store on the same account, is kept and otherwise ignored.
+    Raises `GatewayUnknown`, `ForgedWebhook`, `PaymentMismatch`.
     """
     if gateway not in store.gateways:
         raise GatewayUnknown(gateway[:40])
     event: WebhookEvent = store.gateways[gateway].read_webhook(headers, body)
-    if event.outcome is not None:
-        try:
+    try:
+        if event.outcome is not None:
             await settle_payment(store, gateway, event.outcome)
-        except NotFound:
-            await _keep(store, gateway, event, {"ignored": True})
-            return event
-    if event.refund_id is not None and event.refund is not None:
-        await settle_refund(store, event.refund_id, event.refund)
+        if event.refund_id is not None and event.refund is not None:
+            await settle_refund(store, event.refund_id, event.refund)
+    except NotFound:
+        await _keep(store, gateway, event, {"ignored": True})
+        return event
     await _keep(store, gateway, event, {"state": event.outcome.state if event.outcome else None})
     return event
 
@@ -297,15 +312,35 @@ async def _keep(store: Store, gateway: str, event: WebhookEvent, body: dict[str,
         await payments.hear(tx, gateway, event.event_id, body)
 
 
-async def check_payment(store: Store, payment_id: UUID) -> Settled:
-    """Ask the gateway what became of a payment and make it true: when the buyer comes back, and for the sweeper."""
+async def check_payment(store: Store, payment_id: UUID, *, forgotten_after: timedelta = FORGOTTEN_AFTER) -> None:
+    """Ask the gateway what became of an open payment and make it true: when its buyer looks, and for the sweeper.
+
+    One that the gateway has never heard of, because we died before we asked it, is given up when it is that old. Raises
+    `GatewayDown`, `PaymentMismatch`.
+    """
     async with store.db.transaction(actor=SYSTEM) as tx:
         payment = await payments.lock_payment(tx, payment_id)
         await payments.mark_checked(tx, payment_id)
     gateway = store.gateways.get(payment.gateway)
-    if gateway is None:
-        raise GatewayUnknown(payment.gateway)
-    outcome = await gateway.look_up(payment.id, payment.gateway_ref)
+    if gateway is None or payment.state != "initiated":
+        return
+    outcome: Outcome = await gateway.look_up(payment.id, payment.gateway_ref)
     if outcome.state == "unknown":
-        outcome = Outcome(state="pending", payment_id=payment.id)
-    return await settle_payment(store, payment.gateway, outcome)
+        if now() - payment.created_at < forgotten_after:
+            return
+        outcome = Outcome(state="failed", payment_id=payment.id, error="The payment was never begun.")
+    await settle_payment(store, payment.gateway, outcome)
+
+
+async def look_again(store: Store, order_id: UUID) -> None:
+    """Ask about an order's open payment because its buyer looks at it: not again within seconds, and without making them wait.
+
+    What cannot be found out now, the sweeper finds out later.
+    """
+    async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
+        due = await tx.values(_LOOKED_AT, order_id=order_id, before=now() - ASKED_JUST_NOW)
+    for payment_id in due:
+        try:
+            await asyncio.wait_for(check_payment(store, payment_id), LOOK_TIMEOUT_S)
+        except (DomainError, TimeoutError) as error:
+            _log.warning("payment.not_found_out", payment=str(payment_id), error=type(error).__name__)

@@ -3,6 +3,7 @@
 Every step looks at the present state and is a use case of its own, so the sweep may run twice at once, or be killed anywhere.
 """
 
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,17 +18,16 @@ from tradepost.core.idempotency import forget_old_keys
 from tradepost.flows.make_move import Mover, make_move
 from tradepost.flows.move_order import move_part
 from tradepost.flows.refund import send_refund
-from tradepost.flows.settle_payment import settle_payment
+from tradepost.flows.settle_payment import check_payment, settle_payment
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
 from tradepost.orders.processes import courses
 from tradepost.payments import service as payments
-from tradepost.payments.ports import Outcome
+from tradepost.payments.types import GatewayDown
 from tradepost.promotions import service as promotions
 
 ASK_AFTER = timedelta(seconds=30)
 ASK_AGAIN_AFTER = timedelta(seconds=60)
-FORGOTTEN_AFTER = timedelta(minutes=5)
 _BATCH = 200
 _log = structlog.get_logger(__name__)
 
@@ -50,47 +50,41 @@ _EXPIRING = text("""
 
 async def sweep(store: Store, *, ask_after: timedelta = ASK_AFTER) -> None:
     """Do one round of everything that is due. `ask_after`: how long a gateway's reply may be outstanding."""
-    for payment_id in await _unsettled(store, ask_after):
-        await _attempt("settle", payment_id, settle_unreported(store, payment_id))
+    await _ask(
+        "settle", await _unsettled(store, ask_after), lambda i: check_payment(store, i, forgotten_after=ask_after)
+    )
     await fire_timers(store)
-    for refund_id in await _unsent_refunds(store, ask_after):
-        await _attempt("refund", refund_id, send_refund(store, refund_id))
+    await _ask("refund", await _unsent_refunds(store, ask_after), lambda i: send_refund(store, i))
 
 
-async def _attempt(what: str, subject: UUID, work: object) -> None:
+async def _ask(what: str, found: Iterable[tuple[UUID, str]], ask: Callable[[UUID], Awaitable[object]]) -> None:
+    """Ask about payments or refunds, each at its gateway; one that is down is not asked about the others in this round."""
+    down: set[str] = set()
+    for subject, gateway in found:
+        if gateway not in down and isinstance(await _attempt(what, subject, ask(subject)), GatewayDown):
+            down.add(gateway)
+
+
+async def _attempt(what: str, subject: UUID, work: Awaitable[object]) -> DomainError | None:
     """Do one step; a step that is refused or fails is written down and does not keep the others from theirs."""
     try:
-        await work  # type: ignore[misc]  # a coroutine
+        await work
     except DomainError as error:
         _log.warning("sweep.step_refused", step=what, subject=str(subject), error=error.code)
+        return error
+    return None
 
 
-async def _unsettled(store: Store, ask_after: timedelta) -> list[UUID]:
+async def _unsettled(store: Store, ask_after: timedelta) -> list[tuple[UUID, str]]:
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
         rows = await payments.list_unsettled(tx, now() - ask_after, now() - min(ask_after, ASK_AGAIN_AFTER), _BATCH)
-    return [row["id"] for row in rows]
+    return [(row["id"], row["gateway"]) for row in rows]
 
 
-async def _unsent_refunds(store: Store, ask_after: timedelta) -> list[UUID]:
+async def _unsent_refunds(store: Store, ask_after: timedelta) -> list[tuple[UUID, str]]:
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
-        return await payments.list_refunds_due(tx, now() - ask_after, _BATCH)
-
-
-async def settle_unreported(store: Store, payment_id: UUID) -> None:
-    """Ask a gateway about a payment whose outcome we never heard, and make the answer true.
-
-    One that the gateway has never heard of, because we died before we asked it, is given up.
-    """
-    async with store.db.transaction(actor=SYSTEM) as tx:
-        payment = await payments.lock_payment(tx, payment_id)
-        await payments.mark_checked(tx, payment_id)
-    gateway = store.gateways.get(payment.gateway)
-    if gateway is None or payment.state != "initiated":
-        return
-    outcome: Outcome = await gateway.look_up(payment.id, payment.gateway_ref)
-    if outcome.state == "unknown":
-        outcome = Outcome(state="failed", payment_id=payment.id, error="The payment was never begun.")
-    await settle_payment(store, payment.gateway, outcome)
+        rows = await payments.list_refunds_due(tx, now() - ask_after, _BATCH)
+    return [(row["id"], row["gateway"]) for row in rows]
 
 
 async def cancel_payment(store: Store, payment_id: UUID) -> None:

@@ -18,7 +18,7 @@ OutcomeState = Literal["pending", "success", "failed", "cancelled", "unknown"]
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """A gateway as a checkout page shows it. `is_test`: no real money moves; `origins`: where it sends buyers to pay.
 
-    `currencies`: the only ones it takes, empty for any. `keeps_list`: whether `settled` knows all that was taken; reconciliation
+    `phone_methods`: those that need the payer's number; `currencies`: the only ones it takes, empty for any. `keeps_list`: whether `settled` knows all that was taken; reconciliation
     can ask only those that do.
     """
 
@@ -27,6 +27,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     methods: tuple[tuple[str, str], ...] = ()
     needs_phone: bool = False
+    phone_methods: tuple[str, ...] = ()
     is_test: bool = False
     is_offline: bool = False
     origins: tuple[str, ...] = ()
@@ -54,7 +55,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway says of a payment. `ref` is its own name for it.
 
     `pending`: not decided, perhaps the buyer goes to `redirect_url`; `unknown`: it has never heard of it. `amount_minor` and
-    `currency` are what it took, checked against what it should have taken.
+    `currency` are what it took, checked against what it should have taken. `is_settling`: the buyer has done their part and the
+    answer is on its way, so there is nowhere to send them any more.
     """
 
     state: OutcomeState
@@ -66,6 +68,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str = ""
     error: str | None = None
     disputed: bool = False
+    is_settling: bool = False
 
 
 class RefundRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +207,10 @@ class PayoutGateway(Protocol):
     """A gateway that can pay sellers out too, into accounts they open with it."""
 
     async def begin_onboarding(self, request: OnboardingRequest) -> Onboarding:
-        """Open an account for a seller, or go on with theirs; return where they go now. Raises `GatewayDown`."""
+        """Open an account for a seller, or go on with theirs; return where they go now.
+
+        Raises `GatewayDown`, `OnboardingRefused`.
+        """
         ...
 
     async def look_up_account(self, account: str) -> PayoutAccount:

@@ -62,7 +62,8 @@ _SETTLE = text("""
     WHERE id = :payment_id
 """)
 _AWAIT = text("""
-    UPDATE payments SET gateway_ref = coalesce(:ref, gateway_ref), redirect_url = coalesce(:redirect_url, redirect_url),
+    UPDATE payments SET gateway_ref = coalesce(:ref, gateway_ref),
+        redirect_url = CASE WHEN NOT :is_settling THEN coalesce(:redirect_url, redirect_url) END,
         instructions = coalesce(nullif(:instructions, ''), instructions), charged_at = coalesce(charged_at, now()), checked_at = now()
     WHERE id = :payment_id AND state = 'initiated'
 """)
@@ -96,7 +97,8 @@ _SETTLE_REFUND = text(
     "UPDATE refunds SET state = :state, gateway_ref = coalesce(:ref, gateway_ref) WHERE id = :refund_id"
 )
 _REFUNDS_DUE = text("""
-    SELECT id FROM refunds WHERE state = 'requested' AND created_at < :before ORDER BY created_at LIMIT :limit
+    SELECT r.id, p.gateway FROM refunds r JOIN payments p ON p.id = r.payment_id
+    WHERE r.state = 'requested' AND r.created_at < :before ORDER BY r.created_at LIMIT :limit
 """)
 
 
@@ -134,13 +136,14 @@ async def settle(
 
 
 async def await_buyer(tx: Transaction, payment_id: UUID, outcome: Outcome) -> None:
-    """Write down where the buyer finishes paying, as long as the payment is open."""
+    """Write down where the buyer finishes paying, or that they have, as long as the payment is open."""
     await tx.run(
         _AWAIT,
         payment_id=payment_id,
         ref=outcome.ref,
         redirect_url=outcome.redirect_url,
         instructions=outcome.instructions,
+        is_settling=outcome.is_settling,
     )
 
 
@@ -189,6 +192,6 @@ async def settle_refund(tx: Transaction, refund_id: UUID, state: str, ref: str |
     await tx.run(_SETTLE_REFUND, refund_id=refund_id, state=state, ref=ref)
 
 
-async def list_refunds_due(tx: Transaction, before: datetime, limit: int = 200) -> list[UUID]:
-    """Return refunds that were asked for before a time and not answered, oldest first."""
-    return await tx.values(_REFUNDS_DUE, before=before, limit=limit)
+async def list_refunds_due(tx: Transaction, before: datetime, limit: int = 200) -> list[Any]:
+    """Return refunds that were asked for before a time and not answered, with their gateways, oldest first."""
+    return await tx.all(_REFUNDS_DUE, before=before, limit=limit)

@@ -206,3 +206,27 @@ sandbox_refunds = Table(
     Index("ix_sandbox_refunds_payment_id", "payment_id"),
     comment="The sandbox gateway's own record of money it gave back; its key makes a repeated request harmless.",
 )
+
+sandbox_payouts = Table(
+    "sandbox_payouts",
+    metadata,
+    Column("payout_id", UUID, primary_key=True),
+    words("account"),
+    minor("amount_minor"),
+    minor("reversed_minor", default=0),
+    currency(),
+    created(),
+    CheckConstraint("reversed_minor BETWEEN 0 AND amount_minor", name="reversed_within_amount"),
+    comment="The sandbox gateway's own record of money it paid to sellers; its key makes a repeated request harmless.",
+)
+
+sandbox_reversals = Table(
+    "sandbox_reversals",
+    metadata,
+    Column("reversal_id", UUID, primary_key=True),
+    Column("payout_id", UUID, nullable=False),
+    minor("amount_minor"),
+    created(),
+    Index("ix_sandbox_reversals_payout_id", "payout_id"),
+    comment="The sandbox gateway's own record of money it fetched back from sellers.",
+)

@@ -35,6 +35,14 @@ class GatewayDown(Unavailable):
     gateway: str
 
 
+@dataclass(eq=False)
+class OnboardingRefused(Conflict):
+    """{gateway} opens no account for you: {reason}."""
+
+    gateway: str
+    reason: str
+
+
 class ForgedWebhook(Refused):
     """The signature of this call is not genuine."""
 

@@ -22,6 +22,7 @@ from sqlalchemy import text
 from tradepost.core.clock import now
 from tradepost.core.database import Database
 from tradepost.core.ids import readable_code
+from tradepost.payments.adapters.sandbox_payouts import SandboxPayouts
 from tradepost.payments.ports import (
     About,
     ChargeRequest,
@@ -113,11 +114,11 @@ async def post(url: str, headers: Mapping[str, str], body: bytes) -> None:
             return
 
 
-class SandboxGateway:
+class SandboxGateway(SandboxPayouts):
     """The sandbox of one store. `send` delivers its calls; `secret` signs them."""
 
     def __init__(self, db: Database, secret: bytes, base_url: str, send: Send = post) -> None:
-        self._db = db
+        super().__init__(db)
         self._secret = secret
         self._base_url = base_url
         self.send = send
@@ -231,7 +232,7 @@ class SandboxGateway:
             amount_minor=charge.amount_minor if decided else None, currency=charge.currency if decided else None,
             redirect_url=f"{self._base_url}/pay/sandbox/{charge.payment_id}" if waits_for_buyer else None,
             error="The test card was declined." if charge.state == "declined" else None,
-            disputed=charge.state == "disputed",
+            disputed=charge.state == "disputed", is_settling=charge.due_at is not None and not decided,
         )  # fmt: skip
 
     async def _one(self, statement: Any, **params: Any) -> Charge:
