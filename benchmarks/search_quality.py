@@ -8,16 +8,12 @@ the first 200 results. Misspelled queries have one typo in a word, made as `typo
 
 import argparse
 import asyncio
-import csv
-import gzip
-import hashlib
 import json
 import math
 import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -28,6 +24,7 @@ import bm25s
 import Stemmer
 from sqlalchemy import text
 
+from benchmarks.catalogue import Product, Query, catalogue_mark, read_catalogue, read_queries
 from benchmarks.ground import ground
 from tradepost.core.database import SYSTEM, Database
 from tradepost.core.embeddings import open_embedder, query_vectors
@@ -41,47 +38,7 @@ from tradepost.search.service import forget_facts, search_documents
 from tradepost.search.types import SearchRequest, Weights
 from tradepost.search.vectors import count_waiting, embed_batch
 
-csv.field_size_limit(10**9)
 FIRST, DEPTH, SEED = 10, 200, 7
-
-
-@dataclass(frozen=True)
-class Query:
-    """A query with the gain of each rated product."""
-
-    id: str
-    text: str
-    gains: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Product:
-    """A product of the catalogue."""
-
-    id: str
-    name: str
-    description: str
-    brand: str
-
-
-def read_catalogue(data: Path) -> list[Product]:
-    """Read the products: tab-separated, compressed."""
-    with gzip.open(data / "chorus_icecat/catalog/product.csv.gz", "rt", encoding="utf-8", newline="") as file:
-        return [
-            Product(row["product_id"], row["product_name"], row["product_description"] or "", row["brand"] or "")
-            for row in csv.DictReader(file, delimiter="\t")
-        ]
-
-
-def read_queries(data: Path) -> list[Query]:
-    """Read the queries that have at least one product with a positive rating."""
-    gains: dict[str, dict[str, float]] = {}
-    with (data / "chorus_icecat/open/label.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            gains.setdefault(row["query_id"], {})[row["product_id"]] = float(row["label"]) / 3
-    with (data / "chorus_icecat/open/query.csv").open(encoding="utf-8", newline="") as file:
-        rows = [(row["query_id"], row["query"]) for row in csv.DictReader(file, delimiter="\t")]
-    return [Query(i, q, gains[i]) for i, q in rows if any(g > 0 for g in gains.get(i, {}).values())]
 
 
 def ndcg(ranked: Sequence[str], gains: dict[str, float]) -> float:
@@ -213,9 +170,8 @@ async def rank(
 async def measure(data: Path, weights: Weights | None = None, tell: Callable[[str], None] = print) -> dict[str, float]:
     """Measure everything and return the figures."""
     products, queries = read_catalogue(data), read_queries(data)
-    mark = hashlib.sha256((data / "chorus_icecat/catalog/product.csv.gz").read_bytes()).hexdigest()[:10]
     async with ground() as on:
-        name = f"bench_quality_{mark}"
+        name = f"bench_quality_{catalogue_mark(data)}"
         await create_database(on.dsn("postgres", "postgres"), name)
         await migrate(on.dsn(name, "postgres"))
         db = await Database.open(on.dsn(name, "postgres"), size=2, statement_timeout_ms=600_000)
