@@ -20,6 +20,7 @@ JOB_MODULES: Final = (
     "tradepost.core.housekeeping",
     "tradepost.accounts.jobs",
     "tradepost.search.jobs",
+    "tradepost.alerts.jobs",
     "tradepost.flows.jobs",
     "tradepost.flows.search_jobs",
 )

@@ -2,6 +2,7 @@
 
 from litestar import Router
 
+from tradepost.api.alerts import alert_routes
 from tradepost.api.buying import buying_routes
 from tradepost.api.catalog import catalog_routes
 from tradepost.api.docs import docs_routes
@@ -13,7 +14,7 @@ from tradepost.api.webhooks import webhook_routes
 api_routes = [
     Router(
         "/api/v1",
-        route_handlers=[*catalog_routes, *buying_routes, *people_routes, *search_routes],
+        route_handlers=[*catalog_routes, *buying_routes, *people_routes, *search_routes, *alert_routes],
         middleware=[RepeatableRequests()],
     ),
     *webhook_routes,

@@ -212,6 +212,7 @@ variants = Table(
     UniqueConstraint("listing_id", "options", deferrable=True, initially="DEFERRED"),
     UniqueConstraint("id", "listing_id"),
     Index("ix_variants_listing_id", "listing_id", "position"),
+    Index("ix_variants_backorder_until", "backorder_until", postgresql_where=text("backorder_until IS NOT NULL")),
     comment="The sellable unit of a listing. `on_hand` null: stock is not tracked (services). Only triggers on reservations and stock_movements change `on_hand` and `reserved`.",
     postgresql_with={"fillfactor": "80"},
 )
@@ -236,6 +237,8 @@ prices = Table(
         name="ex_prices_no_overlap",
     ),
     Index("ix_prices_variant_id", "variant_id", "currency"),
+    Index("ix_prices_valid_from", "valid_from"),
+    Index("ix_prices_valid_to", "valid_to", postgresql_where=text("valid_to IS NOT NULL")),
     comment="What a variant costs, in one currency, over a period; periods never overlap.",
 )
 
@@ -317,6 +320,9 @@ listing_stats = Table(
     Column("views", BigInteger, nullable=False, server_default="0"),
     Column("likes", BigInteger, nullable=False, server_default="0"),
     Column("sold", Quantity, nullable=False, server_default="0"),
+    Column("interest", Double, nullable=False, server_default=text("0")),
+    moment("interest_at", default_now=True),
+    Column("noted", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("views >= 0 AND likes >= 0", name="counts_not_negative"),
     comment="Counters of a listing, apart from it because they change all the time.",
     postgresql_with={"fillfactor": "70"},

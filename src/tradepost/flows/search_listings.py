@@ -57,7 +57,7 @@ def _with_understood(request: SearchRequest, found: Understood) -> SearchRequest
 
 
 def criteria_of(request: SearchRequest) -> dict[str, object]:
-    """Return what a request asks for beside its words, without what is not asked: for the log, and to keep as an alert."""
+    """Return what a request asks for beside its words, without what is not asked: for the log."""
     every = msgspec.to_builtins(request)
     return {
         k: v

@@ -1,6 +1,7 @@
 """Every table of the product, for Alembic and for the data browser: importing this fills `metadata`."""
 
 import tradepost.accounts.tables
+import tradepost.alerts.tables
 import tradepost.cart.tables
 import tradepost.catalog.tables
 import tradepost.core.tables

@@ -4,8 +4,9 @@ Large stores are counted by a sample of pages; a word that the sample misses is 
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
@@ -140,6 +141,26 @@ async def refresh_stale(db: Database, most: int = 50_000) -> int:
             if len(ids) < _BATCH:
                 break
     return done
+
+
+_TURNS = {
+    name: (
+        text(f"SELECT {name} FROM search_state FOR UPDATE"),
+        text(f"UPDATE search_state SET {name} = now()"),
+    )
+    for name in ("interest_seen_at", "due_seen_at")
+}
+
+
+async def take_turn(tx: Transaction, what: Literal["interest_seen_at", "due_seen_at"]) -> datetime:
+    """Return when somebody last looked at what people did, or at what the clock changes, and remember this look.
+
+    Others who want a turn wait for this transaction's end.
+    """
+    last, remember = _TURNS[what]
+    since: datetime = await tx.value(last)
+    await tx.run(remember)
+    return since
 
 
 _NEXT = text("SELECT id FROM listings WHERE status = 'active' AND id > :after ORDER BY id LIMIT :limit")

@@ -65,7 +65,7 @@ def plan_search(
         pattern=pattern is not None, walk=walk, tier=walk and tier > 0 and request.facets, all_tags=bool(filters.all_tags), all_marks=bool(marks),
         any_tags=len(filters.any_tags), any_marks=len(filters.any_marks), low=request.min_minor is not None,
         high=request.max_minor is not None, radius=near and request.radius_m is not None, near=near,
-        age=request.max_age_days is not None, verified=request.verified_seller,
+        age=request.max_age_days is not None, since=request.published_after is not None, verified=request.verified_seller,
         ranges=tuple((low is not None, high is not None) for _, low, high in filters.ranges), vector=way,
         after=request.after is not None, facets=request.facets, explain=request.explain, ranked=ranked,
         compared=weights.compared, neighbours=weights.neighbours,
@@ -158,6 +158,8 @@ def _filter_params(request: SearchRequest, filters: Filters, marks: Sequence[str
         params["radius_m"] = request.radius_m
     if shape.age:
         params["max_age_days"] = request.max_age_days
+    if shape.since:
+        params["published_after"] = request.published_after
     for n, (key, low, high) in enumerate(filters.ranges):
         params[f"range_{n}"] = key
         if low is not None:

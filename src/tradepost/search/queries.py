@@ -46,6 +46,7 @@ class Shape(msgspec.Struct, frozen=True):
     radius: bool = False
     near: bool = False
     age: bool = False
+    since: bool = False
     verified: bool = False
     ranges: tuple[tuple[bool, bool], ...] = ()
     vector: str = ""
@@ -209,6 +210,8 @@ def _tests(shape: Shape) -> list[str]:
         tests.append("geo_within(d.location, :lat, :lon, :radius_m)")
     if shape.age:
         tests.append("d.published_at >= now() - make_interval(days => :max_age_days)")
+    if shape.since:
+        tests.append("d.published_at > :published_after")
     if shape.verified:
         tests.append("EXISTS (SELECT FROM users u WHERE u.id = d.seller_id AND u.email_verified_at IS NOT NULL)")
     for n, (low, high) in enumerate(shape.ranges):

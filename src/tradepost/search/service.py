@@ -82,7 +82,7 @@ async def search_documents(
 
 
 def _has_filter(request: SearchRequest, filters: Filters) -> bool:
-    bounds = (request.min_minor, request.max_minor, request.radius_m, request.max_age_days)
+    bounds = (request.min_minor, request.max_minor, request.radius_m, request.max_age_days, request.published_after)
     return bool(filters.tags or filters.marks or filters.ranges) or any(b is not None for b in bounds)
 
 

@@ -131,6 +131,8 @@ search_state = Table(
     Column("tiers", ARRAY(REAL), nullable=False, server_default="{}"),
     Column("settings", JSONB, nullable=False, server_default="{}"),
     moment("counted_at", nullable=True),
+    moment("interest_seen_at", default_now=True),
+    moment("due_seen_at", default_now=True),
     CheckConstraint("id = 1", name="one_row"),
     comment="One row: counts of the whole, popularity from which a tier begins, weights that staff chose.",
 )

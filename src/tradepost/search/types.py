@@ -76,6 +76,7 @@ class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
     near: tuple[float, float] | None = None
     radius_m: float | None = None
     max_age_days: int | None = None
+    published_after: datetime | None = None
     sort: Sort = "best"
     after: str | None = None
     limit: int = 24

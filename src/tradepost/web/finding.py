@@ -7,6 +7,7 @@ from litestar import Response, get
 from litestar.params import FromPath
 
 from tradepost.accounts.types import Caller
+from tradepost.alerts.rules import criteria_of
 from tradepost.catalog.listing_pages import CategoryTree, category_tree
 from tradepost.catalog.types import Category
 from tradepost.flows.search_listings import search, suggestions
@@ -56,6 +57,7 @@ async def _results(
         "clear_path": link(base, [p for p in asked.pairs if p[0] in {"q", "sort", "view", "feed"}]),
         "sorts": sorts_for(asked), "sort": asked.request.sort, "view": asked.view, "base_path": base,
         "hidden": [p for p in asked.pairs if p[0] in {"q", "feed", "seller", "days"}],
+        "save_address": link(base, asked.pairs) if _can_be_kept(asked) else None,
         "next_path": link(base, asked.pairs, after=result.after) if result.after else None,
     }  # fmt: skip
     kept = (
@@ -64,6 +66,10 @@ async def _results(
         else []
     )
     return await page(request, store, caller, "category", cookies=tuple(kept), **context)
+
+
+def _can_be_kept(asked: Asked) -> bool:
+    return any(criteria_of(asked.request))
 
 
 def _heading(store: Store, asked: Asked, result: SearchResult, category: Category | None) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from tradepost.web.browse import browse_routes
 from tradepost.web.buying import buying_routes
 from tradepost.web.finding import finding_routes
 from tradepost.web.people import people_routes
+from tradepost.web.saved_searches import saved_search_routes
 from tradepost.web.search_office import search_office_routes
 from tradepost.web.selling import selling_routes
 from tradepost.web.site import site_routes
 
 page_routes = [
-    *browse_routes, *finding_routes, *search_office_routes, *buying_routes, *after_sale_routes, *selling_routes, *people_routes, *site_routes, *asset_routes,
+    *browse_routes, *finding_routes, *saved_search_routes, *search_office_routes, *buying_routes, *after_sale_routes, *selling_routes, *people_routes, *site_routes, *asset_routes,
 ]  # fmt: skip

@@ -128,6 +128,28 @@ def _fields_of(kinds: tuple[Any, ...]) -> tuple[Field, ...]:
     return tuple({f.key: f for kind in kinds for f in kind.fields if f.filter}.values())
 
 
+def address_of(store: Store, request: SearchRequest, **more: str) -> str:
+    """Return the address of a results page that asks for this: what `read_address` reads, written."""
+    currency = store.currency
+    pairs: list[tuple[str, str | None]] = [
+        ("q", request.query), ("feed", request.feed), ("kind", request.kind),
+        *(("condition", c) for c in request.conditions), *(("brand", b) for b in request.brands),
+        ("min_price", _major(request.min_minor, currency)), ("max_price", _major(request.max_minor, currency)),
+        ("in_stock", "1" if request.in_stock else ""), ("seller", str(request.seller_id) if request.seller_id else ""),
+        ("verified", "1" if request.verified_seller else ""), ("days", str(request.max_age_days or "")),
+    ]  # fmt: skip
+    if request.near and request.radius_m:
+        lat, lon = request.near
+        pairs += [("lat", f"{lat:g}"), ("lon", f"{lon:g}"), ("within", f"{request.radius_m / 1000:g}")]
+    flags = {f.key for f in filter_fields(store.settings) if f.type == "boolean"}
+    for key, values in request.attributes.items():
+        pairs += [(f"a_{key}", "1" if key in flags else value) for value in values]
+    for key, (low, high) in request.ranges.items():
+        pairs += [(f"min_a_{key}", _plain(low)), (f"max_a_{key}", _plain(high))]
+    base = f"/c/{request.category}" if request.category else "/search"
+    return link(base, [(name, value) for name, value in pairs if value], **more)
+
+
 def sorts_for(asked: Asked) -> list[tuple[str, str]]:
     """Return the orders that make sense for what is asked, with their labels."""
     left_out = {"best"} if not asked.request.query else set()

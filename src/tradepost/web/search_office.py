@@ -8,7 +8,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from tradepost.core.errors import DomainError, FieldErrors
+from tradepost.core.errors import Conflict, Invalid
 from tradepost.flows.manage_search import (
     add_synonym,
     compare_weights,
@@ -88,7 +88,7 @@ async def new_synonym(request: HttpRequest, store: GivenStore, caller: GivenCall
     form = await read_form(request)
     try:
         await add_synonym(store, caller, form.get("word"), form.get("means"), both_ways=form.get("both_ways") == "1")
-    except (DomainError, FieldErrors) as error:
+    except (Conflict, Invalid) as error:
         return go(request, HERE, say=first_problem(error), tone="bad")
     return go(request, HERE, say=f"Who looks for “{form.get('word')}” finds “{form.get('means')}” too.")
 

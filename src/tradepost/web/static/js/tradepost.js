@@ -208,6 +208,45 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) { event.preventDefault(); $("#search")?.focus(); }
 });
 
+/* The search field is a combobox: focus stays in it, arrow keys choose among the suggestions, Enter follows the chosen one. */
+const field = $("#search");
+const box = $("#suggestions");
+const options = () => $$("[role=option]", box);
+function choose(option) {
+  for (const each of options()) each.setAttribute("aria-selected", String(each === option));
+  if (option) field.setAttribute("aria-activedescendant", option.id);
+  else field.removeAttribute("aria-activedescendant");
+  option?.scrollIntoView({ block: "nearest" });
+}
+function expand(open) {
+  box.hidden = !open;
+  field.setAttribute("aria-expanded", String(open && options().length > 0));
+  if (!open) choose(null);
+}
+if (field && box) {
+  const always = { role: "combobox", "aria-autocomplete": "list", "aria-haspopup": "listbox", "aria-controls": "suggestions", "aria-expanded": "false" };
+  for (const [name, value] of Object.entries(always)) field.setAttribute(name, value);
+  field.addEventListener("keydown", (event) => {
+    const all = options();
+    const at = all.findIndex((option) => option.getAttribute("aria-selected") === "true");
+    if (event.key === "Escape" && !box.hidden && all.length) {
+      event.preventDefault();
+      expand(false);
+    } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && all.length) {
+      event.preventDefault();
+      expand(true);
+      const next = event.key === "ArrowDown" ? at + 1 : (at < 0 ? all.length : at) - 1;
+      choose(all[next] ?? null);  // past either end the typed words are chosen again
+    } else if (event.key === "Enter" && at >= 0 && !box.hidden) {
+      event.preventDefault();
+      $("a", all[at]).click();
+    }
+  });
+  field.addEventListener("input", () => choose(null));
+  field.addEventListener("blur", () => choose(null));
+  box.addEventListener("htmx:afterSwap", () => expand(true));
+}
+
 /* A picture flies from the list to the item where the browser can do that. */
 addEventListener("pageswap", (event) => {
   const to = event.activation?.entry?.url;
