@@ -60,6 +60,7 @@ ROWS = f"""
     INSERT INTO sessions (id_hash, user_id, expires_at) SELECT uuid_send(id), id, now() FROM users;
     INSERT INTO sessions (id_hash, expires_at) VALUES ('\\x{GUEST_SESSION.hex()}', now());
     INSERT INTO loyalty_entries (user_id, points, kind) SELECT id, 10, 'earned' FROM users;
+    INSERT INTO alerts (user_id, name, query, criteria_hash) SELECT id, 'Mine', 'apples', '' FROM users;
     INSERT INTO payouts (seller_id, amount_minor, currency) VALUES ('{FARM}', 1, 'USD'), ('{SHOP}', 1, 'USD');
     INSERT INTO ledger_accounts (id, kind, owner_id, currency) VALUES ('{FARM}', 'seller', '{FARM}', 'USD'), ('{SHOP}', 'seller', '{SHOP}', 'USD');
     INSERT INTO ledger_journals (id, kind, reference) VALUES ('{FARM}', 'test', '1');
@@ -116,6 +117,7 @@ SEEN: dict[str, tuple[str, dict[str, str], str]] = {
     "addresses": ("user_id", OWN_ROW, EVERYBODY),
     "tokens": ("user_id", OWN_ROW, EVERYBODY),
     "sessions": ("user_id", OWN_ROW | {"guest": "-"}, f"{EVERYBODY} -"),
+    "alerts": ("user_id", OWN_ROW, EVERYBODY),
     "loyalty_accounts": ("user_id", OWN_ROW, EVERYBODY),
     "loyalty_entries": ("user_id", OWN_ROW, EVERYBODY),
     "payouts": ("seller_id", {"farm": "farm", "shop": "shop"}, "farm shop"),

@@ -155,6 +155,16 @@ async def test_category_includes_what_is_below_it(store: Store, make: Factory) -
     assert result.total == 2
 
 
+async def test_verified_sellers_are_those_who_showed_who_they_are(store: Store, make: Factory) -> None:
+    known, stranger = await make.person("seller"), await make.person("seller")
+    await make.listing(known, "Apples of Ann")
+    await make.listing(stranger, "Apples of Ben")
+    assert await found(store, "apples", verified_seller=True) == []
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("INSERT INTO user_badges (user_id, badge) VALUES (:id, 'verified')"), id=known.user_id)
+    assert await found(store, "apples", verified_seller=True) == ["Apples of Ann"]
+
+
 async def test_nearest_comes_first_and_radius_holds(store: Store, make: Factory) -> None:
     seller = await make.person("seller")
     await make.listing(seller, "Near apples", place=(-17.8, 31.0))

@@ -213,7 +213,7 @@ def _tests(shape: Shape) -> list[str]:
     if shape.since:
         tests.append("d.published_at > :published_after")
     if shape.verified:
-        tests.append("EXISTS (SELECT FROM users u WHERE u.id = d.seller_id AND u.email_verified_at IS NOT NULL)")
+        tests.append("EXISTS (SELECT FROM user_badges b WHERE b.user_id = d.seller_id AND b.badge = 'verified')")
     for n, (low, high) in enumerate(shape.ranges):
         field = f"CAST(:range_{n} AS text)"
         number = f"CASE WHEN jsonb_typeof(d.metadata -> {field}) = 'number' THEN (d.metadata ->> {field})::float8 END"
