@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from tradepost.accounts.queries import lock_person
 from tradepost.accounts.types import PROFILE_SCOPE, Caller
 from tradepost.alerts import queries
-from tradepost.alerts.events import AlertSaved, AlertRemoved
+from tradepost.alerts.events import AlertRemoved, AlertSaved
 from tradepost.alerts.rules import criteria_hash, criteria_of
 from tradepost.alerts.tables import alerts
 from tradepost.alerts.types import MOST, AlertName, NoSuchAlert, NothingToKeep, TooManyAlerts
