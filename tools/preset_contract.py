@@ -19,10 +19,6 @@ PERMISSIONS = {
     "buy", "sell", "review", "see_all_orders", "move_orders", "refund_orders", "manage_catalog", "manage_people",
     "manage_store", "moderate", "deliver", "see_reports", "staff",
 }  # fmt: skip
-EFFECTS = {
-    "sell_stock", "release_stock", "restock", "refund_payment", "hold_money", "release_money", "open_fulfilments",
-    "complete_fulfilments", "earn_points", "reverse_points", "notify_buyer", "notify_seller",
-}  # fmt: skip
 GATEWAYS = {"sandbox", "cash", "stripe", "paynow"}
 EXPONENTS = {"JPY": 0, "KRW": 0, "TND": 3, "BHD": 3, "KWD": 3}
 PLACE_COLUMNS = ["country", "region", "district", "name", "lat", "lon", "population"]

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from babel import Locale
 
-from preset_contract import EFFECTS, GATEWAYS, PERMISSIONS, Findings, Preset
+from preset_contract import GATEWAYS, PERMISSIONS, Findings, Preset
 from tradepost.flows.preset import Kind, Process
+from tradepost.orders.processes import EFFECTS
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 CODE = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
@@ -176,7 +177,7 @@ def check_process(process: Process, findings: Findings) -> None:
         findings.need(move.from_state in states and move.to_state in states, f"{step}: no such state")
         findings.need(move.by, f"{step}: nobody may make it")
         findings.need(move.timer is None or move.timer > timedelta(0), f"{step}: the timer is not above zero")
-        unknown = sorted(set(move.effects) - EFFECTS)
+        unknown = sorted(set(move.effects) - set(EFFECTS))
         findings.need(not unknown, f"{step}: unknown effects {unknown}")
         findings.need(move.timer is None or "system" in move.by, f'{step}: a timer needs by = ["system"]')
     findings.unique([f"{move.from_state} → {move.to_state}" for move in process.transitions], f"{where}: move")

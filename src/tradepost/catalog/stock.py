@@ -97,6 +97,16 @@ _SELL_LATE = (
     .values(state="sold")
     .where(reservations.c.order_id == _ORDER, reservations.c.state == "released")
 )
+_KEEP = (
+    update(reservations)
+    .values(expires_at=text("'infinity'"))
+    .where(reservations.c.order_id == _ORDER, reservations.c.state == "held")
+)
+_HOLD_AGAIN = (
+    update(reservations)
+    .values(state="held", expires_at=text("'infinity'"))
+    .where(reservations.c.order_id == _ORDER, reservations.c.state == "released")
+)
 _RELEASE = (
     update(reservations)
     .values(state="released")
@@ -186,6 +196,14 @@ async def sell_late(tx: Transaction, order_id: UUID) -> None:
     await tx.run(_NOW)
     await tx.run(_SELL_LATE, order=order_id)
     await tx.run(_LATER)
+
+
+async def keep(tx: Transaction, order_id: UUID) -> None:
+    """Hold an order's stock for as long as it takes, again if it was given up. Raises `NotEnoughStock` if others have it by now."""
+    if not await tx.run(_KEEP, order=order_id):
+        await tx.run(_NOW)
+        await tx.run(_HOLD_AGAIN, order=order_id)
+        await tx.run(_LATER)
 
 
 async def release(tx: Transaction, order_id: UUID, variant_ids: Sequence[UUID] | None = None) -> int:

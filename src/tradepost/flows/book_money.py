@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from tradepost.core.database import Transaction
+from tradepost.core.money import split
 from tradepost.orders.types import LockedOrder
 from tradepost.payments import ledger
 from tradepost.payments.ledger import Entry
@@ -62,18 +63,22 @@ def line_shares(row: Mapping[str, int]) -> LineShares:
 
 
 def capture_entries(
-    shares: Mapping[UUID, LineShares], *, gateway: str, hold: bool, cash_with_seller: bool = False
-) -> list[Entry]:
+    shares: Mapping[UUID, LineShares], *, gateway: str, hold: bool, cash_with_seller: bool = False,
+    prepaid: Mapping[UUID, int] | None = None, buyer_id: UUID | None = None,
+) -> list[Entry]:  # fmt: skip
     """Return the entries for money that came for an order. `hold`: sellers get theirs later.
 
-    `cash_with_seller`: each seller took the cash at the door, and so owes the store its share.
+    `cash_with_seller`: each seller took the cash at the door, and so owes the store its share. `prepaid`: so much of each part
+    was paid by the buyer's deposit before.
     """
     entries: list[Entry] = []
     for seller_id, part in shares.items():
+        before = (prepaid or {}).get(seller_id, 0)
+        entries.append(Entry("deposit", before, buyer_id))
         if cash_with_seller:
-            entries.append(Entry("seller", part.paid, seller_id))
+            entries.append(Entry("seller", part.paid - before, seller_id))
         else:
-            entries.append(Entry("clearing", part.paid, name=gateway))
+            entries.append(Entry("clearing", part.paid - before, name=gateway))
         entries += [
             Entry("points", part.points),
             Entry("promotion", part.store_discount),
@@ -98,11 +103,45 @@ async def book_cash(
     """Book cash taken at the door: by the store's riders for these sellers' parts, by the sellers themselves for the others."""
     riders = set(carried_by_riders)
     shares = await shares_by_seller(tx, order.id)
+    prepaid = await _prepaid(tx, order, shares) if payment.purpose == "balance" else {}
     of_store = {s: part for s, part in shares.items() if s in riders}
     of_sellers = {s: part for s, part in shares.items() if s not in riders}
-    entries = capture_entries(of_store, gateway=payment.gateway, hold=False)
-    entries += capture_entries(of_sellers, gateway=payment.gateway, hold=False, cash_with_seller=True)
+    common: dict[str, Any] = {"gateway": payment.gateway, "hold": False, "prepaid": prepaid, "buyer_id": order.buyer_id}
+    entries = capture_entries(of_store, **common)
+    entries += capture_entries(of_sellers, **common, cash_with_seller=True)
     await ledger.post(tx, "capture", str(payment.id), order.id, payment.currency, entries)
+
+
+async def _prepaid(tx: Transaction, order: LockedOrder, shares: Mapping[UUID, LineShares]) -> dict[UUID, int]:
+    """Return an order's deposit, shared out over its sellers by what each part comes to."""
+    deposit = await ledger.deposit_for(tx, order.id)
+    return dict(zip(shares, split(deposit, [part.paid for part in shares.values()]), strict=True))
+
+
+async def book_deposit(tx: Transaction, order: LockedOrder, payment: LockedPayment) -> None:
+    """Book money that was paid first: the buyer's still, until the rest is paid."""
+    entries = [
+        Entry("clearing", payment.amount_minor, name=payment.gateway),
+        Entry("deposit", -payment.amount_minor, order.buyer_id),
+    ]
+    await ledger.post(tx, "deposit", str(payment.id), order.id, payment.currency, entries)
+
+
+async def book_prepaid(
+    tx: Transaction, order: LockedOrder, kind: str, reference: str, *, gateway: str, hold: bool, excess_minor: int = 0
+) -> None:  # fmt: skip
+    """Book what is left of an order, paid by its deposit and for the rest by this gateway; an excess stays the buyer's."""
+    shares = await shares_by_seller(tx, order.id)
+    prepaid = await _prepaid(tx, order, shares)
+    entries = capture_entries(shares, gateway=gateway, hold=hold, prepaid=prepaid, buyer_id=order.buyer_id)
+    entries += [Entry("clearing", excess_minor, name=gateway), Entry("buyer", -excess_minor, order.buyer_id)]
+    await ledger.post(tx, kind, reference, order.id, order.currency, entries)
+
+
+async def book_deposit_back(tx: Transaction, order: LockedOrder, refund_id: UUID, amount_minor: int) -> None:
+    """Book that some of a deposit goes back; `book_refund_paid` books its leaving."""
+    entries = [Entry("deposit", amount_minor, order.buyer_id), Entry("buyer", -amount_minor, order.buyer_id)]
+    await ledger.post(tx, "refund", str(refund_id), order.id, order.currency, entries)
 
 
 async def book_late_money(tx: Transaction, order: LockedOrder, payment: LockedPayment) -> None:

@@ -7,7 +7,6 @@ leaves an order that the sweeper finishes or gives up.
 
 import asyncio
 import re
-from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -27,19 +26,22 @@ from tradepost.core.ids import readable_code, uuid7
 from tradepost.core.money import to_major
 from tradepost.core.postal import Address
 from tradepost.delivery.slots import take_slot
+from tradepost.flows.deposits import due_now
 from tradepost.flows.gateways import webhook_url
 from tradepost.flows.orders import access_order
+from tradepost.flows.processes import BOOKING
 from tradepost.flows.quote import Basket, CheckoutChoice, person_key, read_basket
 from tradepost.flows.settle_payment import Reply, Settled, settle_payment
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
 from tradepost.orders.events import OrderPlaced
-from tradepost.orders.processes import Course, courses
+from tradepost.orders.processes import Course, Transition, courses
 from tradepost.orders.service import LineDraft, OrderDraft, PartDraft
 from tradepost.orders.types import (
     BookSeparately,
     CartEmpty,
     DayNeeded,
+    DepositFirst,
     EmailNeeded,
     NoSuchOrder,
     NothingToPay,
@@ -48,12 +50,11 @@ from tradepost.orders.types import (
     TotalChanged,
 )
 from tradepost.payments import service as payments
-from tradepost.payments.ports import ChargeRequest, Gateway, Outcome
+from tradepost.payments.ports import About, ChargeRequest, Gateway, Outcome
 from tradepost.payments.service import PaymentDraft
 from tradepost.payments.types import GatewayDown, GatewayUnknown, LockedPayment
 from tradepost.promotions import service as promotions
 
-PURCHASE, BOOKING = "purchase", "service"
 CHARGE_TIMEOUT_S = 20.0
 TAKEN_OVER_AFTER = timedelta(seconds=60)
 _HELD_FOR = timedelta(minutes=30)
@@ -156,7 +157,7 @@ async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Repl
         choice = CheckoutChoice(shipping=form.shipping, shipping_address=form.shipping_address, points=form.points)
         basket = await read_basket(tx, store, caller, choice, with_points=False, email_key=email_key)
         _check_basket(basket, form)
-        course = _course_for(basket, await courses(tx, basket.rules_version), form)
+        course = _course_for(basket, form)
         await carts.use_up(tx, basket.cart.id, basket.version)
         draft = _draft(store, caller, form, basket, order_id, course)
         await orders.place(tx, draft)
@@ -167,12 +168,14 @@ async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Repl
         sellers = tuple(part.seller_id for part in draft.parts)
         fact = OrderPlaced(order_id, draft.number, draft.buyer_id, sellers, amount, draft.currency)
         await record(tx, fact, subject_id=order_id)
-        if course.payment_move(course.initial) is None:
+        first = course.payment_move(course.initial)
+        if first is None:
             return await _ask_first(tx, reply, draft, amount)
-        about = store.gateways[form.gateway].about
+        about, amount = store.gateways[form.gateway].about, course.first_amount(amount, draft.currency)
+        _check_deposit(first, about)
         await payments.start(
             tx,
-            PaymentDraft(id=payment_id, order_id=order_id, buyer_id=draft.buyer_id, session_hash=draft.session_hash, purpose="full",
+            PaymentDraft(id=payment_id, order_id=order_id, buyer_id=draft.buyer_id, session_hash=draft.session_hash, purpose=first.purpose,
                          gateway=form.gateway, method=form.method, amount_minor=amount, currency=draft.currency,
                          is_offline=about.is_offline),
         )  # fmt: skip
@@ -180,19 +183,29 @@ async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Repl
                    payer=form.payer, email=form.email, amount_minor=amount, currency=draft.currency)  # fmt: skip
 
 
-def _course_for(basket: Basket, known: Mapping[str, Course], form: CheckoutForm) -> Course:
+def _course_for(basket: Basket, form: CheckoutForm) -> Course:
     """Return the process an order takes: services are booked with their provider, where the store has bookings.
 
     Raises `BookSeparately` for services together with goods or of several providers, `DayNeeded`.
     """
-    services = [p.line for p in basket.priced.lines if p.line.kind == "service"]
-    if BOOKING not in known or not services:
-        return known[PURCHASE]
+    lines = [p.line for p in basket.priced.lines]
+    course = basket.course
+    if course is None:
+        raise CartEmpty
+    if course.code != BOOKING:
+        return course
+    services = [line for line in lines if line.kind == "service"]
     if len(services) < len(basket.priced.lines) or len({line.seller_id for line in services}) > 1:
         raise BookSeparately(", ".join(line.title for line in services))
     if form.requested_on is None or form.requested_on < now().date():
         raise DayNeeded
-    return known[BOOKING]
+    return course
+
+
+def _check_deposit(move: Transition, about: About) -> None:
+    """Raise `DepositFirst` where a deposit would be paid at the door."""
+    if move.purpose == "deposit" and about.is_offline:
+        raise DepositFirst(about.name)
 
 
 async def _ask_first(tx: Transaction, reply: Reply, draft: OrderDraft, amount: int) -> Settled:
@@ -233,7 +246,7 @@ def _check_basket(basket: Basket, form: CheckoutForm) -> None:
         )
         raise TotalChanged(*amounts)
     option = basket.terms.shipping
-    if option is not None and not option.is_pickup:
+    if basket.asks_first or (option is not None and not option.is_pickup):
         (form.shipping_address or Address(name="", line1="", country="ZZ")).check("shipping_address")
     if form.billing_address is not None:
         form.billing_address.check("billing_address")
@@ -358,16 +371,19 @@ async def pay_again(  # the pages' own order: which order, then how it is to be 
         await _check_payer(tx, caller, order_id)
         order = await orders.lock_order(tx, order_id)
         course = (await courses(tx, order.rules_version))[order.process]
-        if course.payment_move(order.state) is None:
+        move = course.payment_move(order.state)
+        if move is None:
             raise NothingToPay
+        _check_deposit(move, store.gateways[gateway].about)
+        amount = await due_now(tx, order_id, order.total_minor, order.currency, course, move)
         await payments.start(
             tx,
-            PaymentDraft(id=payment_id, order_id=order_id, buyer_id=order.buyer_id, session_hash=order.session_hash, purpose="full",
-                         gateway=gateway, method=method, amount_minor=order.total_minor, currency=order.currency,
+            PaymentDraft(id=payment_id, order_id=order_id, buyer_id=order.buyer_id, session_hash=order.session_hash, purpose=move.purpose,
+                         gateway=gateway, method=method, amount_minor=amount, currency=order.currency,
                          is_offline=store.gateways[gateway].about.is_offline),
         )  # fmt: skip
     wanted = _Charge(payment_id=payment_id, order_id=order_id, number=order.number, gateway=gateway, method=method, payer=payer,
-                     email="", amount_minor=order.total_minor, currency=order.currency)  # fmt: skip
+                     email="", amount_minor=amount, currency=order.currency)  # fmt: skip
     return _placed(await _charge(store, wanted, None))
 
 

@@ -134,9 +134,14 @@ async def _install_categories(tx: Transaction, settings: StoreSettings) -> None:
         left = [c for c in left if c.slug not in ids]
 
 
+def _terms(terms: msgspec.Struct | None) -> object:
+    return None if terms is None else msgspec.to_builtins(terms)
+
+
 async def _install_process(tx: Transaction, course: Process) -> None:
     check(course)
-    await _put(tx, processes, [{"code": course.name, "kind": course.kind, "initial_state": course.initial}])
+    await _put(tx, processes, [{"code": course.name, "kind": course.kind, "initial_state": course.initial,
+                               "deposit": _terms(course.deposit), "takes": _terms(course.takes)}])  # fmt: skip
     await _put(tx, order_states, [
         {"process": course.name, "code": s.code, "name": s.name, "documented": s.documented or s.code, "tone": s.tone,
          "is_open": s.open, "is_final": s.final, "position": n}

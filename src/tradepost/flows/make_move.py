@@ -17,6 +17,7 @@ from tradepost.core.events import record, record_all
 from tradepost.core.jobs import Request, enqueue_all
 from tradepost.delivery.slots import give_back_slot
 from tradepost.flows.book_money import book_cash, book_points
+from tradepost.flows.deposits import balance_due, book_without_balance, keep_deposit
 from tradepost.flows.pricing_rules import loyalty_of
 from tradepost.flows.refund import everything, give_back, goods_of, points_due, refundable, reverse_points
 from tradepost.flows.store import Store
@@ -28,6 +29,7 @@ from tradepost.orders.types import LockedOrder, LockedPart, Party
 from tradepost.payments import ledger
 from tradepost.payments import service as payments
 from tradepost.payments.events import PaymentSucceeded
+from tradepost.payments.types import LockedPayment
 from tradepost.promotions import service as promotions
 from tradepost.promotions.rules import points_worth
 
@@ -60,10 +62,13 @@ async def make_move(
     moment = now()
     # Before the parts are opened the order's own timer runs, then each part's.
     opened = not parts or "open_fulfilments" in move.effects or any(p.opened_at is not None for p in parts)
+    following = course.timed_move(move.to_state)
+    due_at = course.due_at(move.to_state, moment)
+    as_one = following is not None and following.is_whole
     step = Step(
         to_state=move.to_state, from_state=move.from_state, whole=whole, seller_ids=sellers,
-        seller_id=None if whole else sellers[0], due_at=None if opened else course.due_at(move.to_state, moment),
-        part_due_at=course.due_at(move.to_state, moment), opened_at=moment if "open_fulfilments" in move.effects else None,
+        seller_id=None if whole else sellers[0], due_at=due_at if as_one or not opened else None,
+        part_due_at=None if as_one else due_at, opened_at=moment if "open_fulfilments" in move.effects else None,
         handed_over_at=moment if "complete_fulfilments" in move.effects else None, payment_state=payment_state,
         actor_id=mover.user_id, actor_role=mover.role, reason=mover.reason[:2000],
     )  # fmt: skip
@@ -73,8 +78,8 @@ async def make_move(
         await stock.sell(tx, order.id)
     if "release_stock" in move.effects:
         await _drop(tx, order)
-    if {"restock", "refund_payment"} & move.effects:
-        await _undo(tx, store, order, move, mover, sellers)
+    if {"restock", "refund_payment", "keep_deposit"} & move.effects:
+        await _undo(tx, store, order, course, move, mover, sellers)
     if "complete_fulfilments" in move.effects:
         await _collect_cash(tx, after, course)
     if "release_money" in move.effects:
@@ -83,7 +88,19 @@ async def make_move(
         await _points(tx, store, order, move)
     moved = _moved(order, move, mover, None if whole else sellers[0])
     await record_all(tx, [(f, order.id) for f in (fact, moved) if f is not None])
-    return after
+    return await go_on_if_paid(tx, store, after, course)
+
+
+async def go_on_if_paid(tx: Transaction, store: Store, order: LockedOrder, course: Course) -> LockedOrder:
+    """Make the move that the balance would make, where nothing is left to pay."""
+    move = course.payment_move(order.state)
+    if move is None or move.purpose != "balance" or await balance_due(tx, order.id) > 0:
+        return order
+    await book_without_balance(tx, order, hold="hold_money" in move.effects)
+    parts = await orders.lock_parts(tx, order.id)
+    return await make_move(
+        tx, store, order, course, move, Mover("system"), parts=parts, whole=True, payment_state="paid"
+    )
 
 
 async def _drop(tx: Transaction, order: LockedOrder) -> None:
@@ -95,9 +112,13 @@ async def _drop(tx: Transaction, order: LockedOrder) -> None:
         await promotions.give_points(tx, order.buyer_id, order.points_spent, "returned", order.id, reference="dropped")
     for payment in await payments.lock_payments_of(tx, order.id):
         if payment.state == "initiated":
-            await payments.settle(tx, payment, "cancelled")
-            if not payment.is_offline:
-                await stop_payment(tx, payment.id)
+            await _stop(tx, payment)
+
+
+async def _stop(tx: Transaction, payment: LockedPayment) -> None:
+    await payments.settle(tx, payment, "cancelled")
+    if not payment.is_offline:
+        await stop_payment(tx, payment.id)
 
 
 async def stop_payment(tx: Transaction, payment_id: UUID, *, at_once: bool = True) -> None:
@@ -110,24 +131,28 @@ async def stop_payment(tx: Transaction, payment_id: UUID, *, at_once: bool = Tru
 
 
 async def _undo(
-    tx: Transaction, store: Store, order: LockedOrder, move: Transition, mover: Mover, sellers: tuple[UUID, ...]
+    tx: Transaction, store: Store, order: LockedOrder, course: Course, move: Transition, mover: Mover, sellers: tuple[UUID, ...]
 ) -> None:  # fmt: skip
     """Take back what was sold of these sellers' parts: the goods to the shelf, the money to the buyer, as the move says."""
     left = await refundable(tx, order.id)
-    pieces = everything(left, sellers)
+    reason = mover.reason or move.label
+    if "keep_deposit" in move.effects:  # always the whole order's
+        sellers = tuple(order.seller_ids)
+        pieces = await keep_deposit(tx, store, order, course, left, reason=reason, requested_by=mover.user_id)
+    else:
+        pieces = everything(left, sellers)
     goods = goods_of(pieces, left)
     if "restock" in move.effects:
         await stock.release(tx, order.id, list(goods))
         wants = [Want(variant_id, quantity) for variant_id, quantity in goods.items()]
         await stock.put_back(tx, order.id, wants, reason="restock", actor_id=mover.user_id)
     if "refund_payment" in move.effects:
-        reason = mover.reason or move.label
         await give_back(tx, store, order, pieces, reason=reason, requested_by=mover.user_id)
     if set(sellers) >= set(order.seller_ids):
         await give_back_slot(tx, order.id)
         for payment in await payments.lock_payments_of(tx, order.id):
-            if payment.state == "initiated" and payment.is_offline:
-                await payments.settle(tx, payment, "cancelled")
+            if payment.state == "initiated":
+                await _stop(tx, payment)
 
 
 async def _collect_cash(tx: Transaction, order: LockedOrder, course: Course) -> None:

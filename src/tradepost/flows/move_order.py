@@ -6,13 +6,15 @@ far, so an order of one seller moves at once. A seller who calls off the own par
 
 from uuid import UUID
 
+import msgspec
+
 from tradepost.accounts.types import Caller
 from tradepost.core.database import Actor, Transaction
 from tradepost.flows.make_move import Mover, make_move
 from tradepost.flows.orders import access_order, read_order
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
-from tradepost.orders.processes import Course, Transition, courses
+from tradepost.orders.processes import MONEY_EFFECTS, Course, Transition, courses
 from tradepost.orders.types import (
     LockedOrder,
     LockedPart,
@@ -79,6 +81,8 @@ async def _move_whole(
     for part in live:
         if part.state != order.state:
             own = course.move(part.state, to_state)
+            if own is not None and move.is_whole:  # what it does to money is done once, for all parts
+                own = msgspec.structs.replace(own, effects=own.effects - MONEY_EFFECTS)
             if own is not None:
                 await make_move(tx, store, order, course, own, mover, parts=[part], whole=False)
     same = [p for p in live if p.state == order.state]

@@ -14,9 +14,11 @@ from tradepost.core.database import Actor, Transaction
 from tradepost.core.pages import Page, newest_first, page_size, to_cursor
 from tradepost.core.postal import Address
 from tradepost.delivery.slots import slot_of_order
+from tradepost.flows.processes import PURCHASE
+from tradepost.flows.refund import net_price
 from tradepost.flows.store import Store
 from tradepost.orders import queries
-from tradepost.orders.processes import Course, courses
+from tradepost.orders.processes import Course, Transition, courses
 from tradepost.orders.types import (
     Board,
     BoardCard,
@@ -35,8 +37,6 @@ from tradepost.orders.types import (
     TimelineEntry,
 )
 from tradepost.payments import queries as payment_queries
-
-PURCHASE = "purchase"
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -118,6 +118,7 @@ async def read_order(tx: Transaction, store: Store, caller: Caller, access: Acce
     payments = await tx.all(payment_queries.PAYMENTS_OF_ORDER, order_id=order_id) if sees_money else []
     refunds = await tx.all(payment_queries.REFUNDS_OF_ORDER, order_id=order_id) if sees_money else []
     slot = await slot_of_order(tx, order_id)
+    due = _due(row, course, payments) if "buyer" in access.parties else None
     totals = _totals(row, lines, parts, whole=only is None)
     return OrderView(
         id=order_id,
@@ -155,7 +156,10 @@ async def read_order(tx: Transaction, store: Store, caller: Caller, access: Acce
         payments=tuple(OrderPayment(**p) for p in payments),
         refunds=tuple(OrderRefund(**r) for r in refunds),
         moves=_moves(row, course, access.parties),
-        can_pay="buyer" in access.parties and _can_pay(row, course, payments),
+        can_pay=due is not None,
+        due_minor=await _due_minor(tx, row, course, due, payments) if due else 0,
+        due_purpose=due.purpose if due else "full",
+        deposit_minor=course.first_amount(row["total_minor"], row["currency"]) if course.deposit and sees_money else 0,
     )
 
 
@@ -202,12 +206,23 @@ def _moves(row: Any, course: Course, parties: frozenset[Party]) -> tuple[Move, .
     return course.choices(row["state"], frozenset(whole)) if whole else ()
 
 
-def _can_pay(row: Any, course: Course, payments: list[Any]) -> bool:
-    if course.payment_move(row["state"]) is None:
-        return False
-    return not any(
-        p["state"] in {"success", "partly_refunded", "refunded"} and p["purpose"] != "late" for p in payments
-    )
+def _due(row: Any, course: Course, payments: list[Any]) -> Transition | None:
+    """Return the move that a payment would make now; None where nothing is to be paid, or has been."""
+    move = course.payment_move(row["state"])
+    if move is None or any(
+        p["state"] in {"success", "partly_refunded", "refunded"} and p["purpose"] == move.purpose for p in payments
+    ):
+        return None
+    return move
+
+
+async def _due_minor(tx: Transaction, row: Any, course: Course, move: Transition, payments: list[Any]) -> int:
+    """Return what that payment is over; asked of the payments, because a guest sees no accounts."""
+    if move.purpose != "balance":
+        return course.first_amount(row["total_minor"], row["currency"])
+    paid = [p for p in payments if p["purpose"] == "deposit" and p["state"] in {"success", "partly_refunded"}]
+    left: int = sum(p["amount_minor"] - p["refunded_minor"] for p in paid)
+    return await net_price(tx, row["id"]) - left
 
 
 _TITLES = {

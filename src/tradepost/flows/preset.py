@@ -14,6 +14,7 @@ import msgspec
 
 from tradepost.core.errors import NotFound
 from tradepost.core.settings import parse
+from tradepost.orders.processes import Deposit, Takes
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
@@ -269,11 +270,13 @@ class Transition(_Part, frozen=True, kw_only=True, rename={"from_state": "from",
 
 
 class Process(_Part, frozen=True, kw_only=True):
-    """All of a process file."""
+    """All of a process file. `takes`: which orders take it instead of the usual one; `deposit`: what of them is paid first."""
 
     name: str
     kind: str
     initial: str
+    takes: Takes | None = None
+    deposit: Deposit | None = None
     states: tuple[State, ...]
     transitions: tuple[Transition, ...]
 

@@ -17,7 +17,9 @@ from tradepost.core.postal import Address
 from tradepost.delivery.slots import Slot, open_slots
 from tradepost.flows.pricing import BasketLine, Priced, PricingRules, Terms, price_basket
 from tradepost.flows.pricing_rules import loyalty_of, pricing_rules
+from tradepost.flows.processes import course_for
 from tradepost.flows.store import Store
+from tradepost.orders.processes import Course, courses
 from tradepost.orders.rules import ShippingOption, choose_shipping, delivers_to, shipping_price
 from tradepost.orders.types import ExplanationLine
 from tradepost.promotions.rules import PromoEffect
@@ -94,7 +96,10 @@ class PromoOnCart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """The price of a cart and what may still be chosen. `explanation` adds up to `total_minor`."""
+    """The price of a cart and what may still be chosen. `explanation` adds up to `total_minor`.
+
+    `deposit_minor`: what is paid first where the rest is paid later, else 0; `asks_first`: the provider accepts before it is paid.
+    """
 
     cart: CartView
     currency: str
@@ -107,6 +112,8 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     tax_minor: int
     included_tax_minor: int
     total_minor: int
+    deposit_minor: int
+    asks_first: bool
     explanation: tuple[ExplanationLine, ...]
     promos: tuple[PromoOnCart, ...]
     shipping: tuple[ShippingChoice, ...]
@@ -120,7 +127,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Basket(msgspec.Struct, frozen=True, kw_only=True):
-    """A priced cart with what the price came from."""
+    """A priced cart with what the price came from. `course`: that its order will take; None for an empty one."""
 
     cart: CartView
     version: int
@@ -129,6 +136,16 @@ class Basket(msgspec.Struct, frozen=True, kw_only=True):
     rules: PricingRules
     terms: Terms
     priced: Priced
+    course: Course | None
+
+    @property
+    def asks_first(self) -> bool:
+        """Whether a provider accepts before anything is paid: then there is no delivery, but a place to come to."""
+        return _asks_first(self.course)
+
+
+def _asks_first(course: Course | None) -> bool:
+    return course is not None and course.payment_move(course.initial) is None
 
 
 async def quote_cart(store: Store, caller: Caller, choice: CheckoutChoice) -> Quote:
@@ -157,7 +174,11 @@ async def read_basket(
     if choice.points > points:
         raise NotEnoughPoints(points)
     address = choice.shipping_address
-    option = choose_shipping(rules.shipping, choice.shipping, address.country if address else None) if rows else None
+    lines = basket_lines(rows, cart)
+    course = course_for(lines, await courses(tx, version)) if lines else None
+    option = None
+    if rows and not _asks_first(course):
+        option = choose_shipping(rules.shipping, choice.shipping, address.country if address else None)
     is_sent = option is not None and not option.is_pickup and address is not None
     terms = Terms(
         currency=cart.currency,
@@ -172,10 +193,9 @@ async def read_basket(
         points_wanted=choice.points,
         now=now(),
     )
-    lines = basket_lines(rows, cart)
     return Basket(
         cart=cart, version=rows[0]["version"] if rows else 0, rules_version=version, lines=lines, rules=rules, terms=terms,
-        priced=price_basket(lines, rules, terms),
+        priced=price_basket(lines, rules, terms), course=course,
     )  # fmt: skip
 
 
@@ -206,8 +226,12 @@ async def _slots(tx: Transaction, store: Store, chosen: UUID | None) -> list[Slo
     )
 
 
-def _quote(store: Store, basket: Basket, choice: CheckoutChoice, slots: list[Slot]) -> Quote:
-    priced, terms = basket.priced, basket.terms
+def _quote(
+    store: Store, basket: Basket, choice: CheckoutChoice, slots: list[Slot]
+) -> Quote:  # fmt: skip
+    priced, terms, course = basket.priced, basket.terms, basket.course
+    first = course.payment_move(course.initial) if course else None
+    has_deposit = course is not None and first is not None and first.purpose == "deposit"
     return Quote(
         cart=basket.cart,
         currency=terms.currency,
@@ -220,16 +244,22 @@ def _quote(store: Store, basket: Basket, choice: CheckoutChoice, slots: list[Slo
         tax_minor=priced.sum_of("tax_minor"),
         included_tax_minor=priced.sum_of("included_tax_minor"),
         total_minor=priced.total_minor,
+        deposit_minor=course.first_amount(priced.total_minor, terms.currency) if course and has_deposit else 0,
+        asks_first=basket.asks_first,
         explanation=priced.explanation,
         promos=tuple(_promo(effect) for effect in priced.promos),
-        shipping=_shipping(basket, choice),
-        slots=tuple(SlotChoice(id=s.id, label=s.label, left=s.left, is_chosen=s.id == choice.slot_id) for s in slots),
-        gateways=payment_choices(store),
+        shipping=() if basket.asks_first else _shipping(basket, choice),
+        slots=tuple(
+            SlotChoice(id=s.id, label=s.label, left=s.left, is_chosen=s.id == choice.slot_id)
+            for s in slots
+            if not basket.asks_first
+        ),
+        gateways=payment_choices(store, at_once=has_deposit),
         points_available=terms.points_available,
         points_usable=priced.points_usable,
         points_spent=priced.points_spent,
         points_earned=priced.points_earned,
-        needs_address=terms.shipping is not None and not terms.shipping.is_pickup,
+        needs_address=basket.asks_first or (terms.shipping is not None and not terms.shipping.is_pickup),
     )
 
 
@@ -266,9 +296,10 @@ def _shipping(basket: Basket, choice: CheckoutChoice) -> tuple[ShippingChoice, .
     return tuple(shown(o) for o in basket.rules.shipping if delivers_to(o, country))
 
 
-def payment_choices(store: Store) -> tuple[GatewayChoice, ...]:
-    """Return the ways to pay that this store offers, in its order."""
-    return tuple(_gateway(store, code) for code in store.settings.payments.gateways if code in store.gateways)
+def payment_choices(store: Store, *, at_once: bool = False) -> tuple[GatewayChoice, ...]:
+    """Return the ways to pay that this store offers, in its order. `at_once`: without those that pay at the door."""
+    found = tuple(_gateway(store, code) for code in store.settings.payments.gateways if code in store.gateways)
+    return tuple(choice for choice in found if not (at_once and choice.is_offline))
 
 
 def _gateway(store: Store, code: str) -> GatewayChoice:

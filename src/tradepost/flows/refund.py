@@ -18,13 +18,14 @@ from tradepost.core.events import record
 from tradepost.core.ids import uuid7
 from tradepost.core.jobs import enqueue
 from tradepost.core.money import split, to_major
-from tradepost.flows.book_money import book_points, book_refund, book_refund_paid, line_shares
+from tradepost.flows.book_money import book_deposit_back, book_points, book_refund, book_refund_paid, line_shares
 from tradepost.flows.pricing import Loyalty
 from tradepost.flows.pricing_rules import loyalty_of
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
 from tradepost.orders.service import LineBack
 from tradepost.orders.types import LockedOrder
+from tradepost.payments import ledger
 from tradepost.payments import service as payments
 from tradepost.payments.events import RefundFailed, RefundMade, RefundRequested
 from tradepost.payments.ports import RefundOutcome, RefundRequest
@@ -126,6 +127,18 @@ _REDUCE = text(
 )
 
 
+_NET_PRICE = text("""
+    SELECT CAST(o.total_minor - coalesce((SELECT sum(refunded_minor) FROM order_lines WHERE order_id = o.id), 0)
+           - coalesce((SELECT sum(shipping_refunded_minor) FROM fulfilments WHERE order_id = o.id), 0) AS bigint)
+    FROM orders o WHERE o.id = :order_id
+""")
+
+
+async def net_price(tx: Transaction, order_id: UUID) -> int:
+    """Return an order's total less what was taken off it since."""
+    return int(await tx.value(_NET_PRICE, order_id=order_id))
+
+
 async def refundable(tx: Transaction, order_id: UUID) -> list[Refundable]:
     """Return what is left of every line and delivery of an order that is locked."""
     lines = [
@@ -175,7 +188,8 @@ async def give_back(
 ) -> UUID | None:
     """Write down and book that these pieces go back to the buyer: money, points, and what everybody had of them.
 
-    Return the refund's id, None where no money moves (paid by points alone, or cash that was never taken). The caller has
+    Of an order whose balance is still to be paid, that is taken off the balance first. Return the refund's id, None where no
+    money moves (paid by points alone, or cash that was never taken). The caller has
     locked the order, and calls `send_refund` after the commit; a job does so too. Raises `RefundTooLarge`.
     """
     by_seller: dict[UUID, LineShares] = {}
@@ -185,8 +199,10 @@ async def give_back(
     paid = [p for p in await payments.lock_payments_of(tx, order.id) if p.purpose != "late"]
     taken = [p for p in paid if p.state in {"success", "partly_refunded", "refunded"}]
     left = sum(p.left_minor for p in taken)
-    if taken and amount > left:
-        raise RefundTooLarge(f"{to_major(left, order.currency)} {order.currency}")
+    prepaid = await ledger.deposit_for(tx, order.id) if any(p.purpose == "deposit" for p in taken) else 0
+    unpaid = await net_price(tx, order.id) - prepaid if prepaid else 0
+    if taken and amount > left + unpaid:
+        raise RefundTooLarge(f"{to_major(left + unpaid, order.currency)} {order.currency}")
     refund_id = uuid7()
     await _count_back(tx, order, pieces)
     await _return_points(tx, store, order, refund_id, sum(s.points for s in by_seller.values()))
@@ -194,7 +210,12 @@ async def give_back(
     if not taken:
         await _reduce_cash(tx, paid, amount)
         return None
-    await book_refund(tx, order, refund_id, by_seller)
+    if prepaid:
+        await _reduce_cash(tx, paid, min(amount, unpaid))
+        amount = max(0, amount - unpaid)
+        await book_deposit_back(tx, order, refund_id, amount)
+    else:
+        await book_refund(tx, order, refund_id, by_seller)
     if amount == 0:
         return None
     for payment, part, part_id in _over_payments(taken, amount, refund_id):
@@ -202,8 +223,17 @@ async def give_back(
             tx, payment, part_id, part, reason=reason, lines=[_kept(p) for p in pieces], requested_by=requested_by
         )  # fmt: skip
         await announce(tx, order.id, payment, part_id, part)
-    await orders.set_payment_state(tx, order.id, "refunded" if amount == left else "partly_refunded")
+    if amount == left or not prepaid:
+        await orders.set_payment_state(tx, order.id, "refunded" if amount == left else "partly_refunded")
     return refund_id
+
+
+def cut(pieces: Sequence[Piece], left: Sequence[Refundable], amount_minor: int) -> list[Piece]:
+    """Return the same goods for less money, shared out by what each was to bring."""
+    whole = sum(p.amount_minor for p in pieces)
+    parts = split(min(max(amount_minor, 0), whole), [p.amount_minor for p in pieces])
+    by_place = {(r.line_no, r.seller_id): r for r in left}
+    return [by_place[p.line_no, p.seller_id].piece(part, p.quantity) for p, part in zip(pieces, parts, strict=True)]
 
 
 def _over_payments(

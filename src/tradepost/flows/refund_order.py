@@ -17,11 +17,14 @@ from tradepost.catalog import stock
 from tradepost.catalog.stock import Want
 from tradepost.core.database import Actor, Transaction
 from tradepost.core.money import to_major
+from tradepost.flows.make_move import go_on_if_paid
 from tradepost.flows.orders import access_order, read_order
 from tradepost.flows.refund import Piece, Refundable, gesture, give_back, goods_of, refundable
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
+from tradepost.orders.processes import courses
 from tradepost.orders.types import LockedOrder, NoSuchOrder, OrderView
+from tradepost.payments import service as payments
 from tradepost.payments.types import NothingToRefund, RefundTooLarge
 
 ZERO = Decimal(0)
@@ -61,10 +64,19 @@ async def refund_order(store: Store, caller: Caller, order_id: UUID, form: Refun
         if not sees_all:
             caller.check_token("sell")
         order = await orders.lock_order(tx, order_id)
+        await _check_paid(tx, order)
         left = [r for r in await refundable(tx, order_id) if sees_all or r.seller_id == caller.user_id]
         pieces = chosen_pieces(form, left, order.currency)
         await give_pieces(tx, store, order, pieces, left, reason=form.reason, restock=form.restock, caller=caller)
-        return await read_order(tx, store, caller, access)
+        await go_on_if_paid(tx, store, order, (await courses(tx, order.rules_version))[order.process])
+        return await read_order(tx, store, caller, await access_order(tx, caller, order_id=order_id))
+
+
+async def _check_paid(tx: Transaction, order: LockedOrder) -> None:
+    """Raise `RefundTooLarge` for an order that nobody has paid for, nor will at the door: it is called off instead."""
+    found = await payments.lock_payments_of(tx, order.id)
+    if order.payment_state in {"pending", "failed"} and not any(p.is_offline and p.state == "initiated" for p in found):
+        raise RefundTooLarge(f"{to_major(0, order.currency)} {order.currency}")
 
 
 def chosen_pieces(form: RefundForm, left: Sequence[Refundable], currency: str) -> list[Piece]:

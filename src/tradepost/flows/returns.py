@@ -7,9 +7,8 @@ from tradepost.accounts.types import Caller
 from tradepost.core.clock import now
 from tradepost.core.database import Actor, Transaction
 from tradepost.core.events import record
-from tradepost.core.money import split
 from tradepost.flows.orders import access_order, reading
-from tradepost.flows.refund import Piece, Refundable, refundable
+from tradepost.flows.refund import cut, refundable
 from tradepost.flows.refund_order import RefundForm, RefundLine, chosen_pieces, give_pieces
 from tradepost.flows.store import Store
 from tradepost.orders import returns
@@ -102,7 +101,7 @@ async def receive_return(
         wanted = tuple(RefundLine(line_no=line.line_no, quantity=line.quantity) for line in view.lines)
         pieces = chosen_pieces(RefundForm(lines=wanted), left, order.currency)
         if amount_minor is not None:
-            pieces = _cut(pieces, left, amount_minor)
+            pieces = cut(pieces, left, amount_minor)
         refund_id = await give_pieces(
             tx, store, order, pieces, left, reason=view.reason, restock=restock, caller=caller
         )
@@ -116,14 +115,6 @@ async def receive_return(
             refund_id=refund_id,
         )
         return await _tell(tx, caller, view, role, "received", answer.strip())
-
-
-def _cut(pieces: list[Piece], left: list[Refundable], amount_minor: int) -> list[Piece]:
-    """Return the same goods for less money, shared out by what each was to bring."""
-    whole = sum(p.amount_minor for p in pieces)
-    parts = split(min(max(amount_minor, 0), whole), [p.amount_minor for p in pieces])
-    by_no = {r.line_no: r for r in left}
-    return [by_no[p.line_no].piece(part, p.quantity) for p, part in zip(pieces, parts, strict=True)]
 
 
 async def _access(tx: Transaction, caller: Caller, return_id: UUID) -> tuple[ReturnView, Party]:

@@ -5,7 +5,7 @@ that money which comes when the order no longer wants it, or when its goods are 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -24,12 +24,13 @@ from tradepost.core.events import record
 from tradepost.core.idempotency import finish
 from tradepost.core.ids import uuid7
 from tradepost.core.money import to_major
-from tradepost.flows.book_money import book_capture, book_late_money, capture_shares
+from tradepost.flows.book_money import book_late_money, capture_shares
+from tradepost.flows.deposits import book_payment
 from tradepost.flows.make_move import Mover, make_move, stop_payment
 from tradepost.flows.refund import announce, settle_refund
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
-from tradepost.orders.processes import Course, courses
+from tradepost.orders.processes import Course, Transition, courses
 from tradepost.orders.types import LockedOrder, LockedPart
 from tradepost.payments import service as payments
 from tradepost.payments.events import (
@@ -206,13 +207,18 @@ async def _succeed(
 ) -> tuple[LockedOrder, str]:  # fmt: skip
     order, payment = case.order, case.payment
     move = course.payment_move(order.state)
-    if move is None or not await _is_wanted(tx, order, payment) or not await _sell(tx, order):
+    if (
+        move is None
+        or move.purpose != payment.purpose
+        or not await _is_wanted(tx, order, payment)
+        or not await _secure(tx, order, move)
+    ):
         await _send_back(tx, order, payment, outcome)
         return order, "success"
     await payments.settle(tx, payment, "success", ref=outcome.ref)
-    await book_capture(tx, order, payment, case.shares, hold="hold_money" in move.effects)
+    paid = await book_payment(tx, order, payment, case.shares, hold="hold_money" in move.effects)
     order = await make_move(
-        tx, store, order, course, move, SYSTEM_MOVER, parts=case.parts, whole=True, payment_state="paid", stock_done=True,
+        tx, store, order, course, move, SYSTEM_MOVER, parts=case.parts, whole=True, payment_state=paid, stock_done=True,
         fact=PaymentSucceeded(payment.id, order.id, payment.gateway, payment.amount_minor, payment.currency),
     )  # fmt: skip
     return order, "success"
@@ -228,13 +234,25 @@ async def _is_wanted(tx: Transaction, order: LockedOrder, payment: LockedPayment
     )
 
 
+async def _secure(tx: Transaction, order: LockedOrder, move: Transition) -> bool:
+    """See to it that the goods are the buyer's: sold, or kept for as long as the balance takes."""
+    if "sell_stock" not in move.effects and move.purpose == "deposit":
+        return await _try(tx, stock.keep(tx, order.id))
+    return "sell_stock" not in move.effects or await _sell(tx, order)
+
+
 async def _sell(tx: Transaction, order: LockedOrder) -> bool:
     """Turn the reservation into a sale; where it was given up, take the goods if they are still there."""
     if await stock.sell(tx, order.id):
         return True
+    return await _try(tx, stock.sell_late(tx, order.id))
+
+
+async def _try(tx: Transaction, taking: Awaitable[None]) -> bool:
+    """Take stock; return whether there was enough."""
     try:
         async with tx.savepoint():
-            await stock.sell_late(tx, order.id)
+            await taking
     except NotEnoughStock:
         return False
     return True
@@ -267,7 +285,8 @@ async def _fail(
     move = None if keep_order else course.decline_move(order.state)
     if move is None:
         if course.payment_move(order.state) is not None:
-            await orders.set_payment_state(tx, order.id, "failed")
+            if payment.purpose != "balance":
+                await orders.set_payment_state(tx, order.id, "failed")
             await orders.note(tx, order, "payment_failed", actor_role="system", reason=outcome.error or "")
         return order
     parts = await orders.lock_parts(tx, order.id)

@@ -6,19 +6,55 @@ undeclared move whatever this code thinks.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import msgspec
 from sqlalchemy import text
 
 from tradepost.core.database import Database, Transaction
+from tradepost.core.money import percent_of, to_minor
 from tradepost.orders.types import Move, Party, Tone
 
 EFFECTS = (
     "sell_stock", "release_stock", "restock", "refund_payment", "hold_money", "release_money", "open_fulfilments",
-    "complete_fulfilments", "earn_points", "reverse_points", "notify_buyer", "notify_seller",
+    "complete_fulfilments", "earn_points", "reverse_points", "notify_buyer", "notify_seller", "take_deposit", "take_balance",
+    "keep_deposit",
 )  # fmt: skip
+MONEY_EFFECTS = frozenset(EFFECTS) - {"open_fulfilments", "complete_fulfilments", "notify_buyer", "notify_seller"}
+_WHOLE = {"sell_stock", "release_stock", "take_deposit", "take_balance", "keep_deposit"}
+Purpose = Literal["full", "deposit", "balance"]
+
+
+class Deposit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is paid first: so many percent of the total, or an amount in major units of the order's currency.
+
+    `keeps`: so many percent of it stay with the sellers after a move with the effect keep_deposit.
+    """
+
+    percent: Decimal | None = None
+    amount: Decimal | None = None
+    keeps: Decimal = Decimal(100)
+
+    def of(self, total_minor: int, currency: str) -> int:
+        """Return the deposit on a total, in minor units: at least one, at most all of it."""
+        wanted = to_minor(self.amount, currency) if self.amount is not None else 0
+        if self.percent is not None:
+            wanted = percent_of(total_minor, self.percent)
+        return min(total_minor, max(wanted, 1))
+
+
+class Takes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which orders take a process instead of the usual one: those with something of these kinds or categories (slugs)."""
+
+    kinds: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    def fits(self, kind: str, category_path: str) -> bool:
+        """Whether a line of this kind, at this place in the tree, is one of those."""
+        return kind in self.kinds or not set(self.categories).isdisjoint(category_path.split("/"))
 
 
 class State(msgspec.Struct, frozen=True):
@@ -45,21 +81,32 @@ class Transition(msgspec.Struct, frozen=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it goes with the payment, of which there is one: then no seller's part makes it without the others."""
-        return bool(self.effects & {"sell_stock", "release_stock"})
+        """Whether it goes with a payment, which is for all parts: then no seller's part makes it without the others."""
+        return bool(self.effects & _WHOLE)
+
+    @property
+    def purpose(self) -> Purpose:
+        """What the payment is for that makes this move."""
+        if "take_balance" in self.effects:
+            return "balance"
+        return "deposit" if "take_deposit" in self.effects else "full"
 
 
 class Course:
     """One process, ready to be asked."""
 
     def __init__(
-        self, code: str, kind: str, initial: str, states: Sequence[State], moves: Sequence[Transition]
-    ) -> None:
+        self, code: str, kind: str, initial: str, states: Sequence[State], moves: Sequence[Transition], *,
+        deposit: Deposit | None = None, takes: Takes | None = None,
+    ) -> None:  # fmt: skip
         self.code = code
         self.kind = kind
         self.initial = initial
         self.states = {s.code: s for s in states}
         self.moves = tuple(moves)
+        self.deposit = deposit
+        self.takes = takes
+        self._paying = {"take_deposit", "take_balance"} if deposit else {"sell_stock"}
 
     @cached_property
     def _by_ends(self) -> dict[tuple[str, str], Transition]:
@@ -75,7 +122,11 @@ class Course:
 
     def payment_move(self, state: str) -> Transition | None:
         """Return the move that a payment's success makes."""
-        return next((m for m in self.moves_from(state) if "sell_stock" in m.effects and "system" in m.actors), None)
+        return next((m for m in self.moves_from(state) if m.effects & self._paying and "system" in m.actors), None)
+
+    def first_amount(self, total_minor: int, currency: str) -> int:
+        """Return what is paid first of a total: the deposit, or all of it."""
+        return self.deposit.of(total_minor, currency) if self.deposit else total_minor
 
     def decline_move(self, state: str) -> Transition | None:
         """Return the move that a declined payment makes; None where the buyer may try again instead."""
@@ -104,7 +155,7 @@ class Course:
         """Return the moves one of these parties may make from a state; with one seller's part only, or with everything."""
         return tuple(
             Move(to_state=m.to_state, label=m.label, tone=self.states[m.to_state].tone,
-                 refunds="refund_payment" in m.effects, seller_id=seller_id)  # type: ignore[arg-type]  # a UUID or None
+                 refunds="refund_payment" in m.effects, keeps_deposit="keep_deposit" in m.effects, seller_id=seller_id)  # type: ignore[arg-type]  # a UUID or None
             for m in self.moves_from(state) if m.actors & parties and not (is_one_of_several and m.is_whole)
         )  # fmt: skip
 
@@ -128,7 +179,7 @@ def _drops(move: Transition) -> bool:
     return "release_stock" in move.effects
 
 
-_COURSES = text("SELECT code, kind, initial_state FROM processes")
+_COURSES = text("SELECT code, kind, initial_state, deposit, takes FROM processes ORDER BY code")
 _STATES = text("""
     SELECT process, code, name, documented, tone, is_open, is_final, position FROM order_states ORDER BY process, position
 """)
@@ -164,6 +215,7 @@ async def _read(tx: Transaction) -> dict[str, Course]:
                        frozenset(row["effects"]))
         )  # fmt: skip
     return {
-        code: Course(code, kind, initial, states.get(code, []), moves.get(code, []))
-        for code, kind, initial in await tx.all(_COURSES)
-    }
+        code: Course(code, kind, initial, states.get(code, []), moves.get(code, []),
+                     deposit=msgspec.convert(deposit, Deposit | None), takes=msgspec.convert(takes, Takes | None))
+        for code, kind, initial, deposit, takes in await tx.all(_COURSES)
+    }  # fmt: skip

@@ -42,7 +42,9 @@ processes = Table(
     Column("code", Text, primary_key=True),
     words("kind"),
     words("initial_state"),
-    comment="A named course that orders take, from the preset.",
+    Column("deposit", JSONB),
+    Column("takes", JSONB),
+    comment="A named course that orders take, from the preset; what is paid first, and which orders take it instead of the usual.",
 )
 
 order_states = Table(
@@ -119,7 +121,7 @@ orders = Table(
     moment("due_at", nullable=True),
     updated(),
     ForeignKeyConstraint(["process", "state"], ["order_states.process", "order_states.code"]),
-    one_of("payment_state", "pending", "paid", "failed", "partly_refunded", "refunded"),
+    one_of("payment_state", "pending", "deposit_paid", "paid", "failed", "partly_refunded", "refunded"),
     CheckConstraint("buyer_id IS NOT NULL OR session_hash IS NOT NULL", name="has_owner"),
     CheckConstraint(
         "subtotal_minor - discount_minor - points_minor + shipping_minor + tax_minor >= 0", name="total_not_negative"

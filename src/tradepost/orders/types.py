@@ -39,6 +39,14 @@ class DayNeeded(Invalid):
 
 
 @dataclass(eq=False)
+class DepositFirst(Invalid):
+    """This order begins with a deposit, which cannot be paid by {gateway}; please choose another way."""
+
+    gateway: str
+    field: str | None = "gateway"
+
+
+@dataclass(eq=False)
 class TotalChanged(Conflict):
     """The total is now {now} instead of {was}; please look at the order again."""
 
@@ -159,13 +167,14 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True):
 class Move(msgspec.Struct, frozen=True, kw_only=True):
     """A move the viewer may make now. `seller_id`: of that seller's part; None: of the whole order.
 
-    `refunds`: money goes back, so a page asks once more.
+    `refunds`: money goes back, so a page asks once more. `keeps_deposit`: what was paid first stays, in whole or in part.
     """
 
     to_state: str
     label: str
     tone: Tone
     refunds: bool = False
+    keeps_deposit: bool = False
     seller_id: UUID | None = None
 
 
@@ -245,7 +254,8 @@ class SlotTaken(msgspec.Struct, frozen=True, kw_only=True):
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     """An order as one of its parties sees it: a seller sees the own part only, without the buyer's payments.
 
-    `viewer` is what the caller is to this order. `can_pay`: a payment can be started or finished now.
+    `viewer` is what the caller is to this order. `can_pay`: a payment can be started or finished now, of `due_minor`, which is
+    all of the order, its deposit or the balance. `deposit_minor`: what its process asks for first; 0 where it does not.
     """
 
     id: UUID
@@ -289,6 +299,9 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     refunds: tuple[OrderRefund, ...]
     moves: tuple[Move, ...]
     can_pay: bool
+    due_minor: int = 0
+    due_purpose: str = "full"
+    deposit_minor: int = 0
 
     @property
     def path(self) -> str:

@@ -18,7 +18,7 @@ from tradepost.core.errors import Conflict
 from tradepost.core.ids import uuid7
 
 AccountKind = Literal[
-    "clearing", "buyer", "seller", "held", "fee", "tax", "shipping", "points", "promotion", "payout", "loss"
+    "clearing", "buyer", "deposit", "seller", "held", "fee", "tax", "shipping", "points", "promotion", "payout", "loss"
 ]
 _Key = tuple[str, UUID | None, str, str]
 
@@ -116,6 +116,18 @@ _HELD = text("""
 async def held_for(tx: Transaction, order_id: UUID) -> dict[UUID, int]:
     """Return what is held of an order for each of its sellers."""
     return {row["seller_id"]: row["amount_minor"] for row in await tx.all(_HELD, order_id=order_id)}
+
+
+_DEPOSIT = text("""
+    SELECT CAST(-coalesce(sum(e.amount_minor), 0) AS bigint)
+    FROM ledger_journals j JOIN ledger_entries e ON e.journal_id = j.id JOIN ledger_accounts a ON a.id = e.account_id
+    WHERE j.order_id = :order_id AND a.kind = 'deposit'
+""")
+
+
+async def deposit_for(tx: Transaction, order_id: UUID) -> int:
+    """Return what was paid as a deposit on an order and is neither the sellers' nor given back yet."""
+    return int(await tx.value(_DEPOSIT, order_id=order_id))
 
 
 async def release_held(tx: Transaction, order_id: UUID, currency: str, seller_ids: Iterable[UUID]) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from babel import Locale
 from litestar import Response, get, post
@@ -13,6 +14,7 @@ from tradepost.accounts.types import Caller
 from tradepost.cart.types import CartView
 from tradepost.catalog.listing_pages import get_listing, list_listings, listing_of_variant
 from tradepost.catalog.types import ListingFilter
+from tradepost.core.clock import now
 from tradepost.core.errors import DomainError, Invalid
 from tradepost.core.ids import secret_token
 from tradepost.core.postal import Address
@@ -188,6 +190,7 @@ async def _checkout_page(
     return await page(
         request, store, caller, "checkout", status=422 if errors else 200, quote=quote, form=form, errors=errors,
         countries=_countries(store.settings.store.locale), idempotency_key=key or secret_token(),
+        today=now().astimezone(ZoneInfo(store.settings.store.timezone)).date().isoformat(),
         test_only=any(g.is_test for g in quote.gateways) and all(g.is_test or g.is_offline for g in quote.gateways),
     )  # fmt: skip
 
@@ -229,8 +232,9 @@ def _choices(form: Form) -> tuple[CheckoutChoice, CheckoutForm]:
     slot = _uuid(form.get("slot_id"), "slot_id") if form.get("slot_id") else None
     points = form.whole("points", 0) or 0
     choice = CheckoutChoice(shipping=form.get("shipping"), shipping_address=shipping, points=points, slot_id=slot)
+    day = {} if form.get("requested_on") else {"requested_on": None}
     wanted = form.into(
-        CheckoutForm, shipping_address=shipping, billing_address=billing, points=points, slot_id=slot,
+        CheckoutForm, **day, shipping_address=shipping, billing_address=billing, points=points, slot_id=slot,
         expected_total_minor=form.whole("expected_total_minor"),
     )  # fmt: skip
     return choice, wanted
@@ -311,7 +315,7 @@ async def show_order(
 ) -> Response[str]:
     """Show an order, after a refused post with what was wrong."""
     order = await get_order(store, caller, number)
-    gateways = payment_choices(store) if order.can_pay else ()
+    gateways = payment_choices(store, at_once=order.due_purpose == "deposit") if order.can_pay else ()
     returns = await list_returns(store, caller, order.id)
     return await page(
         request, store, caller, "order", status=422 if errors else 200, order=order, is_new=is_new, form=form, errors=errors,

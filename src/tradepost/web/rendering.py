@@ -40,6 +40,7 @@ def environment() -> Environment:
         "quantity": _quantity,
         "day": _day,
         "moment": _moment,
+        "date": _date,
     }
     made.globals |= {
         "fragment": _fragment,
@@ -165,6 +166,12 @@ def _day(context: Context, moment: datetime | date | None) -> str:
     if isinstance(moment, datetime):
         return _exact(context, moment, "d MMM y")
     return "" if moment is None else format_date(moment, "d MMM y", locale=_locale(context))
+
+
+@pass_context
+def _date(context: Context, day: date | None) -> str:
+    """Write a day that belongs to no moment, such as that of a booking, with its weekday."""
+    return "" if day is None else format_date(day, "EEE d MMM y", locale=_locale(context))
 
 
 def _distance(metres: float | None) -> str:
