@@ -6,6 +6,7 @@ from tradepost.api.alerts import alert_routes
 from tradepost.api.buying import buying_routes
 from tradepost.api.catalog import catalog_routes
 from tradepost.api.docs import docs_routes
+from tradepost.api.messages import message_routes
 from tradepost.api.people import people_routes
 from tradepost.api.repeatable import RepeatableRequests
 from tradepost.api.search import search_routes
@@ -14,7 +15,7 @@ from tradepost.api.webhooks import webhook_routes
 api_routes = [
     Router(
         "/api/v1",
-        route_handlers=[*catalog_routes, *buying_routes, *people_routes, *search_routes, *alert_routes],
+        route_handlers=[*catalog_routes, *buying_routes, *people_routes, *search_routes, *message_routes, *alert_routes],
         middleware=[RepeatableRequests()],
     ),
     *webhook_routes,

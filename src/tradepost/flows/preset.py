@@ -52,6 +52,7 @@ class Features(_Part, frozen=True, kw_only=True):
     delivery: bool = True
     outside_listings: bool = False
     feeds: bool = False
+    messages: bool = True
 
 
 class Copy(_Part, frozen=True, kw_only=True):

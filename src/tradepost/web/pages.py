@@ -10,7 +10,7 @@ from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import category_tree
-from tradepost.flows.cart import count_cart
+from tradepost.flows.head import read_head
 from tradepost.flows.store import Store
 from tradepost.web.rendering import template
 from tradepost.web.security import cookie, csrf_token, forget, form_secret, local_path
@@ -32,10 +32,11 @@ async def page(
     **context: Any,
 ) -> Response[str]:  # fmt: skip
     """Render `pages/<name>.html` with what every page needs besides `context`."""
-    tree, count = await category_tree(store.db), await cart_count(store, caller)
+    tree, head = await category_tree(store.db), await read_head(store, caller)
     return framed(
-        request, store, caller, name, status=status, cookies=cookies, categories=tree.top, cart_count=count, **context
-    )
+        request, store, caller, name, status=status, cookies=cookies, categories=tree.top, cart_count=head.cart,
+        unread_count=head.unread, **context,
+    )  # fmt: skip
 
 
 def framed(
@@ -46,6 +47,7 @@ def framed(
     *,
     status: int,
     cookies: tuple[Cookie, ...] = (),
+    unread_count: int | None = None,
     **context: Any,
 ) -> Response[str]:
     """Render a page whose categories and cart count are known already; asks nobody anything."""
@@ -53,7 +55,7 @@ def framed(
     flashes = _read_flashes(request)
     body = template(f"pages/{name}.html").render(
         open_store=store, store=store.settings, base_url=store.base_url, person=caller if caller.is_signed_in else None,
-        caller=caller, unread_count=None, scheme=request.cookies.get(SCHEME_COOKIE, ""), path=request.url.path,
+        caller=caller, unread_count=unread_count, scheme=request.cookies.get(SCHEME_COOKIE, ""), path=request.url.path,
         csrf_token=token, messages=flashes, status=status, **context,
     )  # fmt: skip
     set_cookies = [*cookies, *([fresh] if fresh else []), *([forget(FLASH_COOKIE)] if flashes else [])]
@@ -65,13 +67,6 @@ def framed(
         cookies=set_cookies,
         headers={"cache-control": keep},
     )
-
-
-async def cart_count(store: Store, caller: Caller) -> int:
-    """Return how many lines are in the caller's cart; no query for a visitor without a session."""
-    if caller.user_id is None and caller.session is None:
-        return 0
-    return await count_cart(store, caller)
 
 
 def go(

@@ -5,6 +5,7 @@ from tradepost.web.assets import asset_routes
 from tradepost.web.browse import browse_routes
 from tradepost.web.buying import buying_routes
 from tradepost.web.finding import finding_routes
+from tradepost.web.messages import message_pages
 from tradepost.web.people import people_routes
 from tradepost.web.saved_searches import saved_search_routes
 from tradepost.web.search_office import search_office_routes
@@ -12,5 +13,5 @@ from tradepost.web.selling import selling_routes
 from tradepost.web.site import site_routes
 
 page_routes = [
-    *browse_routes, *finding_routes, *saved_search_routes, *search_office_routes, *buying_routes, *after_sale_routes, *selling_routes, *people_routes, *site_routes, *asset_routes,
+    *browse_routes, *finding_routes, *saved_search_routes, *search_office_routes, *buying_routes, *after_sale_routes, *selling_routes, *message_pages, *people_routes, *site_routes, *asset_routes,
 ]  # fmt: skip

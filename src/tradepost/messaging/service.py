@@ -1,0 +1,172 @@
+"""Commands on conversations: beginning one, writing, reading, putting aside, taking a message back."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import text
+
+from tradepost.accounts.types import PROFILE_SCOPE, Caller
+from tradepost.core.database import Transaction, on_violation
+from tradepost.core.events import record
+from tradepost.core.fields import broken_limits, check_fields
+from tradepost.core.ids import uuid7
+from tradepost.core.live import ring_after_commit
+from tradepost.core.text import paragraphs
+from tradepost.messaging import queries
+from tradepost.messaging.events import ConversationStarted, MessageSent
+from tradepost.messaging.types import (
+    MOST_PEOPLE,
+    Draft,
+    EmptyMessage,
+    Message,
+    NoSuchMessage,
+    SentAlready,
+    TalkingToYourself,
+    TooManyConversations,
+    TooManyPeople,
+    about_key,
+)
+
+on_violation("uq_messages_conversation_id_sender_id_nonce", SentAlready)
+
+_BEGIN = text("""
+    INSERT INTO conversations (id, people, started_by, listing_id, order_id, subject, about)
+    VALUES (:id, :people, :me, :listing_id, :order_id, :subject, :about) ON CONFLICT (about) DO NOTHING RETURNING id
+""")
+# One person begins one conversation at a time, so that the count of today's is true.
+_ONE_AT_A_TIME = text(
+    "SELECT pg_advisory_xact_lock(hashtext('begin_conversation'), hashtext(CAST(CAST(:me AS uuid) AS text)))"
+)
+_SEND = text(f"""
+    INSERT INTO messages (conversation_id, id, sender_id, kind, body, file_id, offer_id, nonce)
+    VALUES (:conversation_id, :id, :sender_id, :kind, :body, :file_id, :offer_id, :nonce)
+    RETURNING {", ".join(Message.__struct_fields__)}
+""")  # our own text
+_PEOPLE = text("SELECT people FROM conversations WHERE id = :conversation_id")
+_READ = text("""
+    UPDATE participants SET last_read_seq = least(greatest(last_read_seq, CAST(:seq AS int)), last_seq), last_read_at = now()
+    WHERE conversation_id = :conversation_id AND user_id = :me AND last_read_seq < least(CAST(:seq AS int), last_seq)
+""")
+_ARCHIVE = text("""
+    UPDATE participants SET archived_at = CASE WHEN :archived THEN coalesce(archived_at, now()) END
+    WHERE conversation_id = :conversation_id AND user_id = :me
+""")
+_TAKE_BACK = text("""
+    UPDATE messages SET body = '', file_id = NULL, deleted_at = now()
+    WHERE conversation_id = :conversation_id AND seq = :seq AND sender_id = :me AND kind IN ('text', 'image') AND deleted_at IS NULL
+""")
+
+
+def topic_of(conversation_id: UUID) -> str:
+    """Return the topic that is rung when something happens in a conversation."""
+    return f"conversation:{conversation_id}"
+
+
+def inbox_of(user_id: UUID) -> str:
+    """Return the topic that is rung when somebody's list of conversations changes."""
+    return f"inbox:{user_id}"
+
+
+async def begin_conversation(
+    tx: Transaction,
+    caller: Caller,
+    others: Sequence[UUID],
+    *,
+    listing_id: UUID | None = None,
+    order_id: UUID | None = None,
+    subject: str = "",
+    most_a_day: int = 100,
+) -> UUID:
+    """Begin a conversation, or return the one that these two have about the same thing.
+
+    Raises `TalkingToYourself`, `TooManyPeople`, `TooManyConversations` above `most_a_day` new ones within a day.
+    """
+    me = caller.check_scope(PROFILE_SCOPE)
+    people = sorted({me, *others})
+    if len(people) < 2:
+        raise TalkingToYourself
+    if len(people) > MOST_PEOPLE:
+        raise TooManyPeople
+    about = about_key(*people, listing_id=listing_id, order_id=order_id) if len(people) == 2 else None
+    known = await queries.find_conversation(tx, about) if about else None
+    if known is not None:
+        return known
+    await tx.value(_ONE_AT_A_TIME, me=me)
+    if await queries.count_started(tx, me) >= most_a_day:
+        raise TooManyConversations(most_a_day)
+    found: UUID | None = await tx.value(
+        _BEGIN, id=uuid7(), people=people, me=me, listing_id=listing_id, order_id=order_id, subject=subject[:255],
+        about=about,
+    )  # fmt: skip
+    if found is None:  # the other one began it at the same moment
+        begun: UUID = await tx.value(queries.BY_ABOUT, about=about)
+        return begun
+    await record(tx, ConversationStarted(found, me, listing_id, order_id), subject_id=found)
+    return found
+
+
+async def send_message(
+    tx: Transaction, caller: Caller, conversation_id: UUID, draft: Draft, *, file_id: UUID | None = None
+) -> Message:
+    """Write a message in a conversation that was accessed. Locks the conversation until the commit.
+
+    Raises `EmptyMessage`, `FieldErrors`, `SentAlready` for a nonce that was used there before.
+    """
+    me = caller.check_scope(PROFILE_SCOPE)
+    check_fields(broken_limits(draft))
+    body = paragraphs(draft.body)
+    if not body and file_id is None:
+        raise EmptyMessage
+    kind = "text" if file_id is None else "image"
+    return await _write(tx, conversation_id, me, kind, body, file_id=file_id, nonce=draft.nonce or None)
+
+
+async def tell_offer(tx: Transaction, conversation_id: UUID, sender_id: UUID, offer_id: UUID, body: str) -> Message:
+    """Show an offer in the conversation it belongs to, with what its sender says to it."""
+    return await _write(tx, conversation_id, sender_id, "offer", paragraphs(body), offer_id=offer_id)
+
+
+async def tell(tx: Transaction, conversation_id: UUID, sentence: str) -> Message:
+    """Write a sentence of the system's into a conversation. `tx` is the system's."""
+    return await _write(tx, conversation_id, None, "system", sentence)
+
+
+async def _write(
+    tx: Transaction, conversation_id: UUID, sender_id: UUID | None, kind: str, body: str, *,
+    file_id: UUID | None = None, offer_id: UUID | None = None, nonce: str | None = None,
+) -> Message:  # fmt: skip
+    sent = await tx.one(
+        _SEND, into=Message, conversation_id=conversation_id, id=uuid7(), sender_id=sender_id, kind=kind, body=body,
+        file_id=file_id, offer_id=offer_id, nonce=nonce,
+    )  # fmt: skip
+    people: list[UUID] = await tx.value(_PEOPLE, conversation_id=conversation_id)
+    to = tuple(p for p in people if p != sender_id)
+    await record(tx, MessageSent(conversation_id, sent.seq, sender_id, to), subject_id=conversation_id)
+    ring_after_commit(tx, topic_of(conversation_id))
+    ring_after_commit(tx, *(inbox_of(p) for p in people), note={"conversation": str(conversation_id)})
+    return sent
+
+
+async def read_up_to(tx: Transaction, caller: Caller, conversation_id: UUID, seq: int) -> bool:
+    """Note that the caller has read a conversation up to a message; return whether that was new."""
+    me = caller.check_signed_in()
+    if not await tx.run(_READ, conversation_id=conversation_id, me=me, seq=seq):
+        return False
+    ring_after_commit(tx, topic_of(conversation_id), note={"read": str(me), "seq": seq})
+    ring_after_commit(tx, inbox_of(me), note={"conversation": str(conversation_id)})
+    return True
+
+
+async def archive(tx: Transaction, caller: Caller, conversation_id: UUID, *, archived: bool) -> None:
+    """Put a conversation aside for the caller, or take it back; a new message takes it back by itself."""
+    me = caller.check_scope(PROFILE_SCOPE)
+    await tx.run(_ARCHIVE, conversation_id=conversation_id, me=me, archived=archived)
+    ring_after_commit(tx, inbox_of(me), note={"conversation": str(conversation_id)})
+
+
+async def take_back(tx: Transaction, caller: Caller, conversation_id: UUID, seq: int) -> None:
+    """Empty one's own message, for everybody. Raises `NoSuchMessage` for others', the system's and those taken back."""
+    me = caller.check_scope(PROFILE_SCOPE)
+    if not await tx.run(_TAKE_BACK, conversation_id=conversation_id, seq=seq, me=me):
+        raise NoSuchMessage
+    ring_after_commit(tx, topic_of(conversation_id), note={"gone": seq})
