@@ -4,13 +4,13 @@ from alembic import op
 
 from tradepost.migrations.script import run_file
 
-revision = "0008"
-down_revision = "0007"
+revision = "0010"
+down_revision = "0009"
 
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0008_finding.sql")
+    run_file(op, "0010_finding.sql")
 
 
 def downgrade() -> None:

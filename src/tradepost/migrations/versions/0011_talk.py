@@ -4,13 +4,13 @@ from alembic import op
 
 from tradepost.migrations.script import run_file
 
-revision = "0008"
-down_revision = "0007"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0008_talk.sql")
+    run_file(op, "0011_talk.sql")
 
 
 def downgrade() -> None:
