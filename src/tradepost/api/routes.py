@@ -15,7 +15,14 @@ from tradepost.api.webhooks import webhook_routes
 api_routes = [
     Router(
         "/api/v1",
-        route_handlers=[*catalog_routes, *buying_routes, *people_routes, *search_routes, *message_routes, *alert_routes],
+        route_handlers=[
+            *catalog_routes,
+            *buying_routes,
+            *people_routes,
+            *search_routes,
+            *message_routes,
+            *alert_routes,
+        ],
         middleware=[RepeatableRequests()],
     ),
     *webhook_routes,
