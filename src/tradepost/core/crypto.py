@@ -145,6 +145,27 @@ class Keyring:
         """
         return hmac.digest(self._index_key(purpose), text.encode(), hashlib.sha256)
 
+    def sign(self, data: bytes, purpose: str) -> str:
+        """Return the newest key's signature of data, with the key's id: `id:hex`."""
+        key = self._keys[0]
+        return f"{key.id}:{hmac.new(key.derived(f'sign:{purpose}'), data, hashlib.sha256).hexdigest()}"
+
+    def is_signed(self, data: bytes, signature: str, purpose: str) -> bool:
+        """Whether a signature of `sign` fits the data. Raises `KeyMissing` where its key is not in the ring."""
+        key_id, _, digest = signature.partition(":")
+        key = self._by_id.get(key_id)
+        if key is None:
+            raise KeyMissing(key_id)
+        genuine = hmac.new(key.derived(f"sign:{purpose}"), data, hashlib.sha256).hexdigest()
+        return hmac.compare_digest(genuine.encode(), digest.encode())
+
+    def cipher(self, key_id: str, purpose: str) -> AESGCM:
+        """Return the cipher of one key, for data too long to encrypt at once. Raises `KeyMissing`."""
+        key = self._by_id.get(key_id)
+        if key is None:
+            raise KeyMissing(key_id)
+        return key.cipher(purpose)
+
     def derived_key(self, purpose: str) -> bytes:
         """Return a 32-byte key of the newest secret for signing something short-lived, such as a form's token."""
         return self._keys[0].derived(f"derive:{purpose}")

@@ -70,6 +70,25 @@ class FileStore:
             found = await obstore.get_async(self._store, _checked(key))
             return bytes(await found.bytes_async())
 
+    async def put_file(self, key: str, path: Path) -> None:
+        """Write a file of this machine, of any size. Raises `FilesUnreachable`."""
+        with _failures():
+            await obstore.put_async(self._store, _checked(key), path)
+
+    async def get_file(self, key: str, path: Path) -> None:
+        """Write a file's content to a path of this machine. Raises `NoSuchFile`, `FilesUnreachable`."""
+        with _failures():
+            found = await obstore.get_async(self._store, _checked(key))
+            with path.open("wb") as out:
+                async for chunk in found.stream():
+                    out.write(chunk)
+
+    async def keys_of(self, prefix: str) -> list[str]:
+        """Return the keys right here, in no folder, that begin so, in order. Raises `FilesUnreachable`."""
+        with _failures():
+            found = await obstore.list_with_delimiter_async(self._store)
+        return sorted(str(entry["path"]) for entry in found["objects"] if str(entry["path"]).startswith(prefix))
+
     async def exists(self, key: str) -> bool:
         """Whether there is a file under the key. Raises `FilesUnreachable`."""
         try:
