@@ -145,7 +145,7 @@ def open_embedder(settings: EmbeddingSettings) -> Embedder | None:
     try:
         weights_folder()
     except Unavailable as missing:
-        _log.warning("search.by_words_only", reason=missing.message)
+        _log.info("search.by_words_only", reason=missing.message)
         return None
     folder = Path(settings.folder) if settings.folder else open_home(find_home(os.environ)).folder("models")
     return LocalModel(folder, settings.threads)
@@ -196,7 +196,7 @@ class QueryVectors:
             await self._embedder.embed(["warm"])
             self._is_warm = True
         except Unavailable as error:
-            _log.warning("search.by_words_only", reason=error.message)
+            _log.info("search.by_words_only", reason=error.message)
 
 
 @cache

@@ -42,9 +42,9 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     brand: Weight = 0.6
     attributes: Weight = 0.3
     description: Weight = 0.9
-    length: Annotated[float, Meta(ge=0, le=1)] = 0.15
+    length: Annotated[float, Meta(ge=0, le=1)] = 0.2
     words: Weight = 1.0
-    meaning: Weight = 1.25
+    meaning: Weight = 1.3
     popularity: Weight = 0.05
     freshness: Weight = 0.02
     ranked: Annotated[int, Meta(ge=100, le=5000)] = 2000
