@@ -25,6 +25,7 @@ from benchmarks.ground import HOME, Ground
 from tradepost.core.database import Database
 from tradepost.core.embeddings import open_embedder
 from tradepost.core.settings import EmbeddingSettings
+from tradepost.migrations import migrate
 from tradepost.search.counting import count_terms
 
 STORE, BASE = "tese", 10_000
@@ -66,6 +67,7 @@ async def searchable(on: Ground, listings: int, data: Path) -> str:
     owner = await asyncpg.connect(on.dsn("postgres", "postgres"), command_timeout=7200)
     try:
         if await owner.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+            await migrate(on.dsn(name, "postgres"))
             return name
         making = f"{name}_making"
         grown = await on.store(STORE, BASE)
@@ -97,6 +99,7 @@ async def _fill(connection: asyncpg.Connection, listings: int, data: Path) -> No
     await _documents(connection)
     await _vectors(connection, vectors)
     await _create_indexes(connection, indexes)
+    await connection.execute("DROP TABLE bench_products, bench_base, bench_places, bench_made")
     await connection.execute("VACUUM ANALYZE")
 
 
@@ -118,7 +121,6 @@ async def product_vectors(products: Sequence[Product], data: Path) -> Any:
 async def _multiply(connection: asyncpg.Connection, listings: int, products: Sequence[Product]) -> None:
     """Replace the sample's listings by `listings` made of the products."""
     await connection.execute("""
-        DROP TABLE IF EXISTS bench_products, bench_base, bench_places, bench_made;
         CREATE UNLOGGED TABLE bench_products (n int PRIMARY KEY, words text[], description text, features text, brand text);
         CREATE TABLE bench_base AS SELECT row_number() OVER (ORDER BY id) AS n, * FROM listings WHERE status = 'active' ORDER BY id LIMIT 10000;
         CREATE TABLE bench_places AS SELECT row_number() OVER () AS n, location_text, location FROM bench_base WHERE location IS NOT NULL;
