@@ -14,6 +14,7 @@ from tradepost.core.postal import Address
 from tradepost.flows.cart import add_to_cart
 from tradepost.flows.checkout import CheckoutForm, Placed, checkout
 from tradepost.flows.store import Store
+from tradepost.flows.sweep import move_on
 
 HOME = Address(name="Ann Buyer", line1="1 Main Street", city="Springfield", region="Ohio", country="US")
 
@@ -54,6 +55,15 @@ class Shop:
         """Put something in the cart and order all of it."""
         await self.put(variant, quantity)
         return await checkout(self.store, self.buyer, self.form(**fields), f"buy{next(self._keys)}")
+
+    async def run_out(self, *orders: UUID) -> None:
+        """Have the time of orders that nobody paid for run out."""
+        for order_id in orders:
+            await move_on(self.store, order_id)
+
+    async def sell_out(self) -> None:
+        """Have nothing left of anything."""
+        await self.run(text("UPDATE variants SET on_hand = 0"))
 
     async def promo(self, code: str, *, percent: int | None = None, amount: int | None = None, **columns: Any) -> None:
         """Issue a promo code."""

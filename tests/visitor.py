@@ -33,6 +33,15 @@ class Visitor:
         self._remember(answer)
         return answer
 
+    async def order(self, variant: str, **fields: str) -> httpx.Response:
+        """Put one of something in the cart and order it by the forms, to be picked up; return the reply to the last of them."""
+        await self.post("/cart/add", {"variant_id": variant, "quantity": "1"})
+        await self.get("/checkout")
+        form = {"shipping": "pickup", "email": "ann@example.com", **fields}
+        page = (await self.post("/checkout", {**form, "action": "update"})).text
+        hidden = {name: value for name in ("idempotency_key", "expected_total_minor") for value in _hidden(page, name)}
+        return await self.post("/checkout", {**form, **hidden}, follow=False)
+
     def _remember(self, answer: httpx.Response) -> None:
         found = _TOKEN.search(answer.text) if "html" in answer.headers.get("content-type", "") else None
         if found:
@@ -50,6 +59,10 @@ class Visitor:
                 "role": role,
             },
         )
+
+
+def _hidden(page: str, name: str) -> list[str]:
+    return re.findall(rf'name="{name}" value="([^"]*)"', page)
 
 
 def text_of(page: str) -> str:

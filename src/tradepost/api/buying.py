@@ -18,6 +18,7 @@ from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_board, get_order, list_orders
 from tradepost.flows.quote import CheckoutChoice, Quote, quote_cart
+from tradepost.flows.refund_by_hand import confirm_refund
 from tradepost.flows.refund_order import RefundForm, refund_order
 from tradepost.flows.returns import (
     decide_return,
@@ -209,6 +210,16 @@ async def refund(
     return await refund_order(store, caller, found.id, data)
 
 
+@post("/orders/{number:str}/refunds/{refund_id:uuid}/paid", tags=["Orders"], status_code=HTTP_200_OK)
+async def confirm(
+    store: GivenStore, caller: GivenCaller, number: FromPath[Number], refund_id: FromPath[UUID]
+) -> OrderView:
+    """Say that a refund which no gateway makes, of cash or of Paynow, was paid back by hand."""
+    found = await get_order(store, caller, number)
+    await confirm_refund(store, caller, found.id, refund_id)
+    return await get_order(store, caller, number)
+
+
 @get("/orders/{number:str}/returns", tags=["Orders"])
 async def returns(store: GivenStore, caller: GivenCaller, number: FromPath[Number]) -> list[ReturnView]:
     """Return the returns of an order."""
@@ -261,6 +272,6 @@ async def board(store: GivenStore, caller: GivenCaller) -> Board:
 
 
 buying_routes: list[Any] = [
-    cart, add_line, set_line, drop_line, use_promo, drop_promo, quote, order_now, orders, order, make_move, pay, refund,
+    cart, add_line, set_line, drop_line, use_promo, drop_promo, quote, order_now, orders, order, make_move, pay, refund, confirm,
     returns, ask_for_return, settle_return, returns_to_me, statement, board,
 ]  # fmt: skip

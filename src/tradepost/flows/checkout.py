@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Meta
+from sqlalchemy import text
 
 from tradepost.accounts.types import Caller, SignInFirst
 from tradepost.cart import service as carts
@@ -27,7 +28,7 @@ from tradepost.core.money import to_major
 from tradepost.core.postal import Address
 from tradepost.delivery.slots import take_slot
 from tradepost.flows.deposits import due_now
-from tradepost.flows.gateways import webhook_url
+from tradepost.flows.gateways import check_way, webhook_url
 from tradepost.flows.orders import access_order
 from tradepost.flows.processes import BOOKING
 from tradepost.flows.quote import Basket, CheckoutChoice, person_key, read_basket
@@ -58,6 +59,9 @@ from tradepost.promotions import service as promotions
 CHARGE_TIMEOUT_S = 20.0
 TAKEN_OVER_AFTER = timedelta(seconds=60)
 _HELD_FOR = timedelta(minutes=30)
+_EMAILS = text("""
+    SELECT o.email_enc, CAST(u.email AS text) FROM orders o LEFT JOIN users u ON u.id = o.buyer_id WHERE o.id = :order_id
+""")
 
 
 class CheckoutForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,10 +125,12 @@ async def checkout(store: Store, caller: Caller, form: CheckoutForm, idempotency
     """Order the caller's cart and charge for it. The same key and form again return the same order.
 
     Raises `CartEmpty`, `TotalChanged`, `PricesChanged`, `SoldOut`, `EmailNeeded`, `AddressIncomplete`, `NoDelivery`,
-    `SlotFull`, promo and points errors, `GatewayUnknown`, `KeyReused`, `KeyInFlight`. A declined card is no error: the
+    `SlotFull`, promo and points errors, `GatewayUnknown`, `MethodUnknown`, `PhoneNeeded`, `KeyReused`, `KeyInFlight`. A declined card is no error: the
     order comes back with payment_state failed.
     """
     _check_buyer(store, caller, form)
+    method = check_way(store.gateways, store.currency, form.gateway, form.method, form.payer)
+    form = msgspec.structs.replace(form, method=method)
     reply = Reply(owner_of(caller.actor), idempotency_key)
     try:
         prepared = await _prepare(store, caller, form, reply)
@@ -142,8 +148,6 @@ def _check_buyer(store: Store, caller: Caller, form: CheckoutForm) -> None:
         raise SignInFirst
     elif not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", form.email.strip()):
         raise EmailNeeded
-    if form.gateway not in store.gateways:
-        raise GatewayUnknown(form.gateway)
 
 
 async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Reply) -> _Charge | Settled:
@@ -342,7 +346,7 @@ async def _charge(store: Store, wanted: _Charge, reply: Reply | None) -> Settled
         return await settle_payment(store, wanted.gateway, outcome, reply=reply)
     request = ChargeRequest(
         payment_id=wanted.payment_id, order_id=wanted.order_id, order_number=wanted.number, amount_minor=wanted.amount_minor,
-        currency=wanted.currency, method=wanted.method, payer=wanted.payer, email=wanted.email,
+        currency=wanted.currency, method=wanted.method, payer=wanted.payer, email=await _email(store, gateway, wanted),
         description=f"{store.settings.store.name} {wanted.number}", return_url=f"{store.base_url}/orders/{wanted.number}",
         webhook_url=webhook_url(store.base_url, wanted.gateway),
     )  # fmt: skip
@@ -353,16 +357,24 @@ async def _charge(store: Store, wanted: _Charge, reply: Reply | None) -> Settled
     return await settle_payment(store, wanted.gateway, outcome, reply=reply)
 
 
+async def _email(store: Store, gateway: Gateway, wanted: _Charge) -> str:
+    """Return the buyer's address for a gateway that wants one: what they wrote, or the one of their account."""
+    if wanted.email or not gateway.about.wants_email:
+        return wanted.email.strip()
+    async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
+        sealed, of_account = await tx.one(_EMAILS, order_id=wanted.order_id)
+    return (store.keys.decrypt(sealed, "order-email") if sealed else None) or of_account or ""
+
+
 async def pay_again(  # the pages' own order: which order, then how it is to be paid
     store: Store, caller: Caller, order_id: UUID, gateway: str, method: str = "", payer: str = ""
 ) -> Placed:
     """Start another payment for an order that still waits for one; an open one is stopped first.
 
-    Raises `NoSuchOrder`, `NothingToPay`, `GatewayUnknown`, `GatewayDown`, and `NotAllowed` for a token that may not buy.
+    Raises `NoSuchOrder`, `NothingToPay`, `GatewayUnknown`, `MethodUnknown`, `PhoneNeeded`, `GatewayDown`, and `NotAllowed` for a token that may not buy.
     """
     caller.check_token("buy")
-    if gateway not in store.gateways:
-        raise GatewayUnknown(gateway[:40])
+    method = check_way(store.gateways, store.currency, gateway, method, payer)
     paid = await _stop_open_payments(store, caller, order_id)
     if paid is not None:
         return _placed(paid)

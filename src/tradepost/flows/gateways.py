@@ -1,5 +1,8 @@
 """Which gateways a store has: those its settings offer and whose keys are there."""
 
+import re
+from collections.abc import Mapping
+
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Database
 from tradepost.core.settings import Settings, StoreKeys
@@ -8,6 +11,9 @@ from tradepost.payments.adapters.cash import CashGateway
 from tradepost.payments.adapters.paynow import PaynowGateway
 from tradepost.payments.adapters.sandbox import SandboxGateway
 from tradepost.payments.ports import Gateway
+from tradepost.payments.types import GatewayUnknown, MethodUnknown, PhoneNeeded
+
+_PHONE = re.compile(r"\+?[0-9][0-9 ()./-]{6,19}")
 
 
 def open_gateways(
@@ -33,6 +39,29 @@ def open_gateways(
             case "paynow" if (paynow := own.paynow.over(installation.paynow)).integration_key:
                 made[code] = PaynowGateway(paynow, settings.store.support_email)
     return made
+
+
+def check_way(gateways: Mapping[str, Gateway], currency: str, code: str, method: str, payer: str) -> str:
+    """Return the method of a gateway by which a buyer wants to pay: the first unless they chose one.
+
+    Raises `GatewayUnknown`, also for one that does not take the currency, `MethodUnknown`, `PhoneNeeded`.
+    """
+    if code not in gateways or not takes(gateways[code], currency):
+        raise GatewayUnknown(code[:40])
+    about = gateways[code].about
+    if not about.methods:
+        return method if about.is_test else ""  # the sandbox is told by it what to do
+    method = method or about.methods[0][0]
+    if method not in dict(about.methods):
+        raise MethodUnknown(about.name, method[:40])
+    if method in about.phone_methods and not _PHONE.fullmatch(payer.strip()):
+        raise PhoneNeeded
+    return method
+
+
+def takes(gateway: Gateway, currency: str) -> bool:
+    """Whether a gateway takes a currency."""
+    return not gateway.about.currencies or currency in gateway.about.currencies
 
 
 def webhook_url(base_url: str, gateway: str) -> str:

@@ -15,6 +15,7 @@ from tradepost.core.clock import now
 from tradepost.core.database import Transaction
 from tradepost.core.postal import Address
 from tradepost.delivery.slots import Slot, open_slots
+from tradepost.flows.gateways import takes
 from tradepost.flows.pricing import BasketLine, Priced, PricingRules, Terms, price_basket
 from tradepost.flows.pricing_rules import loyalty_of, pricing_rules
 from tradepost.flows.processes import course_for
@@ -297,8 +298,9 @@ def _shipping(basket: Basket, choice: CheckoutChoice) -> tuple[ShippingChoice, .
 
 
 def payment_choices(store: Store, *, at_once: bool = False) -> tuple[GatewayChoice, ...]:
-    """Return the ways to pay that this store offers, in its order. `at_once`: without those that pay at the door."""
-    found = tuple(_gateway(store, code) for code in store.settings.payments.gateways if code in store.gateways)
+    """Return the ways to pay that this store offers in its currency, in its order. `at_once`: without those that pay at the door."""
+    offered = (code for code in store.settings.payments.gateways if code in store.gateways)
+    found = tuple(_gateway(store, code) for code in offered if takes(store.gateways[code], store.currency))
     return tuple(choice for choice in found if not (at_once and choice.is_offline))
 
 

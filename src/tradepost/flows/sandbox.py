@@ -8,9 +8,10 @@ from sqlalchemy import text
 
 from tradepost.accounts.types import Caller
 from tradepost.flows.gateways import webhook_url
-from tradepost.flows.settle_payment import receive_webhook
+from tradepost.flows.settle_payment import receive_webhook, settle_payment
 from tradepost.flows.store import Store
 from tradepost.payments.adapters.sandbox import Decision, SandboxGateway
+from tradepost.payments.ports import Outcome
 from tradepost.payments.types import NoSuchPayment, PaymentView
 
 _PAYMENT = text("""
@@ -53,3 +54,5 @@ async def sandbox_outcome(store: Store, caller: Caller, payment_id: UUID, outcom
         raise NoSuchPayment
     decision: Decision = outcome  # type: ignore[assignment]  # checked against its values above
     await gateway.decide(payment_id, decision, webhook_url(store.base_url, "sandbox"))
+    if decision == "delay":
+        await settle_payment(store, "sandbox", Outcome(state="pending", payment_id=payment_id, is_settling=True))

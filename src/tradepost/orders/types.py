@@ -225,11 +225,22 @@ class OrderPayment(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     refunded_minor: int
     state: str
+    is_offline: bool
     redirect_url: str | None
     instructions: str
     error: str | None
     created_at: datetime
     settled_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the buyer can finish it on a page of the gateway."""
+        return self.state == "initiated" and self.redirect_url is not None
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether the buyer has done their part, and the gateway's answer is on its way."""
+        return self.state == "initiated" and self.redirect_url is None and not self.is_offline
 
 
 class OrderRefund(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,6 +251,7 @@ class OrderRefund(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     state: str
     created_at: datetime
+    gateway: str
 
 
 class SlotTaken(msgspec.Struct, frozen=True, kw_only=True):

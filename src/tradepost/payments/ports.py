@@ -19,7 +19,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     """A gateway as a checkout page shows it. `is_test`: no real money moves; `origins`: where it sends buyers to pay.
 
     `phone_methods`: those that need the payer's number; `currencies`: the only ones it takes, empty for any. `keeps_list`: whether `settled` knows all that was taken; reconciliation
-    can ask only those that do.
+    can ask only those that do. `wants_email`: the buyer's address is sent along; `refunds_by_hand`: its refunds are `manual`.
     """
 
     code: str
@@ -33,6 +33,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
     currencies: tuple[str, ...] = ()
     keeps_list: bool = True
+    wants_email: bool = False
+    refunds_by_hand: bool = False
 
 
 class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True):

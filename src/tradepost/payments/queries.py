@@ -7,9 +7,11 @@ COMMISSION_RULES = text("""
     FROM commission_rules r LEFT JOIN categories c ON c.id = r.category_id WHERE r.is_active
 """)
 PAYMENTS_OF_ORDER = text("""
-    SELECT id, purpose, gateway, method, amount_minor, refunded_minor, state, redirect_url, instructions, error, created_at, settled_at
+    SELECT id, purpose, gateway, method, amount_minor, refunded_minor, state, is_offline, redirect_url, instructions, error, created_at,
+           settled_at
     FROM payments WHERE order_id = :order_id ORDER BY created_at, id
 """)
 REFUNDS_OF_ORDER = text("""
-    SELECT id, amount_minor, reason, state, created_at FROM refunds WHERE order_id = :order_id ORDER BY created_at, id
+    SELECT r.id, r.amount_minor, r.reason, r.state, r.created_at, p.gateway FROM refunds r JOIN payments p ON p.id = r.payment_id
+    WHERE r.order_id = :order_id ORDER BY r.created_at, r.id
 """)

@@ -36,6 +36,21 @@ class GatewayDown(Unavailable):
 
 
 @dataclass(eq=False)
+class MethodUnknown(Invalid):
+    """{gateway} does not take payments by “{method}”."""
+
+    gateway: str
+    method: str
+    field: str | None = "method"
+
+
+class PhoneNeeded(Invalid):
+    """Please give the number of the telephone that pays."""
+
+    field: str | None = "payer"
+
+
+@dataclass(eq=False)
 class OnboardingRefused(Conflict):
     """{gateway} opens no account for you: {reason}."""
 
@@ -61,6 +76,13 @@ class RefundTooLarge(Invalid):
 
     left: str
     field: str | None = "amount"
+
+
+@dataclass(eq=False)
+class PaidBackByItself(Conflict):
+    """{gateway} pays this back by itself; there is nothing to do by hand."""
+
+    gateway: str
 
 
 class NothingToRefund(Invalid):

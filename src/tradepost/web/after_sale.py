@@ -11,6 +11,7 @@ from litestar.response import Redirect
 from tradepost.core.errors import DomainError
 from tradepost.core.money import NotAnAmount, to_minor
 from tradepost.flows.orders import get_board, get_order
+from tradepost.flows.refund_by_hand import confirm_refund
 from tradepost.flows.refund_order import RefundForm, RefundLine, refund_order
 from tradepost.flows.returns import decide_return, list_returns_to, receive_return, request_return, withdraw_return
 from tradepost.flows.statements import get_statement
@@ -57,6 +58,19 @@ async def refund(request: HttpRequest, store: GivenStore, caller: GivenCaller, n
     except DomainError as error:
         return await show_order(request, store, caller, number, form.texts, problems_of(error))
     return go(request, f"/orders/{number}", say="The money is on its way back.")
+
+
+@post("/orders/{number:str}/refunds/{refund_id:uuid}/paid", include_in_schema=False)
+async def refund_paid(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, number: FromPath[str], refund_id: FromPath[UUID]
+) -> Response[Any]:
+    """Take note that staff paid a refund back by hand."""
+    order = await get_order(store, caller, number)
+    try:
+        await confirm_refund(store, caller, order.id, refund_id)
+    except DomainError as error:
+        return await show_order(request, store, caller, number, {}, problems_of(error))
+    return go(request, f"/orders/{number}", say="It is in the books.")
 
 
 def _refund_form(form: Form, order: OrderView) -> RefundForm:
@@ -127,4 +141,4 @@ async def _decide(store: GivenStore, caller: GivenCaller, return_id: UUID, form:
             return await decide_return(store, caller, return_id, accept=decision == "accept", answer=answer)
 
 
-after_sale_routes = [board, money, refund, ask_back, bring_on]
+after_sale_routes = [board, money, refund, refund_paid, ask_back, bring_on]

@@ -1,5 +1,6 @@
 """Cart, checkout, the sandbox gateway's page, orders."""
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -23,9 +24,11 @@ from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_order, list_orders
 from tradepost.flows.quote import CheckoutChoice, Quote, payment_choices, quote_cart
+from tradepost.flows.refund_by_hand import refunds_by_hand
 from tradepost.flows.reorder import reorder
 from tradepost.flows.returns import list_returns, returnable_now
 from tradepost.flows.sandbox import get_sandbox_payment, sandbox_outcome
+from tradepost.flows.settle_payment import check_payment, look_again
 from tradepost.flows.sign_in import open_visit
 from tradepost.flows.store import Store
 from tradepost.orders.types import OrderLine, OrderView
@@ -261,9 +264,20 @@ async def sandbox_page(
 ) -> Response[str]:
     """Show the test gateway's page."""
     payment, number = await get_sandbox_payment(store, caller, payment_id)
+    if payment.state == "initiated" and payment.redirect_url is None:
+        await check_payment(store, payment_id)
+        payment, number = await get_sandbox_payment(store, caller, payment_id)
+    is_settling = payment.state == "initiated" and payment.redirect_url is None
     return await page(
-        request, store, caller, "sandbox_pay", payment=payment, order_number=number, order_path=f"/orders/{number}"
-    )
+        request, store, caller, "sandbox_pay", payment=payment, order_number=number, order_path=f"/orders/{number}",
+        refresh_s=_refresh_after(payment.created_at) if is_settling else 0,
+    )  # fmt: skip
+
+
+def _refresh_after(since: datetime) -> int:
+    """Return after how many seconds a page looks again for an answer that is on its way: often at first."""
+    waited = now() - since
+    return 3 if waited < timedelta(minutes=1) else 10 if waited < timedelta(minutes=5) else 60
 
 
 @post("/pay/sandbox/{payment_id:uuid}", include_in_schema=False)
@@ -315,11 +329,17 @@ async def show_order(
 ) -> Response[str]:
     """Show an order, after a refused post with what was wrong."""
     order = await get_order(store, caller, number)
+    if order.can_pay and order.payments and order.payments[-1].state == "initiated" and not errors:
+        await look_again(store, order.id)
+        order = await get_order(store, caller, number)
     gateways = payment_choices(store, at_once=order.due_purpose == "deposit") if order.can_pay else ()
+    payment = order.payments[-1] if order.can_pay and order.payments else None
+    refresh_s = _refresh_after(payment.created_at) if payment and payment.is_settling and not errors else 0
     returns = await list_returns(store, caller, order.id)
     return await page(
         request, store, caller, "order", status=422 if errors else 200, order=order, is_new=is_new, form=form, errors=errors,
-        gateways=gateways, returns=returns, returnable=returnable_now(order, returns), refundable=_refundable_by(caller, order),
+        gateways=gateways, payment=payment, refresh_s=refresh_s, returns=returns, returnable=returnable_now(order, returns), refundable=_refundable_by(caller, order),
+        by_hand=refunds_by_hand(store, order), may_pay_back=caller.can("refund_orders"),
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ class CashGateway:
             description="You pay when you get it.",
             is_offline=True,
             keeps_list=False,
+            refunds_by_hand=True,
         )
 
     async def charge(self, request: ChargeRequest) -> Outcome:

@@ -74,7 +74,7 @@ class PaynowGateway:
         return About(
             code="paynow", name=NAME, description="Mobile money, cards and banks of Zimbabwe.", methods=methods, needs_phone=True,
             phone_methods=("ecocash", "onemoney"), origins=(_origin(self._base),), currencies=(self._settings.currency,),
-            keeps_list=False,
+            keeps_list=False, wants_email=True, refunds_by_hand=True,
         )  # fmt: skip
 
     async def charge(self, request: ChargeRequest) -> Outcome:

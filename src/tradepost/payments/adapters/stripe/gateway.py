@@ -43,6 +43,11 @@ _PAGE = 100  # the most that Stripe lists at once
 # Sessions end at a fixed time, so that asking again with the same key asks for the same; Stripe wants at least half an hour.
 _OPEN_FOR_S = 3600
 _CLOCK_SKEW_S = 300
+# They pay days later, when the goods are long given back (https://docs.stripe.com/payments/payment-methods#payment-notification).
+_SLOW_WAYS = (
+    "acss_debit", "au_becs_debit", "bacs_debit", "boleto", "customer_balance", "konbini", "multibanco", "nz_bank_account", "oxxo",
+    "sepa_debit", "us_bank_account",
+)  # fmt: skip
 _KEYS_LIVE_S = 24 * 3600
 _ODD_AMOUNTS = {
     "amount_too_small": "Stripe does not take payments as small as this one; please choose another way to pay.",
@@ -64,7 +69,7 @@ class StripeGateway(Connect):
         is_test = self._settings.secret_key.startswith(("sk_test_", "rk_test_"))
         return About(
             code="stripe", name="Card or bank" + (" (test)" if is_test else ""), description="You pay on a page of Stripe.",
-            is_test=is_test, origins=(self._settings.checkout_origin,),
+            is_test=is_test, wants_email=True, origins=(self._settings.checkout_origin,),
         )  # fmt: skip
 
     async def charge(self, request: ChargeRequest) -> Outcome:
@@ -98,7 +103,7 @@ class StripeGateway(Connect):
             "mode": "payment", "client_reference_id": str(request.payment_id), "line_items": [line], "metadata": marks,
             "payment_intent_data": {"description": request.description, "metadata": marks},
             "success_url": request.return_url, "cancel_url": request.return_url,
-            "expires_at": _made_at(request.payment_id) + _OPEN_FOR_S,
+            "expires_at": _made_at(request.payment_id) + _OPEN_FOR_S, "excluded_payment_method_types": list(_SLOW_WAYS),
         }  # fmt: skip
         return page | ({"customer_email": request.email} if request.email else {})
 
