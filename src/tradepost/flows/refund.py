@@ -30,7 +30,7 @@ from tradepost.payments import service as payments
 from tradepost.payments.events import RefundFailed, RefundMade, RefundRequested
 from tradepost.payments.ports import RefundOutcome, RefundRequest
 from tradepost.payments.rules import NOTHING, LineShares, part_of, shares_of_delivery
-from tradepost.payments.types import LockedPayment, RefundTooLarge
+from tradepost.payments.types import GatewayUnknown, LockedPayment, RefundTooLarge
 from tradepost.promotions import service as promotions
 from tradepost.promotions.rules import points_earned, points_worth
 
@@ -330,13 +330,16 @@ def _kept(piece: Piece) -> dict[str, Any]:
 async def send_refund(store: Store, refund_id: UUID) -> str:
     """Ask the gateway to give the money of a refund back, and settle it; return its state. Idempotent.
 
-    Raises `GatewayDown`; a job tries again.
+    Raises `GatewayDown`: a job tries again; and `GatewayUnknown` where the store does not have the gateway any more: the sweeper
+    sends it when it is back.
     """
     async with store.db.transaction(actor=SYSTEM) as tx:
         refund = await payments.lock_refund(tx, refund_id)
     if refund.state != "requested":
         return refund.state
-    gateway = store.gateways[refund.gateway]
+    gateway = store.gateways.get(refund.gateway)
+    if gateway is None:
+        raise GatewayUnknown(refund.gateway)
     outcome = await gateway.refund(
         RefundRequest(refund_id=refund.id, payment_id=refund.payment_id, payment_ref=refund.payment_ref or "",
                       amount_minor=refund.amount_minor, currency=refund.currency, reason=refund.reason)

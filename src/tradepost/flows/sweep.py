@@ -82,8 +82,9 @@ async def _unsettled(store: Store, ask_after: timedelta) -> list[tuple[UUID, str
 
 
 async def _unsent_refunds(store: Store, ask_after: timedelta) -> list[tuple[UUID, str]]:
+    able = [code for code, gateway in store.gateways.items() if not gateway.about.refunds_by_hand]
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
-        rows = await payments.list_refunds_due(tx, now() - ask_after, _BATCH)
+        rows = await payments.list_refunds_due(tx, now() - ask_after, able, _BATCH)
     return [(row["id"], row["gateway"]) for row in rows]
 
 

@@ -16,7 +16,7 @@ OutcomeState = Literal["pending", "success", "failed", "cancelled", "unknown"]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """A gateway as a checkout page shows it. `is_test`: no real money moves; `origins`: where it sends buyers to pay.
+    """A gateway as a checkout page shows it. `is_test`: no real money moves; `origins`: where it sends buyers and sellers.
 
     `phone_methods`: those that need the payer's number; `currencies`: the only ones it takes, empty for any. `keeps_list`: whether `settled` knows all that was taken; reconciliation
     can ask only those that do. `wants_email`: the buyer's address is sent along; `refunds_by_hand`: its refunds are `manual`.

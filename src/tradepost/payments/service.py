@@ -3,6 +3,7 @@
 They change payments, refunds and the books only; flows decide what that means for an order.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -98,7 +99,7 @@ _SETTLE_REFUND = text(
 )
 _REFUNDS_DUE = text("""
     SELECT r.id, p.gateway FROM refunds r JOIN payments p ON p.id = r.payment_id
-    WHERE r.state = 'requested' AND r.created_at < :before ORDER BY r.created_at LIMIT :limit
+    WHERE r.state = 'requested' AND r.created_at < :before AND p.gateway = ANY(:gateways) ORDER BY r.created_at LIMIT :limit
 """)
 
 
@@ -192,6 +193,6 @@ async def settle_refund(tx: Transaction, refund_id: UUID, state: str, ref: str |
     await tx.run(_SETTLE_REFUND, refund_id=refund_id, state=state, ref=ref)
 
 
-async def list_refunds_due(tx: Transaction, before: datetime, limit: int = 200) -> list[Any]:
-    """Return refunds that were asked for before a time and not answered, with their gateways, oldest first."""
-    return await tx.all(_REFUNDS_DUE, before=before, limit=limit)
+async def list_refunds_due(tx: Transaction, before: datetime, gateways: Sequence[str], limit: int = 200) -> list[Any]:
+    """Return refunds that were asked of these gateways before a time and not answered, oldest first."""
+    return await tx.all(_REFUNDS_DUE, before=before, gateways=list(gateways), limit=limit)

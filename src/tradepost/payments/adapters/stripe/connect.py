@@ -23,6 +23,8 @@ from tradepost.payments.ports import (
 )
 from tradepost.payments.types import NoSuchAccount, OnboardingRefused
 
+ONBOARDING = "https://connect.stripe.com"  # where sellers are asked who they are
+
 
 class Connect:
     """The part of the gateway that pays sellers."""

@@ -14,7 +14,7 @@ import stripe
 from tradepost.core.settings import StripeSettings
 from tradepost.payments.adapters.stripe.amounts import from_stripe, to_stripe
 from tradepost.payments.adapters.stripe.client import NAME, asking, is_missing, open_client, open_http
-from tradepost.payments.adapters.stripe.connect import Connect
+from tradepost.payments.adapters.stripe.connect import ONBOARDING, Connect
 from tradepost.payments.adapters.stripe.events import read_event
 from tradepost.payments.adapters.stripe.objects import (
     Charge,
@@ -69,7 +69,7 @@ class StripeGateway(Connect):
         is_test = self._settings.secret_key.startswith(("sk_test_", "rk_test_"))
         return About(
             code="stripe", name="Card or bank" + (" (test)" if is_test else ""), description="You pay on a page of Stripe.",
-            is_test=is_test, wants_email=True, origins=(self._settings.checkout_origin,),
+            is_test=is_test, wants_email=True, origins=(self._settings.checkout_origin, ONBOARDING),
         )  # fmt: skip
 
     async def charge(self, request: ChargeRequest) -> Outcome:
