@@ -22,6 +22,7 @@ JOB_MODULES: Final = (
     "tradepost.search.jobs",
     "tradepost.alerts.jobs",
     "tradepost.flows.jobs",
+    "tradepost.flows.haggle",
     "tradepost.flows.search_jobs",
 )
 # Which job reacts to which event: (event, job). The job's arguments are the event.

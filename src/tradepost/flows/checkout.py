@@ -34,6 +34,7 @@ from tradepost.flows.processes import BOOKING
 from tradepost.flows.quote import Basket, CheckoutChoice, person_key, read_basket
 from tradepost.flows.settle_payment import Reply, Settled, settle_payment
 from tradepost.flows.store import Store
+from tradepost.offers.service import hand_over
 from tradepost.orders import service as orders
 from tradepost.orders.events import OrderPlaced
 from tradepost.orders.processes import Course, Transition, courses
@@ -67,6 +68,8 @@ _EMAILS = text("""
 class CheckoutForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A buyer's order. `expected_total_minor`: the total the buyer saw; another one is told and asked, never charged.
 
+    With `offer_id` an accepted offer is ordered at its price, and the cart stays as it is.
+
     Services are booked for the day `requested_on`; they are paid for once their provider has accepted.
 
     `method` and `payer` are the gateway's: Paynow takes web, ecocash or onemoney and a telephone number; the sandbox takes
@@ -85,6 +88,7 @@ class CheckoutForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     note: Annotated[str, Meta(max_length=2000)] = ""
     requested_on: date | None = None
     expected_total_minor: int | None = None
+    offer_id: UUID | None = None
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,11 +162,16 @@ async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Repl
         if not known.is_mine:
             return await _known(tx, known, form)
         email_key = _email_key(store, caller, form)
-        choice = CheckoutChoice(shipping=form.shipping, shipping_address=form.shipping_address, points=form.points)
+        choice = CheckoutChoice(
+            shipping=form.shipping, shipping_address=form.shipping_address, points=form.points, offer_id=form.offer_id
+        )
         basket = await read_basket(tx, store, caller, choice, with_points=False, email_key=email_key)
         _check_basket(basket, form)
         course = _course_for(basket, form)
-        await carts.use_up(tx, basket.cart.id, basket.version)
+        if form.offer_id is None:
+            await carts.use_up(tx, basket.cart.id, basket.version)
+        else:
+            await hand_over(tx, caller, form.offer_id, order_id)
         draft = _draft(store, caller, form, basket, order_id, course)
         await orders.place(tx, draft)
         wants = [Want(p.line.variant_id, p.line.quantity) for p in basket.priced.lines]

@@ -53,6 +53,7 @@ class Features(_Part, frozen=True, kw_only=True):
     outside_listings: bool = False
     feeds: bool = False
     messages: bool = True
+    offers: bool = False
 
 
 class Copy(_Part, frozen=True, kw_only=True):

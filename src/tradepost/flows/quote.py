@@ -20,6 +20,7 @@ from tradepost.flows.pricing import BasketLine, Priced, PricingRules, Terms, pri
 from tradepost.flows.pricing_rules import loyalty_of, pricing_rules
 from tradepost.flows.processes import course_for
 from tradepost.flows.store import Store
+from tradepost.offers.service import checkout_row
 from tradepost.orders.processes import Course, courses
 from tradepost.orders.rules import ShippingOption, choose_shipping, delivers_to, shipping_price
 from tradepost.orders.types import ExplanationLine
@@ -29,12 +30,13 @@ from tradepost.promotions.types import NotEnoughPoints
 
 
 class CheckoutChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a buyer has chosen so far. `shipping` empty: the first way that delivers there."""
+    """What a buyer has chosen so far. `shipping` empty: the first way that delivers there. `offer_id`: that accepted offer, not the cart."""
 
     shipping: str = ""
     shipping_address: Address | None = None
     points: Annotated[int, Meta(ge=0, le=10**9)] = 0
     slot_id: UUID | None = None
+    offer_id: UUID | None = None
 
 
 class QuotedLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,11 +162,13 @@ async def quote_cart(store: Store, caller: Caller, choice: CheckoutChoice) -> Qu
 async def read_basket(
     tx: Transaction, store: Store, caller: Caller, choice: CheckoutChoice, *, with_points: bool, email_key: str = ""
 ) -> Basket:
-    """Read and price the caller's cart. `with_points` reads what the person has even where none are to be spent.
+    """Read and price the caller's cart, or what an accepted offer is about. `with_points` reads what the person has even where none are to be spent.
 
     `email_key` stands for a guest where a promo code counts persons.
     """
-    rows = await carts.read_rows(tx, caller)
+    rows: list[Any] = (
+        [await checkout_row(tx, caller, choice.offer_id)] if choice.offer_id else await carts.read_rows(tx, caller)
+    )
     cart = carts.cart_view(rows, store.currency)
     version = str(rows[0]["rules_version"]) if rows else "0"
     rules = await pricing_rules(tx, version) if rows else PricingRules((), (), ())

@@ -127,7 +127,8 @@ async def tell_offer(tx: Transaction, conversation_id: UUID, sender_id: UUID, of
 
 
 async def tell(tx: Transaction, conversation_id: UUID, sentence: str) -> Message:
-    """Write a sentence of the system's into a conversation. `tx` is the system's."""
+    """Write a sentence of the system's into a conversation, and have pages that show it look again. `tx` is the system's."""
+    ring_after_commit(tx, topic_of(conversation_id), note={"changed": True})
     return await _write(tx, conversation_id, None, "system", sentence)
 
 

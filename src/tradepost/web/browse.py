@@ -27,6 +27,7 @@ from tradepost.catalog.types import Listing, ListingCard, ListingFilter, NoSuchL
 from tradepost.core.errors import DomainError
 from tradepost.core.ids import from_short_id
 from tradepost.core.money import percent_of, to_major
+from tradepost.flows.haggle import own_floor
 from tradepost.flows.preset import HomeSection
 from tradepost.flows.review_listing import review_listing, review_standing
 from tradepost.flows.store import Store
@@ -169,8 +170,16 @@ async def listing_context(store: Store, caller: Caller, listing: Listing, varian
         "reviews": reviews.items, "rating_counts": summary.counts, "related": related,
         "liked_ids": await liked_ids(store, caller), "is_owner": caller.user_id is not None and caller.user_id == listing.seller_id,
         "may_review": standing.may_review, "seller_share": _seller_share(store, listing, chosen), "price_history": curve,
-        "json_ld": json_ld(store, listing, ancestry), "form": {}, "errors": {},
+        "json_ld": json_ld(store, listing, ancestry), "form": {}, "errors": {}, "floor": await _floor(store, caller, listing),
     }  # fmt: skip
+
+
+async def _floor(store: Store, caller: Caller, listing: Listing) -> str | None:
+    """Return the least the caller would take for a listing of their own, as they would type it."""
+    if caller.user_id is None or caller.user_id != listing.seller_id or not store.settings.features.offers:
+        return None
+    floor = await own_floor(store, caller, listing.id)
+    return f"{to_major(floor, store.currency):f}" if floor else None
 
 
 def _chosen(listing: Listing, wanted: str | None) -> Variant | None:

@@ -176,13 +176,19 @@ async def take_prices(request: HttpRequest, store: GivenStore, caller: GivenCall
 
 
 @get("/checkout", include_in_schema=False)
-async def checkout_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
-    """Show everything an order needs, on one page."""
-    if (await _cart(store, caller)).is_empty:
+async def checkout_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, offer: FromQuery[UUID | None] = None
+) -> Response[Any]:
+    """Show everything an order needs, on one page: for the cart, or for an accepted offer at its price."""
+    if offer is not None:
+        caller.check_signed_in()
+    elif (await _cart(store, caller)).is_empty:
         return go(request, "/cart", say=store.settings.copy.empty_cart, tone="info")
     country = store.settings.store.country
     form = {"shipping_address.country": country, "billing_same": "1", "billing_address.country": country}
-    return await _checkout_page(request, store, caller, form, {}, CheckoutChoice())
+    if offer is not None:
+        form["offer_id"] = str(offer)
+    return await _checkout_page(request, store, caller, form, {}, CheckoutChoice(offer_id=offer))
 
 
 async def _checkout_page(
@@ -207,7 +213,7 @@ def _countries(locale: str) -> list[tuple[str, str]]:
 async def order_now(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Place the order, or show the page again with what is wrong or with the new price."""
     form = await read_form(request)
-    if (await _cart(store, caller)).is_empty and not form.get("idempotency_key"):
+    if not form.get("idempotency_key") and (await _cart(store, caller)).is_empty:
         return go(request, "/cart")
     errors: dict[str, str] = {}
     try:
@@ -234,10 +240,13 @@ def _choices(form: Form) -> tuple[CheckoutChoice, CheckoutForm]:
     billing = shipping if form.get("billing_same") else _address(form, "billing_address")
     slot = _uuid(form.get("slot_id"), "slot_id") if form.get("slot_id") else None
     points = form.whole("points", 0) or 0
-    choice = CheckoutChoice(shipping=form.get("shipping"), shipping_address=shipping, points=points, slot_id=slot)
+    offer = _uuid(form.get("offer_id"), "offer_id") if form.get("offer_id") else None
+    choice = CheckoutChoice(
+        shipping=form.get("shipping"), shipping_address=shipping, points=points, slot_id=slot, offer_id=offer
+    )
     day = {} if form.get("requested_on") else {"requested_on": None}
     wanted = form.into(
-        CheckoutForm, **day, shipping_address=shipping, billing_address=billing, points=points, slot_id=slot,
+        CheckoutForm, **day, shipping_address=shipping, billing_address=billing, points=points, slot_id=slot, offer_id=offer,
         expected_total_minor=form.whole("expected_total_minor"),
     )  # fmt: skip
     return choice, wanted
@@ -248,7 +257,8 @@ def _lenient(form: Form) -> CheckoutChoice:
     try:
         return _choices(form)[0]
     except DomainError:
-        return CheckoutChoice(shipping=form.get("shipping"))
+        offer = form.get("offer_id")
+        return CheckoutChoice(shipping=form.get("shipping"), offer_id=_uuid(offer, "offer_id") if offer else None)
 
 
 def _address(form: Form, prefix: str) -> Address | None:

@@ -13,6 +13,7 @@ from tradepost.core.ids import readable_code
 from tradepost.flows.conversations import (
     About,
     Opening,
+    Thread,
     begin,
     find_opening,
     put_aside,
@@ -22,6 +23,7 @@ from tradepost.flows.conversations import (
     search_messages,
     take_back_message,
 )
+from tradepost.flows.haggle import offers_shown
 from tradepost.flows.store import Store
 from tradepost.messaging.types import Draft
 from tradepost.web.errors import STATUS
@@ -140,8 +142,14 @@ async def _thread_page(
     cards, briefs = await read_inbox(store, caller)
     return await page(
         request, store, caller, "thread", status=status, thread=thread, talk=thread.conversation, is_last=before is None,
+        offers=await _offers(store, caller, thread),
         cards=cards.items, briefs=briefs, form=form, errors=errors, nonce=form.get("nonce") or readable_code(16),
     )  # fmt: skip
+
+
+async def _offers(store: Store, caller: Caller, thread: Thread) -> dict[UUID, Any]:
+    """Return the offers that these messages show, as they are now."""
+    return await offers_shown(store, caller, [m.offer_id for m in thread.messages if m.offer_id is not None])
 
 
 @post("/messages/{conversation_id:uuid}", include_in_schema=False)
@@ -175,7 +183,10 @@ async def news(
     """Return the messages after a number as pieces of the page; `seen` 0 leaves them unread."""
     last = max(0, min(seq, 2**31 - 1))
     thread = await read_thread(store, caller, conversation_id, after=last, mark=seen != 0)
-    body = template("components/bubbles.html").render(open_store=store, thread=thread, talk=thread.conversation)
+    body = template("components/bubbles.html").render(
+        open_store=store, store=store.settings, thread=thread, talk=thread.conversation,
+        offers=await _offers(store, caller, thread),
+    )  # fmt: skip
     return Response(body, media_type="text/html", headers={"cache-control": "no-store"})
 
 

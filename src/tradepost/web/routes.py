@@ -6,6 +6,7 @@ from tradepost.web.browse import browse_routes
 from tradepost.web.buying import buying_routes
 from tradepost.web.finding import finding_routes
 from tradepost.web.messages import message_pages
+from tradepost.web.offers import offer_pages
 from tradepost.web.people import people_routes
 from tradepost.web.saved_searches import saved_search_routes
 from tradepost.web.search_office import search_office_routes
@@ -13,5 +14,5 @@ from tradepost.web.selling import selling_routes
 from tradepost.web.site import site_routes
 
 page_routes = [
-    *browse_routes, *finding_routes, *saved_search_routes, *search_office_routes, *buying_routes, *after_sale_routes, *selling_routes, *message_pages, *people_routes, *site_routes, *asset_routes,
+    *browse_routes, *finding_routes, *saved_search_routes, *search_office_routes, *buying_routes, *after_sale_routes, *selling_routes, *message_pages, *offer_pages, *people_routes, *site_routes, *asset_routes,
 ]  # fmt: skip
