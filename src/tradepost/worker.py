@@ -24,6 +24,7 @@ JOB_MODULES: Final = (
     "tradepost.flows.jobs",
     "tradepost.flows.haggle",
     "tradepost.flows.search_jobs",
+    "tradepost.flows.trust_jobs",
 )
 # Which job reacts to which event: (event, job). The job's arguments are the event.
 SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = ((OrderPlaced, "search.attribute_order"),)

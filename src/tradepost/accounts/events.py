@@ -101,3 +101,53 @@ class PersonReactivated(msgspec.Struct, frozen=True):
 
     user_id: UUID
     by: UUID | None
+
+
+class VerificationSubmitted(msgspec.Struct, frozen=True):
+    """A person sent what shows who they are."""
+
+    verification_id: UUID
+    user_id: UUID
+    verification_kind: str
+
+
+class VerificationDecided(msgspec.Struct, frozen=True):
+    """A submission was accepted or refused."""
+
+    verification_id: UUID
+    user_id: UUID
+    verification_kind: str
+    status: str
+
+
+class VerificationExpired(msgspec.Struct, frozen=True):
+    """What a person showed is too long ago to count."""
+
+    verification_id: UUID
+    user_id: UUID
+
+
+class StaffLookedIn(msgspec.Struct, frozen=True):
+    """Somebody of the staff began to look at the store as a person sees it."""
+
+    person_id: UUID
+    staff_id: UUID
+
+
+class DataExportRequested(msgspec.Struct, frozen=True):
+    """A person asked for everything that is known about them."""
+
+    export_id: UUID
+    user_id: UUID
+
+
+class ErasureRequested(msgspec.Struct, frozen=True):
+    """A person asked to be forgotten; it happens after some days, unless they come back."""
+
+    user_id: UUID
+
+
+class PersonErased(msgspec.Struct, frozen=True):
+    """Nothing is left of a person but what the books need."""
+
+    user_id: UUID

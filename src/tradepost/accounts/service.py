@@ -3,6 +3,7 @@
 Each joins the caller's transaction. Those that change what somebody may do make the cache forget them at the commit.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Boolean, Text, bindparam, delete, insert, select, update
@@ -62,6 +63,7 @@ _NOTE_SIGN_IN = (
 )
 _SET_PASSWORD = update(users).where(*_UNCHANGED).values(password_hash=bindparam("new", type_=Text))
 _SET_ACTIVE = update(users).where(users.c.id == _USER_ID).values(is_active=bindparam("is_active", type_=Boolean))
+_SUSPEND = update(users).where(users.c.id == _USER_ID).values(suspended_until=bindparam("until", type_=Timestamp))
 _FOLLOW = upsert(follows).values(follower_id=_USER_ID, followed_id=_FOLLOWED_ID).on_conflict_do_nothing()
 _UNFOLLOW = delete(follows).where(follows.c.follower_id == _USER_ID, follows.c.followed_id == _FOLLOWED_ID)
 
@@ -186,6 +188,13 @@ async def reactivate(tx: Transaction, caller: Caller, user_id: UUID) -> bool:
     await tx.run(_SET_ACTIVE, user_id=user_id, is_active=True)
     await record(tx, PersonReactivated(user_id, caller.user_id), subject_id=user_id)
     return True
+
+
+async def suspend(tx: Transaction, cache: Cache, user_id: UUID, until: datetime | None) -> None:
+    """Let a person do nothing but look and answer until a moment, or everything again (None), wherever they are signed in."""
+    await lock_person(tx, user_id)
+    await tx.run(_SUSPEND, user_id=user_id, until=until)
+    await sessions.forget_person(tx, cache, user_id)
 
 
 async def _check_may_give(tx: Transaction, caller: Caller, role: str) -> None:

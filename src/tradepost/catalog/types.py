@@ -15,6 +15,10 @@ from tradepost.core.ids import short_id
 Sort = Literal["newest", "popular", "nearest", "cheapest", "dearest"]
 
 
+class ListingHidden(Conflict):
+    """The staff have taken this listing down; under “Decisions about you” you can say why they should not have."""
+
+
 class NoSuchListing(NotFound):
     """This listing does not exist, or is no longer offered."""
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from tradepost.cli.backup import backup_cli
+from tradepost.cli.keys import keys_cli
 from tradepost.cli.search import search_cli
 from tradepost.core.errors import DomainError
 from tradepost.core.settings import Settings, load_settings
@@ -18,6 +19,7 @@ EXIT_CODES = {"not_found": 3, "refused": 4, "conflict": 5, "invalid": 2, "too_ma
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 cli.add_typer(search_cli, name="search")
 cli.add_typer(backup_cli, name="backup")
+cli.add_typer(keys_cli, name="keys")
 errors = Console(stderr=True)
 
 

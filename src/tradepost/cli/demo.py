@@ -30,6 +30,7 @@ from tradepost.core.settings import HttpSettings, LogSettings, Settings, load_se
 from tradepost.flows.install_store import install_store
 from tradepost.flows.load_sample import load_sample
 from tradepost.flows.preset import find_presets
+from tradepost.flows.rotate_keys import check_keys
 from tradepost.flows.store import Store, database_name, open_store
 from tradepost.migrations import create_database, migrate
 from tradepost.worker import run_worker
@@ -140,6 +141,7 @@ async def _open(
         files_url=str(home.files(code)), keys=keys, is_demo=True,
     )  # fmt: skip
     async with opened as store:
+        await check_keys(store.db, store.keys)
         yield store
 
 

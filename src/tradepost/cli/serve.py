@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from granian.constants import Interfaces
 
 from tradepost.app import create_app
 from tradepost.core.crypto import open_keyring
-from tradepost.core.database import Database
+from tradepost.core.database import Database, DatabaseUnreachable
 from tradepost.core.errors import Invalid
 from tradepost.core.home import find_home, open_home
 from tradepost.core.log import configure_logging
 from tradepost.core.settings import Settings, load_settings
 from tradepost.flows.install_store import install_store
 from tradepost.flows.preset import find_presets
+from tradepost.flows.rotate_keys import check_keys
 from tradepost.flows.store import Store, database_name, open_store
 from tradepost.migrations import create_database, migrate
 from tradepost.web.proxies import networks_of
@@ -136,7 +137,14 @@ async def open_stores(settings: Settings) -> AsyncIterator[Mapping[str, Store]]:
                 cache_prefix=f"{code}:",
             )  # fmt: skip
             stores[code] = await stack.enter_async_context(opened)
+            await _check_keys(stores[code])
         yield stores
+
+
+async def _check_keys(store: Store) -> None:
+    """Refuse to start without a key that something is encrypted with; a database that is away is waited for elsewhere."""
+    with suppress(DatabaseUnreachable):
+        await check_keys(store.db, store.keys)
 
 
 async def work_forever(settings: Settings) -> None:

@@ -115,22 +115,35 @@ class Keyring:
         """The ids of the keys, newest first."""
         return tuple(key.id for key in self._keys)
 
+    @property
+    def head(self) -> bytes:
+        """What every value begins with that the newest key encrypted."""
+        return _head(self._keys[0].id)
+
     def encrypt(self, text: str, purpose: str) -> bytes:
         """Return text encrypted by the newest key for one purpose, for example `users.phone`. Twice the same text differs."""
+        return self.seal(text.encode(), purpose)
+
+    def seal(self, data: bytes, purpose: str) -> bytes:
+        """Return bytes, a whole file for example, encrypted by the newest key for one purpose."""
         key = self._keys[0]
         head = _head(key.id)
         nonce = secrets.token_bytes(_NONCE)
-        return head + nonce + key.cipher(purpose).encrypt(nonce, text.encode(), head + purpose.encode())
+        return head + nonce + key.cipher(purpose).encrypt(nonce, data, head + purpose.encode())
 
     def decrypt(self, value: bytes, purpose: str) -> str:
         """Return the text of an encrypted value. Raises `KeyMissing`, `NotDecryptable`."""
+        return self.unseal(value, purpose).decode()
+
+    def unseal(self, value: bytes, purpose: str) -> bytes:
+        """Return the bytes that `seal` encrypted. Raises `KeyMissing`, `NotDecryptable`."""
         key_id, start = _read_head(value, purpose)
         key = self._by_id.get(key_id)
         if key is None:
             raise KeyMissing(key_id)
         nonce, sealed = value[start : start + _NONCE], value[start + _NONCE :]
         try:
-            return key.cipher(purpose).decrypt(nonce, sealed, value[:start] + purpose.encode()).decode()
+            return key.cipher(purpose).decrypt(nonce, sealed, value[:start] + purpose.encode())
         except InvalidTag:
             raise NotDecryptable(purpose) from None
 

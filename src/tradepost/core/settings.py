@@ -155,6 +155,24 @@ class EmbeddingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     folder: str = ""
 
 
+class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long what is not everybody's is kept: days, and months of the audit log (six at least)."""
+
+    erase_after_days: Annotated[int, Meta(ge=1, le=365)] = 14
+    documents_days: Annotated[int, Meta(ge=0, le=3650)] = 30
+    verified_days: Annotated[int, Meta(ge=1, le=3650)] = 730
+    export_days: Annotated[int, Meta(ge=1, le=90)] = 7
+    audit_months: Annotated[int, Meta(ge=6, le=1200)] = 24
+
+
+class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An outside service that looks at identity documents; without a `url` the staff do."""
+
+    url: str = ""
+    key: str = ""
+    timeout_ms: AtLeastOne = 20_000
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an installation; stores have their own on top.
 
@@ -176,6 +194,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: dict[str, StoreKeys] = {}
     log: LogSettings = LogSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    identity: IdentitySettings = IdentitySettings()
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:

@@ -1,6 +1,6 @@
 """Tables of the engine room itself: recorded facts, and replies kept for repeated requests."""
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from tradepost.core.columns import created, moment, one_of, words
@@ -52,6 +52,8 @@ encryption_keys = Table(
     Column("key_id", Text, primary_key=True),
     moment("first_used_at", default_now=True),
     moment("retired_at", nullable=True),
+    Column("is_index", Boolean, nullable=False, server_default="false"),
+    Index("uq_encryption_keys_is_index", "is_index", unique=True, postgresql_where=text("is_index")),
     comment="The keys that values in this database were encrypted with; none may be missing before it is retired.",
 )
 

@@ -113,6 +113,10 @@ _CONFIGURE = text("""
     CROSS JOIN LATERAL jsonb_to_record(l.configuration) AS c(flavor text, size text, frosting text, message text)
 """)
 
+_FORGET_BUYER = text("""
+    UPDATE orders SET email_enc = NULL, shipping_address_enc = NULL, billing_address_enc = NULL, note = '' WHERE buyer_id = :user_id
+""")
+
 
 async def place(tx: Transaction, draft: OrderDraft) -> None:
     """Write an order with its lines, parts and first event, in one statement (two where something is made to order)."""
@@ -268,3 +272,8 @@ async def take_back(tx: Transaction, order_id: UUID, lines: list[LineBack]) -> N
     """Count refunded money and returned goods on lines; the database refuses more than there was."""
     if lines:
         await tx.run(_TAKE_BACK, order_id=order_id, lines=lines)
+
+
+async def forget_buyer(tx: Transaction, user_id: UUID) -> int:
+    """Take addresses and words of an erased person out of their orders; what was sold and paid stays. Return how many orders."""
+    return await tx.run(_FORGET_BUYER, user_id=user_id)

@@ -14,7 +14,7 @@ from tradepost.core.text import paragraphs
 from tradepost.reviews import queries
 from tradepost.reviews.events import ReviewAnswered, ReviewChanged, ReviewRemoved, ReviewWritten
 from tradepost.reviews.tables import reviews
-from tradepost.reviews.types import NoSuchReview, NotYourListing, Reply, ReviewDraft
+from tradepost.reviews.types import NoSuchReview, NotYourListing, Reply, ReviewDraft, ReviewHidden
 
 _ID = bindparam("review_id", type_=postgresql.UUID)
 _PUT = upsert(reviews).values({n: bindparam(n) for n in ("listing_id", "user_id", "order_id", "rating", "comment")})
@@ -24,6 +24,11 @@ _PUT_REVIEW = _PUT.on_conflict_do_update(
 ).returning(reviews.c.id, literal_column("xmax = 0").label("is_new"))
 _REMOVE = delete(reviews).where(reviews.c.id == _ID)
 _ANSWER = update(reviews).where(reviews.c.id == _ID).values(reply=bindparam("reply", type_=Text), replied_at=func.now())
+_SET_STATUS = (
+    update(reviews)
+    .where(reviews.c.id == _ID, reviews.c.status == bindparam("before", type_=Text))
+    .values(status=bindparam("status", type_=Text))
+)
 _TAKE_BACK_ANSWER = update(reviews).where(reviews.c.id == _ID).values(reply=None, replied_at=None)
 
 
@@ -47,12 +52,20 @@ async def put_review(
 
 
 async def remove_review(tx: Transaction, caller: Caller, review_id: UUID) -> None:
-    """Take one's own review back. Raises `NoSuchReview`, `NotAllowed`."""
+    """Take one's own review back. Raises `NoSuchReview`, `ReviewHidden`, `NotAllowed`."""
     caller.check_can("review")
     known = await queries.access_own_review(tx, caller, review_id)
+    if known.status == "hidden":
+        raise ReviewHidden
     await tx.run(_REMOVE, review_id=review_id)
     event = ReviewRemoved(review_id, known.listing_id, caller.check_signed_in())
     await record(tx, event, subject_id=known.listing_id)
+
+
+async def set_hidden(tx: Transaction, review_id: UUID, *, hidden: bool) -> bool:
+    """Hide a review by a decision of the staff, or show it again; return whether that changed anything."""
+    before, after = ("shown", "hidden") if hidden else ("hidden", "shown")
+    return await tx.run(_SET_STATUS, review_id=review_id, before=before, status=after) > 0
 
 
 async def answer_review(tx: Transaction, caller: Caller, review_id: UUID, answer: Reply) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from tradepost.core.errors import NotFound, Refused
+from tradepost.core.errors import Conflict, NotFound, Refused
 
 LONGEST = 4000
 
@@ -26,6 +26,10 @@ class OwnListing(Refused):
 
 class NotYourListing(Refused):
     """Only who sells it may answer a review."""
+
+
+class ReviewHidden(Conflict):
+    """The staff have hidden this review; until they show it again it stays as it is."""
 
 
 class NoReviewsHere(Refused):

@@ -102,3 +102,11 @@ async def note_click(
 async def note_order(tx: Transaction, listing_ids: list[UUID], *, user_id: UUID | None, session: bytes | None) -> int:
     """Attribute an order to the searches of the last seven days whose results were clicked and are in it; return how many."""
     return await tx.run(_ORDERED, listing_ids=listing_ids, user_id=user_id, session=session, within=ATTRIBUTED_FOR)
+
+
+_FORGET = text("UPDATE search_log SET user_id = NULL, session_hash = NULL WHERE user_id = :user_id")
+
+
+async def forget_searches_of(tx: Transaction, user_id: UUID) -> int:
+    """Let nobody tell any more which searches were a person's; return how many there were."""
+    return await tx.run(_FORGET, user_id=user_id)

@@ -142,7 +142,7 @@ async def listing_page(
     if found.path != f"/l/{name}":
         return go(request, found.path)
     answer = await page(request, store, caller, "listing", **await listing_context(store, caller, found, variant))
-    if found.status == "active" and found.seller_id != caller.user_id:
+    if found.status == "active" and found.seller_id != caller.user_id and caller.behind is None:
         answer.background = BackgroundTask(_note_view, request, store, caller, listing_id)
     return answer
 

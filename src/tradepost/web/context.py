@@ -1,13 +1,21 @@
 """What handlers are given: the store by host name, and the caller by cookie or bearer token."""
 
+from uuid import UUID
+
 from litestar.exceptions import NotFoundException
 
 from tradepost.accounts.types import Caller
+from tradepost.core.database import OnlyLooking
 from tradepost.core.ids import token_hash
+from tradepost.flows.see_as import eyes_of
 from tradepost.flows.sign_in import load_caller, load_caller_by_token
 from tradepost.flows.store import Store
 from tradepost.web.security import SESSION_COOKIE, check_csrf, form_secret
 from tradepost.web.typing import GivenStore, HttpRequest
+
+LOOK_COOKIE = "look"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+ALLOWED_LOOKING = frozenset({"/office/look/end", "/sign-out", "/scheme"})
 
 
 def provide_store(request: HttpRequest) -> Store:
@@ -32,8 +40,29 @@ async def provide_caller(request: HttpRequest, store: GivenStore) -> Caller:
         caller = await load_caller(store, token, address) if token else Caller(address=address)
         request.state["caller"] = caller  # also for the page that says why a form was refused
         await check_csrf(form_secret(store.keys), request, caller)
+        caller = await _with_borrowed_eyes(request, store, caller)
     request.state["caller"] = caller
     return caller
+
+
+async def _with_borrowed_eyes(request: HttpRequest, store: Store, caller: Caller) -> Caller:
+    """Return the person whom staff look at the store as, where they do. Raises `OnlyLooking` for whatever would change something."""
+    asked = as_uuid(request.cookies.get(LOOK_COOKIE, ""))
+    if asked is None:
+        return caller
+    seen = await eyes_of(store, caller, asked)
+    request.state["caller"] = seen
+    if seen.behind and request.method not in SAFE_METHODS and request.url.path not in ALLOWED_LOOKING:
+        raise OnlyLooking
+    return seen
+
+
+def as_uuid(text: str) -> UUID | None:
+    """Return a UUID, or None for any other text."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def session_hash(request: HttpRequest) -> bytes | None:

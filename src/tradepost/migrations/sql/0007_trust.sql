@@ -24,8 +24,10 @@ CREATE TABLE encryption_keys (
     key_id TEXT NOT NULL,
     first_used_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     retired_at TIMESTAMP WITH TIME ZONE,
+    is_index BOOLEAN DEFAULT false NOT NULL,
     CONSTRAINT pk_encryption_keys PRIMARY KEY (key_id)
 );
+CREATE UNIQUE INDEX uq_encryption_keys_is_index ON encryption_keys (is_index) WHERE is_index;
 COMMENT ON TABLE encryption_keys IS 'The keys that values in this database were encrypted with; none may be missing before it is retired.';
 
 CREATE TABLE verifications (
@@ -401,6 +403,15 @@ CREATE TRIGGER hidden_is_kept BEFORE DELETE ON reviews FOR EACH ROW
     WHEN (OLD.status = 'hidden') EXECUTE FUNCTION refuse_showing();
 CREATE TRIGGER hidden_stays BEFORE UPDATE OF hidden_by ON listings FOR EACH ROW
     WHEN (OLD.hidden_by IS DISTINCT FROM NEW.hidden_by) EXECUTE FUNCTION refuse_showing();
+
+-- An account that is opened again is not erased.
+CREATE FUNCTION users_keep_reopened() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.erase_at := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER keep_reopened BEFORE UPDATE OF is_active ON users FOR EACH ROW
+    WHEN (NOT OLD.is_active AND NEW.is_active) EXECUTE FUNCTION users_keep_reopened();
 
 -- Whoever is suspended may sign in, look and answer, and is allowed nothing else.
 CREATE OR REPLACE FUNCTION person_roles(person uuid, OUT roles text[], OUT permissions text[]) LANGUAGE sql STABLE PARALLEL SAFE AS $$

@@ -34,11 +34,12 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER hidden_is_kept ON reviews")
     op.execute("DROP TRIGGER hidden_stays ON listings")
     op.execute("DROP TRIGGER check_block ON follows")
+    op.execute("DROP TRIGGER keep_reopened ON users")
     for table in TABLES:
         op.execute(f"DROP TABLE {table}")
     op.execute("DROP TABLE audit_log")
     op.execute(
-        "DROP FUNCTION refuse_own_decision(), refuse_showing(), blocks_end_follows(), follows_check_block(), is_blocked(uuid, uuid), "
+        "DROP FUNCTION users_keep_reopened(), refuse_own_decision(), refuse_showing(), blocks_end_follows(), follows_check_block(), is_blocked(uuid, uuid), "
         "audit_drop_months(integer), audit_blank(jsonb, text[]), audit_forget(uuid), audit_note(text, text, text, jsonb), "
         "audit_table(regclass, text), audit_row(), audit_write(text, text, text, jsonb, jsonb)"
     )
