@@ -15,11 +15,11 @@ from tests.factories import Factory
 from tests.people import join, join_as
 from tests.shop import Shop
 from tradepost.accounts.types import EditProfile, NoSuchPerson, NotAllowed
-from tradepost.cli.audit import as_moment, print_audit
+from tradepost.cli.audit import print_audit
 from tradepost.core.audit import LEFT_OUT, AuditSearch, drop_old_months, note_look, search_audit
 from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Actor, Database
-from tradepost.flows.audit import AuditQuestion, audit_page
+from tradepost.flows.audit import AuditQuestion, as_moment, audit_page
 from tradepost.flows.manage_account import edit_profile
 from tradepost.flows.manage_people import grant_role
 from tradepost.flows.store import Store

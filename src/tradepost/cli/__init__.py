@@ -107,8 +107,8 @@ def audit(
     database: Annotated[str, typer.Option(help="The owner's database address; the demo's own unless given.")] = "",
 ) -> None:
     """Show who changed what when, the latest first."""
-    from tradepost.cli.audit import as_moment, print_audit
-    from tradepost.flows.audit import AuditQuestion
+    from tradepost.cli.audit import print_audit
+    from tradepost.flows.audit import AuditQuestion, as_moment
 
     if action and action not in {"insert", "update", "delete", "look", "act"}:
         raise typer.BadParameter("insert, update, delete, look or act", param_hint="--action")

@@ -1,7 +1,7 @@
 """`tradepost audit`: look through a store's audit log."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -53,11 +53,3 @@ def _written(values: dict[str, Any] | None) -> str:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-def as_moment(text: str) -> datetime | None:
-    """Return a day or a moment (ISO 8601, UTC unless it says otherwise), None for an empty text. Raises ValueError."""
-    if not text:
-        return None
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Looking through the audit log, with people by their names."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -86,3 +86,11 @@ def _who(entry: AuditEntry, names: dict[Any, str]) -> str:
     return {"system": "the system", "anonymous": "a visitor", "person": "a visitor"}.get(
         entry.actor_role, f"{entry.database_user} (database)"
     )
+
+
+def as_moment(text: str) -> datetime | None:
+    """Return a day or a moment (ISO 8601, UTC unless it says otherwise), None for an empty text. Raises ValueError."""
+    if not text:
+        return None
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -3,14 +3,21 @@
 They act as staff, under their own name, whatever else their roles allow.
 """
 
+from datetime import datetime
 from uuid import UUID
+
+import msgspec
+from sqlalchemy import text
 
 from tradepost.accounts import service
 from tradepost.accounts.queries import list_people as people_page
-from tradepost.accounts.types import Caller, ManagedPerson
+from tradepost.accounts.types import Caller, ManagedPerson, NoSuchPerson
 from tradepost.core.database import Actor
 from tradepost.core.pages import Page
+from tradepost.core.text import is_plain
 from tradepost.flows.store import Store
+from tradepost.moderation.queries import DECISIONS_ABOUT
+from tradepost.moderation.types import Decision
 
 
 def _acting(caller: Caller) -> Actor:
@@ -51,3 +58,44 @@ async def reactivate_person(store: Store, caller: Caller, user_id: UUID) -> bool
     """Open a closed account again; return whether it was closed. Raises `NotAllowed`, `NoSuchPerson`."""
     async with store.db.transaction(actor=_acting(caller)) as tx:
         return await service.reactivate(tx, caller, user_id)
+
+
+class PersonFile(msgspec.Struct, frozen=True):
+    """A person as those see them who manage people. `verified` are the kinds of papers that hold."""
+
+    id: UUID
+    username: str
+    display_name: str
+    email: str | None
+    roles: tuple[str, ...]
+    is_active: bool
+    last_login_at: datetime | None
+    created_at: datetime
+    email_verified_at: datetime | None
+    suspended_until: datetime | None
+    erase_at: datetime | None
+    verified: tuple[str, ...]
+    listings: int
+    orders: int
+    decisions: list[Decision]
+
+
+_FILE = text("""
+    SELECT u.id, CAST(u.username AS text) AS username, u.display_name, CAST(u.email AS text) AS email,
+           ARRAY(SELECT role FROM user_roles r WHERE r.user_id = u.id ORDER BY role) AS roles, u.is_active, u.last_login_at, u.created_at,
+           u.email_verified_at, u.suspended_until, u.erase_at,
+           ARRAY(SELECT kind FROM verifications v WHERE v.user_id = u.id AND v.status = 'verified' ORDER BY kind) AS verified,
+           (SELECT count(*) FROM listings l WHERE l.seller_id = u.id AND l.status <> 'removed') AS listings,
+           (SELECT count(*) FROM orders o WHERE o.buyer_id = u.id) AS orders
+    FROM users u WHERE u.username = :username AND u.erased_at IS NULL
+""")
+
+
+async def find_person(store: Store, caller: Caller, username: str) -> PersonFile:
+    """Return one person with what those need who manage people. Raises `NotAllowed`, `NoSuchPerson`."""
+    async with store.db.transaction(actor=_acting(caller), read_only=True) as tx:
+        row = await tx.maybe(_FILE, username=username) if is_plain(username) else None
+        if row is None:
+            raise NoSuchPerson
+        values = {**row, "roles": tuple(row["roles"]), "verified": tuple(row["verified"])}
+        return PersonFile(**values, decisions=await tx.all(DECISIONS_ABOUT, into=Decision, subject_id=row["id"]))

@@ -9,6 +9,7 @@ from litestar.background_tasks import BackgroundTask
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
+from tradepost.accounts.badges import badges_of
 from tradepost.accounts.queries import find_profile
 from tradepost.accounts.service import follow, unfollow
 from tradepost.accounts.types import Caller
@@ -28,6 +29,7 @@ from tradepost.core.errors import DomainError
 from tradepost.core.ids import from_short_id
 from tradepost.core.money import percent_of, to_major
 from tradepost.flows.haggle import own_floor
+from tradepost.flows.moderate import has_blocked
 from tradepost.flows.preset import HomeSection
 from tradepost.flows.review_listing import review_listing, review_standing
 from tradepost.flows.store import Store
@@ -306,7 +308,8 @@ async def person(
     return await page(
         request, store, caller, "person", profile=profile, is_self=profile.id == caller.user_id, cards=cards.items,
         liked_ids=await liked_ids(store, caller), next_path=f"/u/{username}?after={cards.after}" if cards.after else None,
-        rating=summary.average, rating_count=summary.count,
+        rating=summary.average, rating_count=summary.count, badges=await badges_of(store.db, profile.id),
+        is_blocked=await has_blocked(store, caller, profile.id),
     )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ def environment() -> Environment:
         "picture_url": picture_url,
         "asset_version": asset_version(),
         "picture_widths": (160, 320, 640, 960),
+        "role_names": lambda roles: {role.code: role.name for role in roles},
     }
     return made
 
