@@ -128,7 +128,7 @@ async def test_papers_go_from_a_form_to_a_reviewer(browse: Visitor, store: Store
     assert "Tendai Moyo" in (await browse.get(f"/office/verifications/{number}")).text
     got = await browse.get(f"/office/verifications/{number}/0")
     assert got.headers["content-disposition"].startswith("attachment")
-    assert got.headers["content-security-policy"].endswith("sandbox")
+    assert "sandbox" in got.headers["content-security-policy"]
     assert got.content[:4] == b"\x89PNG"
     await browse.post(f"/office/verifications/{number}", {"verify": "0", "reason": "Blurred."})
     assert await value(store, "SELECT rejection_reason FROM verifications") == "Blurred."
