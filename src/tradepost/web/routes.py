@@ -6,11 +6,8 @@ from tradepost.web.browse import browse_routes
 from tradepost.web.buying import buying_routes
 from tradepost.web.finding import finding_routes
 from tradepost.web.messages import message_pages
-<<<<<<< HEAD
 from tradepost.web.offers import offer_pages
-=======
 from tradepost.web.office import office_routes
->>>>>>> ae0cf81 (web: Give trust its pages: reports, decisions, appeals, people, papers, the audit log, one's own data.)
 from tradepost.web.people import people_routes
 from tradepost.web.saved_searches import saved_search_routes
 from tradepost.web.search_office import search_office_routes
@@ -19,9 +16,18 @@ from tradepost.web.site import site_routes
 from tradepost.web.trust import trust_routes
 
 page_routes = [
-<<<<<<< HEAD
-    *browse_routes, *finding_routes, *saved_search_routes, *search_office_routes, *buying_routes, *after_sale_routes, *selling_routes, *message_pages, *offer_pages, *people_routes, *site_routes, *asset_routes,
-=======
-    *browse_routes, *finding_routes, *saved_search_routes, *search_office_routes, *buying_routes, *after_sale_routes, *selling_routes, *message_pages, *people_routes, *trust_routes, *office_routes, *site_routes, *asset_routes,
->>>>>>> ae0cf81 (web: Give trust its pages: reports, decisions, appeals, people, papers, the audit log, one's own data.)
-]  # fmt: skip
+    *browse_routes,
+    *finding_routes,
+    *saved_search_routes,
+    *search_office_routes,
+    *buying_routes,
+    *after_sale_routes,
+    *selling_routes,
+    *message_pages,
+    *offer_pages,
+    *people_routes,
+    *site_routes,
+    *asset_routes,
+    *trust_routes,
+    *office_routes,
+]
