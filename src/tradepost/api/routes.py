@@ -7,6 +7,7 @@ from tradepost.api.buying import buying_routes
 from tradepost.api.catalog import catalog_routes
 from tradepost.api.docs import docs_routes
 from tradepost.api.messages import message_routes
+from tradepost.api.money import money_routes
 from tradepost.api.offers import offer_routes
 from tradepost.api.people import people_routes
 from tradepost.api.repeatable import RepeatableRequests
@@ -19,6 +20,7 @@ api_routes = [
         route_handlers=[
             *catalog_routes,
             *buying_routes,
+            *money_routes,
             *people_routes,
             *search_routes,
             *message_routes,

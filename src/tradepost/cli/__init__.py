@@ -118,3 +118,27 @@ def audit(
         raise typer.BadParameter("a day or a moment such as 2026-11-21 or 2026-11-21T09:00") from None
     question = AuditQuestion(person=person, about=about, table=table, row=row, action=action, since=begin, until=end)
     run(lambda: print_audit(store, database, question, most=limit, as_json=json))
+
+
+@cli.command()
+def payouts(
+    store: Annotated[str, typer.Option(help="The store whose sellers are paid.")],
+    settings: Annotated[Path | None, typer.Option(help="The settings file.")] = None,
+) -> None:
+    """Pay every seller out who has enough and no payout under way, without waiting for the schedule."""
+    from tradepost.cli.money import pay_sellers
+
+    run(lambda: pay_sellers(installation(settings), store))
+
+
+@cli.command()
+def reconcile(
+    store: Annotated[str, typer.Option(help="The store.")],
+    days: Annotated[int, typer.Option(min=1, max=366, help="How far back.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of a table.")] = False,
+    settings: Annotated[Path | None, typer.Option(help="The settings file.")] = None,
+) -> None:
+    """Compare a store's payments with its gateways' own lists; the exit code is 5 where they do not agree."""
+    from tradepost.cli.money import compare_lists
+
+    run(lambda: compare_lists(installation(settings), store, days, as_json=as_json))

@@ -3,6 +3,7 @@
 from tradepost.core.jobs import job, scheduled
 from tradepost.flows import sweep
 from tradepost.flows.make_move import PaymentArgs
+from tradepost.flows.pay_out import PayoutArgs, ReversalArgs, look_after_payouts, send_payout, send_reversal
 from tradepost.flows.refund import RefundArgs, send_refund
 from tradepost.flows.store import Store
 
@@ -17,6 +18,24 @@ async def send_refund_job(store: Store, args: RefundArgs) -> None:
 async def cancel_payment_job(store: Store, args: PaymentArgs) -> None:
     """Stop a payment at its gateway; money that came meanwhile goes back."""
     await sweep.cancel_payment(store, args.payment_id)
+
+
+@job("payments.send_payout", args=PayoutArgs)
+async def send_payout_job(store: Store, args: PayoutArgs) -> None:
+    """Have a gateway pay a seller."""
+    await send_payout(store, args.payout_id)
+
+
+@job("payments.send_reversal", args=ReversalArgs)
+async def send_reversal_job(store: Store, args: ReversalArgs) -> None:
+    """Have a gateway fetch money back that it has paid."""
+    await send_reversal(store, args.reversal_id)
+
+
+@scheduled("payments.look_after_payouts", cron="*/10 * * * *")
+async def look_after_payouts_job(store: Store) -> None:
+    """Pay sellers out when the store's schedule says so, and bring on what is under way."""
+    await look_after_payouts(store)
 
 
 @scheduled("orders.sweep", cron="* * * * *")

@@ -178,10 +178,12 @@ class ShippingOption(_Part, frozen=True, kw_only=True):
 
 
 class Payments(_Part, frozen=True, kw_only=True):
-    """Which gateways the store offers, in order, and what the platform keeps."""
+    """Which gateways the store offers, in order, what the platform keeps, and when sellers are paid out, from which sum on."""
 
     gateways: tuple[str, ...] = ("sandbox",)
     commission: Decimal = Decimal(0)
+    payout_schedule: Literal["off", "daily", "weekly", "monthly"] = "weekly"
+    payout_minimum: Decimal = Decimal(10)
 
 
 class Loyalty(_Part, frozen=True, kw_only=True):

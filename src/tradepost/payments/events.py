@@ -80,6 +80,16 @@ class RefundFailed(msgspec.Struct, frozen=True):
     error: str
 
 
+class PayoutFailed(msgspec.Struct, frozen=True):
+    """A payout did not arrive, or came back; the money is the seller's again, with the store."""
+
+    payout_id: UUID
+    seller_id: UUID
+    amount_minor: int
+    currency: str
+    error: str
+
+
 class PayoutMade(msgspec.Struct, frozen=True):
     """A seller was paid."""
 

@@ -6,6 +6,7 @@ COMMISSION_RULES = text("""
     SELECT r.id, r.name, r.percent, r.fixed_minor, r.currency, r.seller_id, c.path AS category_path, r.kind
     FROM commission_rules r LEFT JOIN categories c ON c.id = r.category_id WHERE r.is_active
 """)
+SELLER_BY_NAME = text("SELECT id FROM users WHERE username = :username AND erased_at IS NULL")
 PAYMENTS_OF_ORDER = text("""
     SELECT id, purpose, gateway, method, amount_minor, refunded_minor, state, is_offline, redirect_url, instructions, error, created_at,
            settled_at

@@ -60,14 +60,56 @@ def commission_rule(
     return max(fitting, key=_weight, default=None)
 
 
+class RuleVerdict(msgspec.Struct, frozen=True):
+    """What was found of a rule: whether it fires, and otherwise why not, in words."""
+
+    rule: CommissionRule
+    fires: bool
+    reason: str
+
+
+def weigh_rules(
+    rules: Sequence[CommissionRule], seller_id: UUID, category_path: str, kind: str, currency: str
+) -> list[RuleVerdict]:
+    """Return what becomes of every rule for a sale, the most specific first: the one that fires, and why the others do not."""
+    winner = commission_rule(rules, seller_id, category_path, kind, currency)
+    found = []
+    for rule in sorted(rules, key=_weight, reverse=True):
+        misfit = _misfit(rule, seller_id, category_path, kind, currency)
+        reason = misfit or (_why(rule) if rule is winner else "fits, but a more specific rule goes first")
+        found.append(RuleVerdict(rule, rule is winner, reason))
+    return found
+
+
+def _why(rule: CommissionRule) -> str:
+    named = [
+        word
+        for word, value in (
+            ("the seller", rule.seller_id),
+            ("the category", rule.category_path),
+            ("the kind", rule.kind),
+        )
+        if value is not None
+    ]
+    return f"is made for {' and '.join(named)}" if named else "holds for everything that no other rule is made for"
+
+
 def _applies(rule: CommissionRule, seller_id: UUID, category_path: str, kind: str, currency: str) -> bool:
+    return not _misfit(rule, seller_id, category_path, kind, currency)
+
+
+def _misfit(rule: CommissionRule, seller_id: UUID, category_path: str, kind: str, currency: str) -> str:
+    """Return why a rule does not apply; nothing where it does."""
     path = rule.category_path
-    return (
-        (rule.seller_id is None or rule.seller_id == seller_id)
-        and (rule.kind is None or rule.kind == kind)
-        and (rule.currency is None or rule.currency == currency)
-        and (path is None or category_path == path or category_path.startswith(path + "/"))
-    )
+    if rule.seller_id is not None and rule.seller_id != seller_id:
+        return "is another seller's"
+    if path is not None and category_path != path and not category_path.startswith(path + "/"):
+        return "is for another category"
+    if rule.kind is not None and rule.kind != kind:
+        return "is for another kind of listing"
+    if rule.currency is not None and rule.currency != currency:
+        return "is for another currency"
+    return ""
 
 
 def _weight(rule: CommissionRule) -> tuple[bool, int, bool]:

@@ -10,10 +10,11 @@ from sqlalchemy import (
     Numeric,
     PrimaryKeyConstraint,
     Table,
+    Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from tradepost.core.columns import at_most, created, currency, key, minor, moment, one_of, reference, updated, words
 from tradepost.core.database import metadata
@@ -157,13 +158,65 @@ payouts = Table(
     words("gateway", default="manual"),
     words("gateway_ref", nullable=True),
     words("error", nullable=True),
+    minor("reversed_minor", default=0),
+    Column("run_id", UUID),
+    Column("decided_by", UUID),
+    moment("settled_at", nullable=True),
     created(),
     updated(),
     CheckConstraint("amount_minor > 0", name="amount_positive"),
-    one_of("state", "requested", "paid", "failed"),
+    CheckConstraint("reversed_minor BETWEEN 0 AND amount_minor", name="reversed_within_amount"),
+    one_of("state", "requested", "sent", "paid", "failed"),
     Index("ix_payouts_seller_id", "seller_id", text("id DESC")),
-    Index("uq_payouts_open", "seller_id", "currency", unique=True, postgresql_where=text("state = 'requested'")),
-    comment="Money paid out to a seller.",
+    Index("ix_payouts_created_at", text("created_at DESC"), text("id DESC")),
+    Index(
+        "uq_payouts_open", "seller_id", "currency", unique=True, postgresql_where=text("state IN ('requested', 'sent')")
+    ),
+    comment="Money paid out to a seller, by a gateway or by people (manual). Sent: the gateway has it and has not said yet.",
+)
+
+payout_accounts = Table(
+    "payout_accounts",
+    metadata,
+    reference("seller_id", "users.id"),
+    words("gateway"),
+    words("account"),
+    Column("can_be_paid", Boolean, nullable=False, server_default="false"),
+    Column("missing", ARRAY(Text), nullable=False, server_default="{}"),
+    created(),
+    updated(),
+    PrimaryKeyConstraint("seller_id", "gateway"),
+    comment="A seller's account at a gateway that pays out, and what the gateway last said of it.",
+)
+
+payout_runs = Table(
+    "payout_runs",
+    metadata,
+    key(),
+    Column("started_by", UUID),
+    moment("started_at", default_now=True),
+    comment="Everybody paid out at once: by somebody, or (nobody) by the schedule.",
+)
+
+payout_reversals = Table(
+    "payout_reversals",
+    metadata,
+    key(),
+    reference("payout_id", "payouts.id"),
+    reference("seller_id", "users.id"),
+    minor("amount_minor"),
+    currency(),
+    words("state", default="requested"),
+    words("gateway_ref", nullable=True),
+    words("error", nullable=True),
+    Column("requested_by", UUID),
+    created(),
+    updated(),
+    CheckConstraint("amount_minor > 0", name="amount_positive"),
+    one_of("state", "requested", "success", "failed"),
+    Index("ix_payout_reversals_payout_id", "payout_id"),
+    Index("ix_payout_reversals_seller_id", "seller_id"),
+    comment="Money of a payout that its gateway fetches back, because refunds took more than the seller had.",
 )
 
 commission_rules = Table(

@@ -102,6 +102,21 @@ class PayoutUnderWay(Conflict):
     """A payout is already under way."""
 
 
+class NoSuchPayout(NotFound):
+    """There is no such payout."""
+
+
+@dataclass(eq=False)
+class PayoutSettled(Conflict):
+    """This payout is “{state}” and is settled by its gateway, or has been already."""
+
+    state: str
+
+
+class NothingToFetchBack(Conflict):
+    """Nothing is owed, or no gateway has paid anything that could be fetched back; the next sales make up for it."""
+
+
 class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
     """A payment as its order's page shows it. `redirect_url`: where the buyer finishes paying, while it is initiated."""
 
@@ -132,42 +147,24 @@ class RefundView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class Payout(msgspec.Struct, frozen=True, kw_only=True):
-    """Money sent to a seller."""
+class Payout(msgspec.Struct, frozen=True):
+    """Money sent to a seller: requested, sent (its gateway has it), paid, or failed and the seller's again.
+
+    `reversed_minor`: so much of it was fetched back, or is about to be. `gateway_ref`: its name there, or at the bank.
+    """
 
     id: UUID
     seller_id: UUID
+    seller_name: str
     amount_minor: int
+    reversed_minor: int
     currency: str
     state: str
     gateway: str
     gateway_ref: str | None
     error: str | None
     created_at: datetime
-
-
-class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """What a seller has with the store: payable now, held until receipt, and ever paid out. Negative `payable_minor`: the
-    seller owes it, and the next sales pay it off."""
-
-    currency: str
-    payable_minor: int
-    held_minor: int
-    paid_out_minor: int
-
-
-class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One booking on a seller's account: money in is positive. `balance_minor` is the account after it."""
-
-    journal_id: UUID
-    at: datetime
-    kind: str
-    order_id: UUID | None
-    order_number: str | None
-    account: Literal["seller", "held"]
-    amount_minor: int
-    balance_minor: int
-    currency: str
+    settled_at: datetime | None
 
 
 class LockedPayment(msgspec.Struct, frozen=True):

@@ -8,13 +8,16 @@ from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
+from tradepost.accounts.types import Caller
 from tradepost.core.errors import DomainError
 from tradepost.core.money import NotAnAmount, to_minor
 from tradepost.flows.orders import get_board, get_order
+from tradepost.flows.pay_out import begin_onboarding, get_own_payouts, refresh_account
 from tradepost.flows.refund_by_hand import confirm_refund
 from tradepost.flows.refund_order import RefundForm, RefundLine, refund_order
 from tradepost.flows.returns import decide_return, list_returns_to, receive_return, request_return, withdraw_return
 from tradepost.flows.statements import get_statement
+from tradepost.flows.store import Store
 from tradepost.orders.returns import ReturnForm, ReturnLine, ReturnReason, ReturnView
 from tradepost.orders.types import OrderView
 from tradepost.payments.types import NothingToRefund
@@ -24,7 +27,11 @@ from tradepost.web.pages import go, page
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 _MOST = 500
-_KINDS = {"capture": "Sold", "release": "Released to you", "refund": "Given back", "cash": "Sold for cash"}
+_KINDS = {
+    "capture": "Sold", "release": "Released to you", "refund": "Given back", "cash": "Sold for cash", "deposit_kept": "Deposit kept",
+    "payout": "Paid out", "payout_failed": "Payout failed", "payout_returned": "Payout came back",
+    "payout_reversed": "Fetched back",
+}  # fmt: skip
 
 
 @get("/me/sales", include_in_schema=False)
@@ -43,9 +50,48 @@ async def money(
     request: HttpRequest, store: GivenStore, caller: GivenCaller, after: FromQuery[str | None] = None
 ) -> Response[str]:
     """Show a seller what the store owes them, and every change of it."""
+    return await _money_page(request, store, caller, after=after)
+
+
+async def _money_page(
+    request: HttpRequest, store: Store, caller: Caller, *, after: str | None = None, onward: str = "", problem: str = ""
+) -> Response[str]:
     found = await get_statement(store, caller, after=after)
+    paid = await get_own_payouts(store, caller, limit=10)
     following = f"/me/money?after={found.after}" if found.after else None
-    return await page(request, store, caller, "money", statement=found, next_path=following, kinds=_KINDS)
+    return await page(
+        request, store, caller, "money", status=409 if problem else 200, statement=found, next_path=following, kinds=_KINDS,
+        paid=paid, schedule=store.settings.payments.payout_schedule, onward=onward, problem=problem,
+    )  # fmt: skip
+
+
+@post("/me/money/accounts/{gateway:str}", include_in_schema=False)
+async def open_account(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, gateway: FromPath[str]
+) -> Response[str]:
+    """Open an account at a gateway, and show the way there: it is another site, so the seller follows a link."""
+    try:
+        return await _money_page(request, store, caller, onward=await begin_onboarding(store, caller, gateway))
+    except DomainError as error:
+        if error.kind in {"refused", "not_found"}:
+            raise
+        return await _money_page(request, store, caller, problem=error.message)
+
+
+@get("/me/money/accounts/{gateway:str}", include_in_schema=False)
+async def back_from_gateway(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, gateway: FromPath[str]
+) -> Redirect:
+    """Take a seller back who comes from a gateway, and ask it whether it can pay them now."""
+    try:
+        account = await refresh_account(store, caller, gateway)
+    except DomainError as error:
+        if error.kind == "refused":
+            raise
+        return go(request, "/me/money", say=error.message, tone="bad")
+    if account.can_be_paid:
+        return go(request, "/me/money", say="Your account is ready: the next payout goes there.")
+    return go(request, "/me/money", say="The gateway still needs something from you.", tone="warn")
 
 
 @post("/orders/{number:str}/refunds", include_in_schema=False)
@@ -141,4 +187,4 @@ async def _decide(store: GivenStore, caller: GivenCaller, return_id: UUID, form:
             return await decide_return(store, caller, return_id, accept=decision == "accept", answer=answer)
 
 
-after_sale_routes = [board, money, refund, refund_paid, ask_back, bring_on]
+after_sale_routes = [board, money, open_account, back_from_gateway, refund, refund_paid, ask_back, bring_on]

@@ -6,6 +6,7 @@ from tradepost.web.browse import browse_routes
 from tradepost.web.buying import buying_routes
 from tradepost.web.finding import finding_routes
 from tradepost.web.messages import message_pages
+from tradepost.web.money_office import money_office_routes
 from tradepost.web.offers import offer_pages
 from tradepost.web.office import office_routes
 from tradepost.web.people import people_routes
@@ -20,6 +21,7 @@ page_routes = [
     *finding_routes,
     *saved_search_routes,
     *search_office_routes,
+    *money_office_routes,
     *buying_routes,
     *after_sale_routes,
     *selling_routes,
