@@ -11,7 +11,7 @@ UPGRADE ?=
 # Where packages may not keep their compiled form, every start spends seconds on compiling them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types race bench bench-search bench-extract bench-assistant lock clean runtime dev
+.PHONY: help demo test lint types race bench bench-search bench-extract bench-assistant lock clean runtime dev vectors
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
@@ -49,6 +49,9 @@ lock: dev ## write the lock files anew after a change of pyproject.toml (UPGRADE
 clean: ## remove the environment and every cache; the stores' data in .tradepost stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	@find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+vectors: ## add the language model (150 MB), so that search finds by meaning; `make demo` uses it from then on
+	@tools/bootstrap.sh vectors
 
 runtime:
 	@tools/bootstrap.sh runtime

@@ -333,8 +333,11 @@ async def test_goods_are_sold_by_the_whole_unit_unless_their_seller_says_so(brow
 async def test_staff_are_led_to_their_pages(browse: Visitor, store: Store) -> None:
     started = await join_as(store, "stella", "staff")
     browse.client.cookies.set(SESSION_COOKIE, started.token)
-    paths = set(re.findall(r'class="menu__item" href="([^"]+)"', (await browse.get("/")).text))
-    assert "/office/search" in paths
+    menu = set(re.findall(r'class="menu__item" href="([^"]+)"', (await browse.get("/")).text))
+    assert "/office" in menu
+    office = re.findall(r'href="(/office/[a-z]+)"', (await browse.get("/office")).text)
+    assert "/office/search" in office
+    paths = menu | set(office)
     assert {path: (await browse.get(path)).status_code for path in paths} == dict.fromkeys(paths, 200)
 
 

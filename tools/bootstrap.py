@@ -28,7 +28,14 @@ PYTHON = str(VENV / "bin" / "python")
 STAMP = VENV / "tradepost.json"
 UV_LOCK = CHECKOUT / "requirements-uv.lock"
 BUILD_LOCK = CHECKOUT / "requirements-build.lock"
-LOCKS = {"runtime": CHECKOUT / "requirements.lock", "dev": CHECKOUT / "requirements-dev.lock"}
+MODEL_LOCK = CHECKOUT / "requirements-vectors.lock"
+# Each level has what those before it have.
+LOCKS = {
+    "runtime": (CHECKOUT / "requirements.lock",),
+    "vectors": (CHECKOUT / "requirements.lock", MODEL_LOCK),
+    "dev": (CHECKOUT / "requirements-dev.lock", MODEL_LOCK),
+}
+LEVELS = list(LOCKS)
 Command = Sequence[str | Path]
 PIP = ("-m", "pip", "--disable-pip-version-check")
 NOISE = (
@@ -54,12 +61,12 @@ class CannotMake(Exception):
 def main() -> None:
     """Bring the environment to the level that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("level", choices=sorted(LOCKS))
+    parser.add_argument("level", choices=LEVELS)
     level = parser.parse_args().level
     try:
         with only_one():
-            if made_level() == "dev":
-                level = "dev"  # what `make test` added is not taken away by `make demo`
+            if (made := made_level()) in LEVELS:
+                level = max(level, made, key=LEVELS.index)  # what `make test` added is not taken away by `make demo`
             if stamp() != wanted(level):
                 make(level)
     except CannotMake as problem:
@@ -85,7 +92,7 @@ def only_one() -> Iterator[None]:
 
 def wanted(level: str) -> dict[str, str]:
     """Describe the environment as it should be: it is remade when anything here changes."""
-    inputs = (CHECKOUT / "pyproject.toml", UV_LOCK, BUILD_LOCK, LOCKS[level])
+    inputs = (CHECKOUT / "pyproject.toml", UV_LOCK, BUILD_LOCK, *LOCKS[level])
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in inputs)).hexdigest()
     return {"level": level, "inputs": digest, "path": str(VENV), "python": python_version()}
 
@@ -128,7 +135,7 @@ def make(level: str) -> None:
             [sys.executable, "-m", "venv", "--without-pip", "--clear", VENV],
             "the virtual environment could not be made",
         )
-    locks = ("-r", BUILD_LOCK, "-r", LOCKS[level])
+    locks = [part for lock in (BUILD_LOCK, *LOCKS[level]) for part in ("-r", lock)]
     project = ("--no-build-isolation", "--editable", CHECKOUT)
     if not install_with_uv(locks, project):
         install_with_pip(locks, project)

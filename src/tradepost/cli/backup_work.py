@@ -38,7 +38,7 @@ from tradepost.migrations import configuration, create_database, current_revisio
 
 FORMAT, DUMP, SETTINGS = 1, "database.dump", "settings.toml"
 SETTINGS_FILE = "tradepost.toml"
-_NAMED = re.compile(r"tradepost-([a-z0-9-]+)-[0-9]{8}T[0-9]{6}Z\.tpb")
+_NAMED = re.compile(r"tradepost-([a-z0-9-]+)-[0-9]{8}T[0-9]{9}Z\.tpb")
 _console = Console()
 
 
@@ -131,7 +131,7 @@ async def create_backup(store: str, dsn: str, to: str, *, keep: int, encrypt: bo
     async with place_of(dsn) as place:
         preset = find_presets([store], place.settings.presets)[store]
         target = FileStore.open(to)
-        name = f"tradepost-{store}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tpb"
+        name = f"tradepost-{store}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"[:-3] + "Z.tpb"
         with tempfile.TemporaryDirectory(dir=place.home.path) as temporary:
             path = Path(temporary if "://" in to else to) / name
             with write_archive(path, place.keys(), encrypt=encrypt) as archive:

@@ -220,7 +220,6 @@ _TRANSLATED: tuple[tuple[tuple[type[BaseException], ...], type[DomainError]], ..
     ((asyncpg.DataError, DriverDataError), NotStorable),
     ((asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError), TookTooLong),
     ((asyncpg.SerializationError, asyncpg.DeadlockDetectedError), ChangedMeanwhile),
-    ((asyncpg.ReadOnlySQLTransactionError,), OnlyLooking),
     (
         (
             asyncpg.PostgresConnectionError,
@@ -269,19 +268,22 @@ class _Runner:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
 
+    def _translated(self, error: Exception) -> BaseException:
+        return translate(error, is_lost=_is_lost(self.connection)) or error
+
     async def _call(self, method: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         count = _count.get()
         if count is None:
             try:
                 return await method(*arguments)
             except Exception as error:
-                raise translate(error, is_lost=_is_lost(self.connection)) or error from error
+                raise self._translated(error) from error
         count.queries += 1
         started = time.perf_counter()
         try:
             return await method(*arguments)
         except Exception as error:
-            raise translate(error, is_lost=_is_lost(self.connection)) or error from error
+            raise self._translated(error) from error
         finally:
             count.seconds += time.perf_counter() - started
 
@@ -345,6 +347,12 @@ class Transaction(_Runner):
         self.actor = actor
         self.database = database
         self.reactions: list[Callable[[], Awaitable[None]]] = []
+        self._only_looks = actor.behind is not None
+
+    def _translated(self, error: Exception) -> BaseException:
+        if self._only_looks and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            return OnlyLooking()
+        return super()._translated(error)  # a write where nobody meant to write is a defect
 
     async def control(self, sql: str) -> None:
         """Send BEGIN, COMMIT or SAVEPOINT; these are not counted as queries."""
