@@ -16,6 +16,11 @@ from tradepost.flows.checkout import CheckoutForm, Placed, checkout
 from tradepost.flows.store import Store
 from tradepost.flows.sweep import move_on
 
+# What a raw change of a state begins with: a move that the order's history does not tell is refused.
+TELL = """
+    WITH told AS (INSERT INTO order_events (order_id, seq, actor_role, kind, to_state)
+                  SELECT :id, coalesce(max(seq), 0) + 1, 'system', 'moved', :state FROM order_events WHERE order_id = :id)
+"""
 HOME = Address(name="Ann Buyer", line1="1 Main Street", city="Springfield", region="Ohio", country="US")
 
 

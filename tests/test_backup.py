@@ -161,11 +161,11 @@ async def test_a_backup_of_a_newer_version_is_refused(yard: Yard, tmp_path: Path
 
 async def test_the_oldest_backups_go(yard: Yard) -> None:
     for day in (1, 2, 3):
-        (yard.folder / f"tradepost-market-2020010{day}T000000Z.tpb").write_bytes(b"old")
+        (yard.folder / f"tradepost-market-2020010{day}T000000000Z.tpb").write_bytes(b"old")
     (yard.folder / "tradepost-market-notes.txt").write_bytes(b"mine")
     new = await yard.backup(keep=2)
     left = sorted(p.name for p in yard.folder.iterdir())
-    assert left == ["tradepost-market-20200103T000000Z.tpb", Path(new).name, "tradepost-market-notes.txt"]
+    assert left == ["tradepost-market-20200103T000000000Z.tpb", Path(new).name, "tradepost-market-notes.txt"]
 
 
 @pytest.mark.parametrize(("only", "there", "absent"), [("schema", "CREATE TABLE public.orders", "COPY public."),

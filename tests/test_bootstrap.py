@@ -86,7 +86,13 @@ def pantry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     oven = wheel(wheels, "oven", "1.0", {"oven.py": b""})
     # The real uv under a version of its own: no test can take the one of this machine by mistake.
     script = f'#!/bin/sh\n[ "$1" = --version ] && echo "uv {UV_VERSION}" && exit\nexec "{UV}" "$@"\n'
-    locks = {"": bread, "-dev": bread + oven, "-build": wheel(wheels, "tongs", "1.0", {"tongs.py": b""})}
+    salt = wheel(wheels, "salt", "1.0", {"salt.py": b""})
+    locks = {
+        "": bread,
+        "-dev": bread + oven,
+        "-vectors": bread + salt,
+        "-build": wheel(wheels, "tongs", "1.0", {"tongs.py": b""}),
+    }
     for name, lines in {**locks, "-uv": uv_wheel(wheels, script)}.items():
         (folder / f"requirements{name}.lock").write_text(lines)
     where = "import bootstrap\nwith bootstrap.cache_folder() as folder: print(folder)"
@@ -205,6 +211,15 @@ def test_remembered_uv_that_was_tampered_with_is_not_run(checkout: Path, make: M
     assert can_import(checkout, "bread")
     assert not (tmp_path / "ran").exists()
     assert remembered.read_bytes() == genuine
+
+
+def test_the_language_model_is_added_and_stays(checkout: Path, make: Make) -> None:
+    assert make("vectors").returncode == 0
+    assert [can_import(checkout, name) for name in ("bread", "salt", "oven")] == [True, True, False]
+    assert make("runtime").stderr == ""
+    assert make("dev").returncode == 0
+    assert [can_import(checkout, name) for name in ("bread", "salt", "oven")] == [True, True, True]
+    assert make("vectors").stderr == ""
 
 
 def test_two_at_once_make_one_good_environment(checkout: Path, make: Make) -> None:
@@ -345,6 +360,7 @@ def test_make_alone_lists_every_recipe(make: Make) -> None:
         "bench-assistant",
         "lock",
         "clean",
+        "vectors",
     ]
     assert names == ["help", *recipes]
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from tests.factories import Factory
 from tests.people import PASSWORD, join, join_as
-from tests.shop import Shop
+from tests.shop import TELL, Shop
 from tradepost.accounts.data_rights import ExportUnderWay, NoSuchExport
 from tradepost.accounts.types import AccountClosed, EditProfile, NotAllowed, SignIn
 from tradepost.accounts.verification_types import (
@@ -301,7 +301,7 @@ async def test_an_erased_person_is_nowhere_and_the_books_stay(shop: Shop) -> Non
 async def finish_order(store: Store, order_id: Any) -> None:
     """Bring an order to its end as the buyer's process has it."""
     for state in ("shipped", "delivered"):
-        await run(store, "UPDATE orders SET state = :state WHERE id = :id", state=state, id=order_id)
+        await run(store, f"{TELL} UPDATE orders SET state = :state WHERE id = :id", state=state, id=order_id)
         await run(store, "UPDATE fulfilments SET state = :state WHERE order_id = :id", state=state, id=order_id)
 
 

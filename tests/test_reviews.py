@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, insert, text, update
 from tests.conftest import Servers
 from tests.factories import Factory
 from tests.people import join, visitor
+from tests.shop import TELL
 from tradepost.accounts.types import Caller, NotAllowed, SignInFirst
 from tradepost.catalog.tables import listings
 from tradepost.catalog.types import NoSuchListing
@@ -91,7 +92,8 @@ async def end_without_handover(servers: Servers, store: Store, order_id: UUID) -
     async with store.db.transaction(actor=SYSTEM) as tx:
         name = await tx.value(text("SELECT current_database()"))
         for state in ("paid", "shipped", "delivered"):
-            await tx.run(text("UPDATE fulfilments SET state = :state WHERE order_id = :id"), id=order_id, state=state)
+            move = text(f"{TELL} UPDATE fulfilments SET state = :state WHERE order_id = :id")
+            await tx.run(move, id=order_id, state=state)
     owner = await Database.open(servers.dsn(str(name), "postgres"), size=1)
     async with owner.transaction(actor=SYSTEM) as tx:
         await tx.run(text("UPDATE order_transitions SET effects = array_remove(effects, 'complete_fulfilments')"))

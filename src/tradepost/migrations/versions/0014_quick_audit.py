@@ -10,7 +10,7 @@ down_revision = "0013"
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0015_quick_audit.sql")
+    run_file(op, "0014_quick_audit.sql")
 
 
 def downgrade() -> None:
