@@ -23,6 +23,8 @@ TELL = """
 """
 HOME = Address(name="Ann Buyer", line1="1 Main Street", city="Springfield", region="Ohio", country="US")
 
+PAID_ONCE = {"paid": 1, "captures": 1, "sales": 1}
+
 
 class Shop:
     """One buyer in a store, and what they do there."""
@@ -99,6 +101,14 @@ class Shop:
     async def count(self, table: str, test: str = "true") -> int:
         """Count rows of a table."""
         return int((await self.row(f"SELECT count(*) FROM {table} WHERE {test}"))[0])
+
+    async def paid_for(self) -> dict[str, int]:
+        """Return what must be there once for one paid order (`PAID_ONCE`)."""
+        return {
+            "paid": await self.count("orders", "payment_state = 'paid'"),
+            "captures": await self.count("ledger_journals", "kind = 'capture'"),
+            "sales": await self.count("stock_movements", "reason = 'sale'"),
+        }
 
     async def stock(self, variant: UUID) -> tuple[Decimal, Decimal]:
         """Return what is on hand and what is reserved of a variant."""

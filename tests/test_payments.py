@@ -10,7 +10,9 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from tests.conftest import Servers
 from tests.shop import Shop
+from tests.test_processes import use
 from tradepost.accounts.types import Caller
 from tradepost.core.clock import now, stopped_at
 from tradepost.core.settings import Settings
@@ -20,6 +22,7 @@ from tradepost.flows.checkout import Placed, checkout, pay_again
 from tradepost.flows.gateways import open_gateways
 from tradepost.flows.make_move import PaymentArgs
 from tradepost.flows.move_order import move_order
+from tradepost.flows.preset import PRESETS, load_processes
 from tradepost.flows.sandbox import get_sandbox_payment, sandbox_outcome
 from tradepost.flows.settle_payment import check_payment, receive_webhook, settle_payment
 from tradepost.flows.store import Store
@@ -72,6 +75,11 @@ async def test_buyer_decides_on_the_sandboxes_page(shop: Shop) -> None:
     assert await facts(shop) == ONCE
     with pytest.raises(NoSuchPayment):
         await sandbox_outcome(shop.store, shop.buyer, placed.payment_id, "decline")
+
+
+async def test_sandbox_does_not_mind_the_method_of_another_gateway(shop: Shop) -> None:
+    placed = await shop.buy(await shop.goods(), 1, method="web")
+    assert placed.redirect_url == f"{shop.store.base_url}/pay/sandbox/{placed.payment_id}"
 
 
 async def test_stranger_cannot_decide(shop: Shop) -> None:
@@ -360,6 +368,22 @@ async def test_order_that_costs_nothing_is_paid_by_itself(shop: Shop) -> None:
     assert (placed.total_minor, placed.state) == (0, "paid")
     assert await shop.count("sandbox_charges") == 0
     assert await shop.balances() == {"promotion": 1000, "held": -900, "fee": -100}
+
+
+async def test_declined_card_is_followed_by_another_where_the_process_waits(shop: Shop, servers: Servers) -> None:
+    """As in every preset; the process of the tests ends an order with its first decline instead."""
+    await use(shop, servers, next(p for p in load_processes(PRESETS / "souk-loop") if p.name == "purchase"))
+    variant = await shop.goods(stock=4)
+    placed = await shop.buy(variant, 3, method="decline")
+    assert (placed.state, placed.payment_state) == ("pending", "failed")
+    assert await shop.stock(variant) == (4, 3)
+    assert (await get_cart(shop.store, shop.buyer)).is_empty
+    again = await pay_again(shop.store, shop.buyer, placed.order_id, "sandbox", "decline")
+    assert (again.state, again.payment_state) == ("pending", "failed")
+    paid = await pay_again(shop.store, shop.buyer, placed.order_id, "sandbox", "approve")
+    assert (paid.state, paid.payment_state) == ("paid", "success")
+    assert await facts(shop) == {**ONCE, "moves": 1}
+    assert await shop.stock(variant) == (1, 0)
 
 
 async def test_declined_cart_comes_back_once(shop: Shop) -> None:

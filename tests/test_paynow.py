@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.fake_paynow import FakePaynow
 from tests.gateways import PaynowBench, a_charge, paynow_bench
 from tests.loopback import serving
-from tests.shop import Shop
+from tests.shop import PAID_ONCE, Shop
 from tests.visitor import Visitor, text_of
 from tradepost.accounts.types import NotAllowed
 from tradepost.core.clock import now, stopped_at
@@ -64,17 +64,6 @@ async def bench() -> AsyncIterator[PaynowBench]:
 
 async def buy(shop: Shop, **fields: str) -> Placed:
     return await shop.buy(await shop.goods(stock=5), 1, **{"gateway": "paynow", "method": "", **fields})
-
-
-async def facts(shop: Shop) -> dict[str, int]:
-    return {
-        "paid": await shop.count("orders", "payment_state = 'paid'"),
-        "captures": await shop.count("ledger_journals", "kind = 'capture'"),
-        "sales": await shop.count("stock_movements", "reason = 'sale'"),
-    }
-
-
-ONCE = {"paid": 1, "captures": 1, "sales": 1}
 
 
 def test_hash_is_the_documented_one() -> None:
@@ -223,7 +212,7 @@ async def test_call_settles_an_order_once_however_often_it_comes(shop: Shop, pay
     paid = paynow.call(placed.payment_id)
     for call in (paid, created, paid, paid):
         await receive_webhook(shop.store, "paynow", *call)
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
     assert await shop.count("gateway_events") == 2
 
 
@@ -233,7 +222,7 @@ async def test_lost_reply_and_lost_call_are_made_up_for_by_asking(shop: Shop, pa
     assert (placed.payment_state, len(paynow.transactions)) == ("initiated", 1)
     paynow.move(placed.payment_id, "Paid")
     await sweep(shop.store, ask_after=AT_ONCE)
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
 
 
 async def test_payment_that_paynow_never_heard_of_is_given_up(shop: Shop, paynow: FakePaynow) -> None:
@@ -263,7 +252,7 @@ async def test_page_that_was_left_may_be_left_for_another_but_a_ringing_telephon
         await pay_again(shop.store, shop.buyer, placed.order_id, "cash")
     paynow.move(again.payment_id, "Paid")
     await receive_webhook(shop.store, "paynow", *paynow.call(again.payment_id))
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
     paynow.move(placed.payment_id, "Paid")  # and then on the page all the same
     await receive_webhook(shop.store, "paynow", *paynow.call(placed.payment_id))
     assert await shop.rows("SELECT purpose FROM payments ORDER BY created_at") == [("late",), ("full",)]
@@ -297,6 +286,14 @@ async def test_way_to_pay_is_checked_before_anything_is_ordered(shop: Shop, payn
     assert paynow.asked == []
 
 
+async def test_method_of_one_gateway_is_not_another_ones(shop: Shop, paynow: FakePaynow) -> None:
+    """A page has one field for the method, whichever gateway is chosen."""
+    placed = await buy(shop, gateway="cash", method="ecocash", payer="077 123 4567")
+    assert placed.state == "paid"
+    assert await shop.row("SELECT gateway, method FROM payments") == ("cash", "")
+    assert paynow.asked == []
+
+
 async def test_visitor_buys_by_telephone_and_the_page_looks_again_by_itself(
     shop: Shop, browse: Visitor, paynow: FakePaynow
 ) -> None:
@@ -306,18 +303,21 @@ async def test_visitor_buys_by_telephone_and_the_page_looks_again_by_itself(
     assert "Please give the number of the telephone that pays." in text_of(refused.text)
     placed = await browse.order(variant, gateway="paynow", method="ecocash", payer="077 123 4567")
     page = await browse.get(placed.headers["location"])
-    assert "Your payment is on its way" in text_of(page.text)
+    assert "Please confirm your payment" in text_of(page.text)
     assert "Dial *151*2*4# and enter your EcoCash PIN." in text_of(page.text)
     assert '<meta http-equiv="refresh" content="3">' in page.text
+    staying = await browse.get(f"{placed.headers['location'].partition('?')[0]}?other=1")
+    assert "http-equiv" not in staying.text
+    assert 'name="gateway" value="cash"' in staying.text
     payment_id = (await shop.row("SELECT id FROM payments"))[0]
     paynow.move(payment_id, "Paid")
     headers, body = paynow.call(payment_id)
     said = await browse.client.post("/api/webhooks/paynow", content=body, headers=headers)
     assert said.status_code == 200
     page = await browse.get(placed.headers["location"])
-    assert "on its way" not in text_of(page.text)
+    assert "Please confirm" not in text_of(page.text)
     assert "http-equiv" not in page.text
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
 
 
 async def test_forged_and_odd_forms_are_refused_over_http(shop: Shop, browse: Visitor, paynow: FakePaynow) -> None:

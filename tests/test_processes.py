@@ -67,6 +67,16 @@ def test_every_preset_is_sound(name: str, process: Process) -> None:
     assert list(problems(course_of(process))) == []
 
 
+@pytest.mark.parametrize(("name", "process"), PURCHASES, ids=[name for name, _ in PURCHASES])
+def test_declined_card_may_be_followed_by_another_while_the_goods_are_held(name: str, process: Process) -> None:
+    course = course_of(process)
+    assert course.decline_move(course.initial) is None
+    given_up = course.timed_move(course.initial)
+    assert given_up is not None
+    assert given_up.timer == timedelta(minutes=30)
+    assert "release_stock" in given_up.effects
+
+
 def test_sound_process_passes() -> None:
     check_process(course_of(SOUND))
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.fake_stripe import FakeStripe
 from tests.gateways import StripeBench, a_charge, a_refund, stripe_bench
 from tests.loopback import serving
-from tests.shop import Shop
+from tests.shop import PAID_ONCE, Shop
 from tests.visitor import Visitor, text_of
 from tradepost.core.clock import now, stopped_at
 from tradepost.core.ids import uuid7
@@ -61,17 +61,6 @@ async def deliver(shop: Shop, stripe: FakeStripe) -> None:
     """Bring the store every call that Stripe would make, in order."""
     for event in stripe.events:
         await receive_webhook(shop.store, "stripe", *stripe.call(event))
-
-
-async def facts(shop: Shop) -> dict[str, int]:
-    return {
-        "paid": await shop.count("orders", "payment_state = 'paid'"),
-        "captures": await shop.count("ledger_journals", "kind = 'capture'"),
-        "sales": await shop.count("stock_movements", "reason = 'sale'"),
-    }
-
-
-ONCE = {"paid": 1, "captures": 1, "sales": 1}
 
 
 @pytest.mark.parametrize(
@@ -232,7 +221,7 @@ async def test_buyer_pays_on_stripes_page_and_calls_in_any_order_settle_once(sho
     ]  # fmt: skip
     stripe.events = [*stripe.events[::-1], *stripe.events]
     await deliver(shop, stripe)
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
     ref = next(iter(stripe.intents))
     assert await shop.row("SELECT state, gateway_ref, amount_minor FROM payments") == ("success", ref, 2000)
     assert await shop.count("gateway_events") == 3
@@ -251,7 +240,7 @@ async def test_call_may_come_before_the_reply(shop: Shop, stripe: FakeStripe, mo
     monkeypatch.setattr(gateway, "charge", paid_before_the_reply)
     placed = await buy(shop)
     assert (placed.state, placed.payment_state, placed.redirect_url) == ("paid", "success", None)
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
 
 
 async def test_lost_reply_and_lost_calls_are_made_up_for_by_asking(shop: Shop, stripe: FakeStripe) -> None:
@@ -262,7 +251,7 @@ async def test_lost_reply_and_lost_calls_are_made_up_for_by_asking(shop: Shop, s
     assert await shop.row("SELECT redirect_url FROM payments") == (stripe.session_of(placed.payment_id)["url"],)
     stripe.pay(placed.payment_id)
     await sweep(shop.store, ask_after=AT_ONCE)
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
 
 
 async def test_payment_that_stripe_never_heard_of_is_given_up(shop: Shop, stripe: FakeStripe) -> None:
@@ -335,7 +324,7 @@ async def test_calls_about_payments_and_refunds_of_others_are_ignored(shop: Shop
         "data": {"object": {"id": "re_1", "amount": 5, "status": "succeeded", "metadata": {"refund_id": str(uuid7())}}},
     })  # fmt: skip
     await deliver(shop, stripe)
-    assert await facts(shop) == {"paid": 0, "captures": 0, "sales": 0}
+    assert await shop.paid_for() == {"paid": 0, "captures": 0, "sales": 0}
     assert await shop.count("gateway_events") == 3
 
 
@@ -346,7 +335,7 @@ async def test_another_try_closes_the_first_page(shop: Shop, stripe: FakeStripe)
     assert again.redirect_url == stripe.session_of(again.payment_id)["url"]
     stripe.pay(again.payment_id)
     await deliver(shop, stripe)
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
 
 
 async def post_calls(visitor: Visitor, stripe: FakeStripe) -> list[int]:
@@ -373,7 +362,7 @@ async def test_a_visitor_without_scripts_buys_and_pays_by_stripe(
     stripe.pay(payment_id)
     assert await post_calls(browse, stripe) == [200, 200]
     assert "Waiting for your payment" not in text_of((await browse.get(f"/orders/{number}?new=1")).text)
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
     headers, body = stripe.call(stripe.events[-1])
     forged = await browse.client.post("/api/webhooks/stripe", content=body[:-1], headers=headers)
     assert forged.status_code == 403
@@ -388,7 +377,7 @@ async def test_order_page_finds_out_by_itself_that_the_buyer_has_paid(
     with stopped_at(now() + timedelta(seconds=5)):
         page = await browse.get(f"/orders/{number}")
     assert "Waiting for your payment" not in text_of(page.text)
-    assert await facts(shop) == ONCE
+    assert await shop.paid_for() == PAID_ONCE
 
 
 async def test_checkout_with_a_test_key_says_that_no_money_moves(shop: Shop, browse: Visitor) -> None:

@@ -18,7 +18,7 @@ OutcomeState = Literal["pending", "success", "failed", "cancelled", "unknown"]
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """A gateway as a checkout page shows it. `is_test`: no real money moves; `origins`: where it sends buyers and sellers.
 
-    `phone_methods`: those that need the payer's number; `currencies`: the only ones it takes, empty for any. `keeps_list`: whether `settled` knows all that was taken; reconciliation
+    `unshown_methods`: those that no page offers; `phone_methods`: those that need the payer's number; `currencies`: the only ones it takes, empty for any. `keeps_list`: whether `settled` knows all that was taken; reconciliation
     can ask only those that do. `wants_email`: the buyer's address is sent along; `refunds_by_hand`: its refunds are `manual`.
     """
 
@@ -26,6 +26,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str = ""
     methods: tuple[tuple[str, str], ...] = ()
+    unshown_methods: tuple[str, ...] = ()
     needs_phone: bool = False
     phone_methods: tuple[str, ...] = ()
     is_test: bool = False

@@ -321,10 +321,11 @@ async def orders_page(
 
 @get("/orders/{number:str}", include_in_schema=False)
 async def order_page(
-    request: HttpRequest, store: GivenStore, caller: GivenCaller, number: FromPath[str], new: FromQuery[str] = ""
-) -> Response[str]:
-    """Show one order to a party to it."""
-    return await show_order(request, store, caller, number, {}, {}, is_new=bool(new))
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, number: FromPath[str], new: FromQuery[str] = "",
+    other: FromQuery[str] = "",
+) -> Response[str]:  # fmt: skip
+    """Show one order to a party to it. `other`: another way to pay is chosen, so the page does not look again by itself."""
+    return await show_order(request, store, caller, number, {}, {}, is_new=bool(new), is_choosing=bool(other))
 
 
 async def show_order(
@@ -336,6 +337,7 @@ async def show_order(
     errors: dict[str, str],
     *,
     is_new: bool = False,
+    is_choosing: bool = False,
 ) -> Response[str]:
     """Show an order, after a refused post with what was wrong."""
     order = await get_order(store, caller, number)
@@ -344,11 +346,13 @@ async def show_order(
         order = await get_order(store, caller, number)
     gateways = payment_choices(store, at_once=order.due_purpose == "deposit") if order.can_pay else ()
     payment = order.payments[-1] if order.can_pay and order.payments else None
-    refresh_s = _refresh_after(payment.created_at) if payment and payment.is_settling and not errors else 0
+    refresh_s = (
+        _refresh_after(payment.created_at) if payment and payment.is_settling and not (errors or is_choosing) else 0
+    )
     returns = await list_returns(store, caller, order.id)
     return await page(
         request, store, caller, "order", status=422 if errors else 200, order=order, is_new=is_new, form=form, errors=errors,
-        gateways=gateways, payment=payment, refresh_s=refresh_s, returns=returns, returnable=returnable_now(order, returns), refundable=_refundable_by(caller, order),
+        gateways=gateways, payment=payment, refresh_s=refresh_s, is_choosing=is_choosing, returns=returns, returnable=returnable_now(order, returns), refundable=_refundable_by(caller, order),
         by_hand=refunds_by_hand(store, order), may_pay_back=caller.can("refund_orders"),
     )  # fmt: skip
 

@@ -43,6 +43,7 @@ Decision = Literal["approve", "decline", "cancel", "delay", "duplicate", "lost",
 _STATES: dict[str, OutcomeState] = {
     "open": "pending", "approved": "success", "disputed": "success", "declined": "failed", "cancelled": "cancelled",
 }  # fmt: skip
+_BEHAVIOURS = ("page", "approve", "decline", "delay", "lost", "early", "duplicate", "down", "nothing")
 _BEGIN_AS = {"approve": "approved", "lost": "approved", "early": "approved", "duplicate": "approved", "down": "approved",
              "decline": "declined"}  # fmt: skip
 
@@ -127,8 +128,9 @@ class SandboxGateway(SandboxPayouts):
     def about(self) -> About:
         """How a page shows it."""
         return About(
-            code="sandbox", name="Test payment", description="No money moves. You choose what happens.", is_test=True
-        )
+            code="sandbox", name="Test payment", description="No money moves. You choose what happens.", is_test=True,
+            unshown_methods=_BEHAVIOURS,
+        )  # fmt: skip
 
     async def charge(self, request: ChargeRequest) -> Outcome:
         """Do what the method says. Raises `GatewayDown` for `down` and `nothing`."""
