@@ -10,13 +10,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import checkout, pages, search, start  # the path must be set first when run as a file
+from benchmarks import chat, checkout, pages, search, start  # the path must be set first when run as a file
 
 MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "json_page": lambda _data: pages.measure("json_page"),
     "html_page": lambda _data: pages.measure("html_page"),
     "checkout": lambda _data: checkout.measure(),
     "search": search.measure,
+    "chat": lambda _data: chat.measure(),
     "start": lambda _data: start.measure(),
 }
 

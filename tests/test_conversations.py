@@ -44,6 +44,7 @@ from tradepost.messaging.types import (
     NobodyToWriteTo,
     NoSuchConversation,
     NoSuchMessage,
+    NotTakingMessages,
     TalkingToYourself,
     TooManyConversations,
 )
@@ -310,6 +311,21 @@ async def test_a_guests_order_has_nobody_to_write_to(shop: Shop) -> None:
     placed = await shop.buy(variant, email="guest@example.com")
     with pytest.raises(NobodyToWriteTo):
         await begin(shop.store, shop.sellers[variant], About(order=placed.number), Draft(body="Hello"))
+
+
+@pytest.mark.parametrize("blocker", ["buyer", "seller"])
+async def test_nothing_is_written_between_two_of_whom_one_blocks_the_other(talk: Talk, blocker: str) -> None:
+    one, other = (talk.buyer, talk.seller) if blocker == "buyer" else (talk.seller, talk.buyer)
+    async with talk.store.db.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("INSERT INTO blocks (user_id, blocked_id) VALUES (:a, :b)"), a=one.user_id, b=other.user_id)
+    for who in (talk.buyer, talk.seller):
+        with pytest.raises(NotTakingMessages):
+            await say(talk.store, who, talk.id, Draft(body="Hello?"))
+    with pytest.raises(NotTakingMessages):
+        await begin(talk.store, talk.buyer, About(people=("sami",)), Draft(body="Elsewhere, then?"))
+    assert await rows(talk.store, "SELECT count(*), max(seq) FROM messages") == [(1, 1)]
+    assert await rows(talk.store, "SELECT count(*) FROM conversations") == [(1,)]
+    assert len((await read_thread(talk.store, talk.buyer, talk.id)).messages) == 1
 
 
 async def test_new_accounts_begin_five_conversations_a_day(store: Store, make: Factory) -> None:

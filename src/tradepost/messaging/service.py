@@ -20,6 +20,7 @@ from tradepost.messaging.types import (
     EmptyMessage,
     Message,
     NoSuchMessage,
+    NotTakingMessages,
     SentAlready,
     TalkingToYourself,
     TooManyConversations,
@@ -28,6 +29,7 @@ from tradepost.messaging.types import (
 )
 
 on_violation("uq_messages_conversation_id_sender_id_nonce", SentAlready)
+on_violation("ck_messages_not_blocked", NotTakingMessages)
 
 _BEGIN = text("""
     INSERT INTO conversations (id, people, started_by, listing_id, order_id, subject, about)
@@ -110,7 +112,8 @@ async def send_message(
 ) -> Message:
     """Write a message in a conversation that was accessed. Locks the conversation until the commit.
 
-    Raises `EmptyMessage`, `FieldErrors`, `SentAlready` for a nonce that was used there before.
+    Raises `EmptyMessage`, `FieldErrors`, `NotTakingMessages` where one of two has blocked the other, and `SentAlready` for a nonce
+    that was used there before.
     """
     me = caller.check_scope(PROFILE_SCOPE)
     check_fields(broken_limits(draft))

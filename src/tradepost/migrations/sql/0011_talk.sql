@@ -99,6 +99,15 @@ CREATE TRIGGER keep_participants AFTER INSERT OR UPDATE OF people ON conversatio
 -- Whoever writes has read what was there. Rows that bring a number are an import's.
 CREATE FUNCTION messages_number() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
+    -- Between two people of whom one has blocked the other nothing is written, by whatever way.
+    IF NEW.seq = 0 AND NEW.sender_id IS NOT NULL AND EXISTS (
+        SELECT FROM conversations c CROSS JOIN LATERAL unnest(c.people) AS other
+        JOIN blocks b ON (b.user_id, b.blocked_id) IN ((other, NEW.sender_id), (NEW.sender_id, other))
+        WHERE c.id = NEW.conversation_id AND cardinality(c.people) = 2
+    ) THEN
+        RAISE EXCEPTION 'one of the two has blocked the other'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_messages_not_blocked';
+    END IF;
     IF NEW.seq = 0 THEN
         UPDATE conversations SET last_seq = last_seq + 1, last_message_at = clock_timestamp()
             WHERE id = NEW.conversation_id RETURNING last_seq, last_message_at INTO NEW.seq, NEW.at;

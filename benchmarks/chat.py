@@ -1,0 +1,204 @@
+"""Live conversations: thousands of open streams, messages at a steady pace; what arrives late, never, or twice, and what a quiet stream costs."""
+
+import asyncio
+import re
+import resource
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from benchmarks.ground import ground
+from benchmarks.load import cpu_seconds
+from benchmarks.pages import server
+from tradepost.core.ids import secret_token, token_hash, uuid7
+
+STORE, CONVERSATIONS, TALKING = "souk-loop", 1_000, 200
+RATE, SECONDS, FLOOD, SENDERS = 100, 20.0, 2_000, 16
+_EVENT = re.compile(rb'id: (\d+)\nevent: message\ndata: \{"conversation_id":"([0-9a-f-]+)".*?"body":"(\d+)"')
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Two people who talk: their conversation, and the API token of each."""
+
+    id: UUID
+    tokens: tuple[str, str]
+
+
+@dataclass
+class Heard:
+    """What came out of the streams: when each message arrived, and how often."""
+
+    waits: list[float] = field(default_factory=list)
+    times: Counter[tuple[int, int]] = field(default_factory=Counter)
+    sent: dict[int, float] = field(default_factory=dict)
+
+    def note(self, watcher: int, mark: int) -> None:
+        """Note that a message reached a watcher."""
+        self.times[watcher, mark] += 1
+        if mark in self.sent:
+            self.waits.append((time.perf_counter() - self.sent[mark]) * 1000)
+
+
+async def measure() -> dict[str, float]:
+    """Open two streams a conversation, talk at a steady pace, then as fast as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8_192)), hard))
+    async with ground() as on:
+        dsn = await on.store(STORE, 0)
+        owner = await asyncpg.connect(on.dsn(dsn, "postgres"))
+        talks = await _people(owner)
+        with server("store", on.dsn(dsn), STORE, on.cache_url, str(on.home.files(STORE))) as (pid, port):
+            return await _measure(port, pid, talks)
+
+
+async def _measure(port: int, pid: int, talks: list[Talk]) -> dict[str, float]:
+    heard = Heard()
+    await _write(port, talks[0], 0, heard)  # everything is loaded and compiled
+    before = _memory_kb(pid)
+    streams = [
+        asyncio.create_task(_watch(port, n, talk, side, heard)) for n, talk in enumerate(talks) for side in (0, 1)
+    ]
+    await asyncio.sleep(3 + len(streams) / 400)
+    idle_kb = (_memory_kb(pid) - before) / len(streams)
+    heard.waits.clear()
+    cpu = cpu_seconds(pid)
+    marks = await _steady(port, talks[:TALKING], heard)
+    await asyncio.sleep(2)
+    cpu_ms = (cpu_seconds(pid) - cpu) * 1000 / marks
+    waits = sorted(heard.waits)
+    began = time.perf_counter()
+    await _flood(port, talks[:TALKING], heard, marks)
+    messages_s = FLOOD / (time.perf_counter() - began)
+    await asyncio.sleep(3)
+    open_streams = sum(not s.done() for s in streams)
+    for stream in streams:
+        stream.cancel()
+    expected = (marks + FLOOD) * 2
+    return {
+        "connections": open_streams,
+        "idle_kb": round(idle_kb, 1),
+        "deliveries_s": round(len(waits) / SECONDS, 1),
+        "p50_ms": round(waits[len(waits) // 2], 1),
+        "p99_ms": round(waits[int(len(waits) * 0.99)], 1),
+        "cpu_ms": round(cpu_ms, 2),
+        "messages_s": round(messages_s, 1),
+        "lost": expected - len(heard.times),
+        "doubled": sum(n - 1 for n in heard.times.values()),
+    }
+
+
+async def _people(owner: asyncpg.Connection) -> list[Talk]:
+    """Make people, a token for each, and their conversations, beside those of runs before."""
+    talks, users, tokens = [], [], []
+    mark = f"c{int(time.time())}"
+    for n in range(CONVERSATIONS):
+        pair, secrets = (uuid7(), uuid7()), (secret_token(), secret_token())
+        talks.append((Talk(uuid7(), secrets), pair))
+        users += [(p, f"{mark}_{n}_{side}", f"{mark}_{n}_{side}@example.com", "Bench") for side, p in enumerate(pair)]
+        tokens += [(p, token_hash(s), "api", "bench", ["profile"]) for p, s in zip(pair, secrets, strict=True)]
+    await owner.executemany(
+        "INSERT INTO users (id, username, email, display_name, created_at) VALUES ($1, $2, $3, $4, now() - interval '1 year')", users
+    )
+    await owner.executemany(
+        "INSERT INTO tokens (user_id, token_hash, kind, name, scopes, expires_at) VALUES ($1, $2, $3, $4, $5, now() + interval '1 day')",
+        tokens,
+    )
+    await owner.executemany(
+        "INSERT INTO conversations (id, people, started_by) VALUES ($1, $2, $3)",
+        [(talk.id, sorted(pair), pair[0]) for talk, pair in talks],
+    )
+    return [talk for talk, _ in talks]
+
+
+async def _watch(port: int, number: int, talk: Talk, side: int, heard: Heard) -> None:
+    """Follow one conversation; come back with the last number when the line breaks."""
+    watcher, last = number * 2 + side, 0
+    while True:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            f"GET /api/v1/conversations/{talk.id}/events?after={last} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {talk.tokens[side]}\r\n\r\n".encode()
+        )
+        held = b""
+        try:
+            while data := await reader.read(65_536):
+                held += data
+                *whole, held = held.split(b"\n\n")
+                for part in whole:
+                    found = _EVENT.search(part)
+                    if found:
+                        last = int(found[1])
+                        heard.note(watcher, int(found[3]))
+        finally:
+            writer.close()
+        await asyncio.sleep(0.1)
+
+
+async def _write(port: int, talk: Talk, mark: int, heard: Heard) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        await _send(reader, writer, talk, mark, heard)
+    finally:
+        writer.close()
+
+
+async def _send(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, talk: Talk, mark: int, heard: Heard
+) -> None:
+    body = msgspec.json.encode({"body": str(mark)})
+    if mark:
+        heard.sent[mark] = time.perf_counter()
+    writer.write(
+        f"POST /api/v1/conversations/{talk.id}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {talk.tokens[mark % 2]}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    await reader.readexactly(int(length[1]) if length else 0)
+    if b" 201 " not in head.split(b"\r\n", 1)[0]:
+        raise RuntimeError(head.split(b"\r\n", 1)[0].decode())
+
+
+async def _sender(port: int, queue: "asyncio.Queue[tuple[Talk, int] | None]", heard: Heard) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        while (item := await queue.get()) is not None:
+            await _send(reader, writer, *item, heard)
+    finally:
+        writer.close()
+
+
+async def _steady(port: int, talks: list[Talk], heard: Heard) -> int:
+    """Write RATE messages a second, in turn in each conversation; return how many."""
+    queue: asyncio.Queue[tuple[Talk, int] | None] = asyncio.Queue()
+    senders = [asyncio.create_task(_sender(port, queue, heard)) for _ in range(SENDERS)]
+    count, began = int(RATE * SECONDS), time.perf_counter()
+    for mark in range(1, count + 1):
+        await asyncio.sleep(max(0.0, began + mark / RATE - time.perf_counter()))
+        queue.put_nowait((talks[mark % len(talks)], mark))
+    for _ in senders:
+        queue.put_nowait(None)
+    await asyncio.gather(*senders)
+    return count
+
+
+async def _flood(port: int, talks: list[Talk], heard: Heard, after: int) -> None:
+    """Write FLOOD messages as fast as all senders can."""
+    queue: asyncio.Queue[tuple[Talk, int] | None] = asyncio.Queue()
+    for mark in range(after + 1, after + FLOOD + 1):
+        queue.put_nowait((talks[mark % len(talks)], mark))
+    for _ in range(SENDERS):
+        queue.put_nowait(None)
+    await asyncio.gather(*(_sender(port, queue, heard) for _ in range(SENDERS)))
+
+
+def _memory_kb(pid: int) -> int:
+    found = re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0
