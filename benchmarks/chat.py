@@ -103,7 +103,8 @@ async def _people(owner: asyncpg.Connection) -> list[Talk]:
         users += [(p, f"{mark}_{n}_{side}", f"{mark}_{n}_{side}@example.com", "Bench") for side, p in enumerate(pair)]
         tokens += [(p, token_hash(s), "api", "bench", ["profile"]) for p, s in zip(pair, secrets, strict=True)]
     await owner.executemany(
-        "INSERT INTO users (id, username, email, display_name, created_at) VALUES ($1, $2, $3, $4, now() - interval '1 year')", users
+        "INSERT INTO users (id, username, email, display_name, created_at) VALUES ($1, $2, $3, $4, now() - interval '1 year')",
+        users,
     )
     await owner.executemany(
         "INSERT INTO tokens (user_id, token_hash, kind, name, scopes, expires_at) VALUES ($1, $2, $3, $4, $5, now() + interval '1 day')",

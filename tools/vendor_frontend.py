@@ -1,4 +1,4 @@
-"""Fetch what the pages borrow from npm: htmx, icons, fonts and the categories' pictures.
+"""Fetch what the pages borrow from npm: htmx, the player of live shows, icons, fonts and the categories' pictures.
 
 Run it after changing a version below or a preset's categories; the result is committed, so that neither
 a build nor a server ever needs npm. Every file it writes is listed, with package, version, licence and
@@ -25,6 +25,7 @@ CATEGORY_PICTURE_PX = 144
 
 PACKAGES = {
     "htmx.org": ("2.0.11", "0BSD"),
+    "hls.js": ("1.7.4", "Apache-2.0"),
     "lucide-static": ("1.62.0", "ISC"),
     "@lobehub/fluent-emoji-3d": ("1.1.0", "MIT"),
     "@fontsource-variable/bricolage-grotesque": ("5.3.0", "OFL-1.1"),
@@ -106,6 +107,12 @@ class Vendored:
 def vendor_htmx(vendored: Vendored) -> None:
     vendored.copy("htmx.org", "dist/htmx.min.js", VENDOR / "htmx.min.js")
     vendored.copy("htmx.org", "LICENSE", VENDOR / "htmx.LICENSE.txt")
+
+
+def vendor_player(vendored: Vendored) -> None:
+    """The player for browsers that do not play HLS by themselves, without subtitles, other languages and DRM."""
+    vendored.copy("hls.js", "dist/hls.light.min.js", VENDOR / "hls.light.min.js")
+    vendored.copy("hls.js", "LICENSE", VENDOR / "hls.LICENSE.txt")
 
 
 def vendor_icons(vendored: Vendored) -> None:
@@ -192,6 +199,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as workspace:
         vendored = Vendored(Path(workspace))
         vendor_htmx(vendored)
+        vendor_player(vendored)
         vendor_icons(vendored)
         vendor_fonts(vendored)
         vendor_category_pictures(vendored)

@@ -12,6 +12,7 @@ from tradepost.api.offers import offer_routes
 from tradepost.api.people import people_routes
 from tradepost.api.repeatable import RepeatableRequests
 from tradepost.api.search import search_routes
+from tradepost.api.shows import show_routes
 from tradepost.api.webhooks import webhook_routes
 
 api_routes = [
@@ -26,6 +27,7 @@ api_routes = [
             *message_routes,
             *offer_routes,
             *alert_routes,
+            *show_routes,
         ],
         middleware=[RepeatableRequests()],
     ),

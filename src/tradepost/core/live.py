@@ -73,7 +73,9 @@ class Channel:
             self._wake()
 
     async def watch(self, after: int | None) -> AsyncGenerator[bytes, None]:
-        """Yield encoded events after number `after` (None: from now on) as they come, and b"" when nothing came for a while."""
+        """Yield encoded events after number `after` (None: from now on) as they come, those of one moment in one piece, and b"" when
+        nothing came for a while.
+        """
         n, upto = self._n, self._seq
         seen = upto if after is None else after
         while True:
@@ -81,17 +83,16 @@ class Channel:
                 rows = await self._read(seen)
                 if not rows:
                     break
-                for seq, data in rows:
-                    seen = seq
-                    yield data
+                seen = rows[-1][0]
+                yield b"".join(data for _, data in rows)
             if self._kept and self._kept[0].n > n + 1:  # too slow: what was dropped is read again
                 n, upto = self._n, self._seq
                 continue
-            for entry in [e for e in self._kept if e.n > n]:
-                n = entry.n
-                if entry.seq is None or entry.seq > seen:
-                    seen = entry.seq or seen
-                    yield entry.data
+            fresh = [self._kept[i] for i in range(n - self._n, 0)]  # the last so many: numbers have no gaps
+            n = self._n
+            if data := b"".join(e.data for e in fresh if e.seq is None or e.seq > seen):
+                seen = max((e.seq for e in fresh if e.seq is not None), default=seen)
+                yield data
             if n == self._n:
                 await self._news.wait()
                 if n == self._n:

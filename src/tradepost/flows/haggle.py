@@ -94,12 +94,12 @@ async def accept_offer(store: Store, caller: Caller, offer_id: UUID) -> Offer:
     async with store.db.transaction(actor=_acting(caller)) as tx:
         offer, held_until, losers = await service.accept_offer(tx, caller, offer_id)
         who = "The seller" if offer.by == "buyer" else "The buyer"
-        await talks.tell(
-            tx, offer.conversation_id,
+        await _tell(
+            tx, offer,
             f"{who} accepted {_price(offer)}. It is kept for the buyer until {held_until:%d %b, %H:%M} UTC.",
         )  # fmt: skip
         for loser in losers:
-            await talks.tell(tx, loser.conversation_id, "This went to somebody else.")
+            await _tell(tx, loser, "This went to somebody else.")
         return await queries.access_offer(tx, caller, offer_id)
 
 
@@ -118,7 +118,7 @@ async def withdraw_offer(store: Store, caller: Caller, offer_id: UUID) -> Offer:
     async with store.db.transaction(actor=_acting(caller)) as tx:
         offer = await service.lock_open(tx, caller, offer_id, made_by_caller=True)
         await service.close_offer(tx, offer, "cancelled")
-        await talks.tell(tx, offer.conversation_id, f"The offer of {_price(offer)} was withdrawn.")
+        await _tell(tx, offer, f"The offer of {_price(offer)} was withdrawn.")
         return await queries.access_offer(tx, caller, offer_id)
 
 
@@ -131,6 +131,8 @@ async def counter_offer(store: Store, caller: Caller, offer_id: UUID, form: Offe
     check_fields(broken_limits(form))
     async with store.db.transaction(actor=_acting(caller)) as tx:
         offer = await service.lock_open(tx, caller, offer_id, made_by_caller=False)
+        if offer.conversation_id is None:
+            raise NoSuchOffer
         goods = await queries.find_goods(tx, offer.listing_id, offer.variant_id, offer.currency)
         side = offer.side_of(me)
         if goods is None or side is None:
@@ -154,6 +156,12 @@ def _check_side(caller: Caller) -> UUID:
     return me
 
 
+async def _tell(tx: Transaction, offer: Offer, sentence: str) -> None:
+    """Write a sentence under an offer; one from a show has nothing that it could stand in."""
+    if offer.conversation_id is not None:
+        await talks.tell(tx, offer.conversation_id, sentence)
+
+
 def _price(offer: Offer) -> str:
     return f"{to_major(offer.amount_minor, offer.currency)} {offer.currency}"
 
@@ -165,7 +173,7 @@ async def _decline(tx: Transaction, offer: Offer) -> None:
 
 async def _tell_declined(tx: Transaction, offer: Offer) -> None:
     """One sentence for both, so that nobody can tell a seller's no from that of the floor."""
-    await talks.tell(tx, offer.conversation_id, f"The offer of {_price(offer)} was declined.")
+    await _tell(tx, offer, f"The offer of {_price(offer)} was declined.")
 
 
 async def list_offers(store: Store, caller: Caller, *, after: str | None = None) -> Page[Offer]:
@@ -225,4 +233,4 @@ async def expire_offers(store: Store) -> None:
             if ended is not None:
                 offer, was_accepted = ended
                 said = "was not paid for in time; the item is free again" if was_accepted else "has run out"
-                await talks.tell(tx, offer.conversation_id, f"The offer of {_price(offer)} {said}.")
+                await _tell(tx, offer, f"The offer of {_price(offer)} {said}.")

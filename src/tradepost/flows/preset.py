@@ -54,6 +54,7 @@ class Features(_Part, frozen=True, kw_only=True):
     feeds: bool = False
     messages: bool = True
     offers: bool = False
+    shows: bool = False
 
 
 class Copy(_Part, frozen=True, kw_only=True):

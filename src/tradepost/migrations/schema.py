@@ -13,7 +13,8 @@ import tradepost.orders.tables
 import tradepost.payments.tables
 import tradepost.promotions.tables
 import tradepost.reviews.tables
-import tradepost.search.tables  # noqa: F401  # imported for what it adds to the metadata
+import tradepost.search.tables
+import tradepost.streams.tables  # noqa: F401  # imported for what it adds to the metadata
 from tradepost.core.database import metadata
 
 __all__ = ["metadata"]

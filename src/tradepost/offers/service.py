@@ -28,6 +28,7 @@ from tradepost.offers.types import (
     OfferClosed,
     OfferOnOwnListing,
     OfferOpen,
+    Origin,
     Side,
     TooManyOffers,
 )
@@ -44,6 +45,16 @@ _ADD = text("""
     VALUES (:id, :listing_id, :variant_id, :buyer_id, :seller_id, :by, :amount_minor, :currency, :quantity, :parent_id,
             :conversation_id, :expires_at)
 """)
+_GRANT = text("""
+    INSERT INTO offers (id, listing_id, variant_id, buyer_id, seller_id, by, amount_minor, currency, quantity, status, expires_at,
+                        held_until, origin)
+    VALUES (:id, :listing_id, :variant_id, :buyer_id, :seller_id, 'seller', :amount_minor, :currency, :quantity, 'accepted', :held_until,
+            :held_until, :origin)
+""")
+_GRANTED = text(f"""
+    SELECT {queries.COLUMNS} FROM offers o WHERE o.buyer_id = :buyer_id AND o.variant_id = :variant_id AND o.origin = :origin
+    AND o.amount_minor = :amount_minor AND o.status = 'accepted' AND o.order_id IS NULL AND o.held_until > now() LIMIT 1
+""")  # our own text
 _CLOSE = text("UPDATE offers SET status = :status WHERE id = :offer_id AND status = 'pending'")
 _ACCEPT = text(
     "UPDATE offers SET status = 'accepted', held_until = :held_until WHERE id = :offer_id AND status = 'pending'"
@@ -83,6 +94,45 @@ async def add_offer(
     )  # fmt: skip
     fact = OfferMade(offer_id, goods.listing_id, buyer_id, goods.seller_id, by)
     await record(tx, fact, subject_id=goods.listing_id)
+    return await tx.one(queries.BY_ID, into=Offer, offer_id=offer_id)
+
+
+async def grant_offer(
+    tx: Transaction, goods: Goods, buyer_id: UUID, amount_minor: int, held_until: datetime, origin: Origin, *,
+    offer_id: UUID | None = None, instead_of: UUID | None = None,
+) -> Offer:  # fmt: skip
+    """Hold goods for somebody at a price that was agreed on elsewhere; who holds them already at it keeps what they have.
+
+    With an `offer_id` that was granted before nothing happens again, whatever became of it. `instead_of` lets go of what something
+    else holds of them, for this. Locks the goods. Raises `OfferOnOwnListing`, `NoLongerThere`.
+    """
+    locked = await tx.maybe(
+        queries.LOCKED_GOODS, into=Goods, listing_id=goods.listing_id, variant_id=goods.variant_id, currency=goods.currency
+    )  # fmt: skip
+    if locked is None or locked.seller_id is None or locked.currency is None:
+        raise NoLongerThere
+    if locked.seller_id == buyer_id:
+        raise OfferOnOwnListing
+    known = await tx.maybe(queries.BY_ID, into=Offer, offer_id=offer_id) if offer_id else None
+    known = known or await tx.maybe(
+        _GRANTED, into=Offer, buyer_id=buyer_id, variant_id=locked.variant_id, origin=origin, amount_minor=amount_minor
+    )
+    if known is not None:
+        return known
+    if instead_of is not None:
+        await stock.release(tx, instead_of)
+    elif not locked.is_there:
+        raise NoLongerThere
+    offer_id = offer_id or uuid7()
+    await tx.run(
+        _GRANT, id=offer_id, listing_id=locked.listing_id, variant_id=locked.variant_id, buyer_id=buyer_id,
+        seller_id=locked.seller_id, amount_minor=amount_minor, currency=locked.currency, quantity=locked.sale_step,
+        held_until=held_until, origin=origin,
+    )  # fmt: skip
+    await stock.reserve(tx, offer_id, [Want(locked.variant_id, locked.sale_step)], held_until)
+    await record(
+        tx, OfferAccepted(offer_id, locked.listing_id, buyer_id, locked.seller_id), subject_id=locked.listing_id
+    )
     return await tx.one(queries.BY_ID, into=Offer, offer_id=offer_id)
 
 
@@ -162,6 +212,17 @@ async def hand_over(tx: Transaction, caller: Caller, offer_id: UUID, order_id: U
     ):
         raise OfferClosed("ordered" if found.order_id else "expired" if found.status == "accepted" else found.status)
     await tx.run(_ORDERED, offer_id=offer_id, order_id=order_id)
+    await stock.release(tx, offer_id)
+
+
+async def give_back(tx: Transaction, caller: Caller, offer_id: UUID) -> None:
+    """End what a show holds for the caller before they have ordered it. Raises `NoSuchOffer`, `OfferClosed`."""
+    found = await tx.maybe(queries.LOCKED, into=Offer, offer_id=offer_id)
+    if found is None or found.buyer_id != caller.user_id or found.origin != "show":
+        raise NoSuchOffer
+    if found.status != "accepted" or found.order_id is not None:
+        raise OfferClosed("ordered" if found.order_id else found.status)
+    await tx.run(_LET_GO, offer_id=offer_id)
     await stock.release(tx, offer_id)
 
 

@@ -14,6 +14,7 @@ from tradepost.core.errors import Conflict, Invalid, NotFound, Refused, TooMany
 LARGEST = 10**12
 Status = Literal["pending", "accepted", "rejected", "countered", "expired", "cancelled"]
 Side = Literal["buyer", "seller"]
+Origin = Literal["haggle", "show", "auction"]
 
 
 class NoSuchOffer(NotFound):
@@ -63,7 +64,10 @@ class TooManyOffers(TooMany):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """An offer as both sides see it. `by` made it and the other side answers; `held_until`: the item waits for its buyer."""
+    """An offer as both sides see it. `by` made it and the other side answers; `held_until`: the item waits for its buyer.
+
+    One from a show or an auction (`origin`) was agreed on there: it is accepted from the start, and has no conversation.
+    """
 
     id: UUID
     listing_id: UUID
@@ -76,11 +80,12 @@ class Offer(msgspec.Struct, frozen=True):
     quantity: Decimal
     status: Status
     parent_id: UUID | None
-    conversation_id: UUID
+    conversation_id: UUID | None
     expires_at: datetime
     held_until: datetime | None
     order_id: UUID | None
     created_at: datetime
+    origin: Origin = "haggle"
 
     def side_of(self, user_id: UUID | None) -> Side | None:
         """Return which side somebody is on, None for strangers."""

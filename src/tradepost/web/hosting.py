@@ -16,7 +16,7 @@ from tradepost.core.ids import readable_code
 from tradepost.flows.store import Store
 from tradepost.web.compression import Compressed, takes_gzip
 from tradepost.web.proxies import Networks, visitor_of
-from tradepost.web.security import security_headers
+from tradepost.web.security import security_headers, with_video
 
 log = structlog.get_logger("tradepost.http")
 
@@ -113,9 +113,10 @@ class Hosting:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
+                    ours = self.headers[code]
                     message["headers"] = [
                         *message["headers"],
-                        *self.headers[code],
+                        *(with_video(ours, scope["tradepost_video"]) if "tradepost_video" in scope else ours),
                         (b"x-request-id", request_id.encode()),
                     ]
                     if self.show_costs:

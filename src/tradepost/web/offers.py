@@ -60,11 +60,12 @@ async def answer_offer(
     """Accept, reject, withdraw or counter an offer, and go back to its conversation."""
     form = await read_form(request)
     known = await haggle.get_offer(store, caller, offer_id)
+    back = f"/messages/{known.conversation_id}#last" if known.conversation_id else "/orders"
     try:
         await _answered(store, caller, offer_id, answer, form)
     except DomainError as error:
-        return go(request, f"/messages/{known.conversation_id}#last", say=first_problem(error), tone="bad")
-    return go(request, f"/messages/{known.conversation_id}#last", say=_SAID.get(answer, "Done."))
+        return go(request, back, say=first_problem(error), tone="bad")
+    return go(request, back, say=_SAID.get(answer, "Done."))
 
 
 async def _answered(store: Store, caller: Caller, offer_id: UUID, answer: str, form: Form) -> None:

@@ -13,6 +13,7 @@ from tradepost.web.people import people_routes
 from tradepost.web.saved_searches import saved_search_routes
 from tradepost.web.search_office import search_office_routes
 from tradepost.web.selling import selling_routes
+from tradepost.web.shows import show_pages
 from tradepost.web.site import site_routes
 from tradepost.web.trust import trust_routes
 
@@ -27,6 +28,7 @@ page_routes = [
     *selling_routes,
     *message_pages,
     *offer_pages,
+    *show_pages,
     *people_routes,
     *site_routes,
     *asset_routes,
