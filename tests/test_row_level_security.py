@@ -344,6 +344,11 @@ OPEN = {
     "stock_movements": "why stock changed, with who did it",
     "delivery_slots": "who drives a window is shown to whoever books it",
     "search_documents": "what is found is public, its seller too",
+    "streams": "who hosts a show is part of it",
+    "stream_events": "what is said in a show is said to everybody",
+    "stream_likes": "likes are public",
+    "auctions": "who leads an auction is called out; maxima are in `bids`, which is guarded",
+    "giveaway_entries": "who takes part is needed to draw again",
 }
 PERSONAL = ("person_id", "staff_id", "user_id", "buyer_id", "seller_id", "session_hash", "owner_id", "rider_id", "follower_id", "host_id", "sender_id",
             "reporter_id", "person")  # fmt: skip

@@ -35,7 +35,7 @@ class AuctionClosed(msgspec.Struct, frozen=True):
     bids: int
 
 
-class GiveawayDrawn(msgspec.Struct, frozen=True):
+class GiveawayWinnerChosen(msgspec.Struct, frozen=True):
     """A giveaway has its winner."""
 
     giveaway_id: UUID

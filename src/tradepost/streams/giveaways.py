@@ -12,7 +12,7 @@ from tradepost.core.ids import uuid7
 from tradepost.core.live import ring_after_commit
 from tradepost.core.text import one_line
 from tradepost.streams import queries, service
-from tradepost.streams.events import GiveawayDrawn
+from tradepost.streams.events import GiveawayWinnerChosen
 from tradepost.streams.rules import commitment_of, draw
 from tradepost.streams.types import (
     Giveaway,
@@ -90,5 +90,5 @@ async def draw_giveaway(tx: Transaction, caller: Caller, giveaway_id: UUID) -> G
         "seed": seed.hex(),
     }
     await service.note(tx, known.stream_id, "draw", user_id=winner_id, data=data)
-    await record(tx, GiveawayDrawn(giveaway_id, known.stream_id, winner_id), subject_id=giveaway_id)
+    await record(tx, GiveawayWinnerChosen(giveaway_id, known.stream_id, winner_id), subject_id=giveaway_id)
     return await queries.get_giveaway(tx, giveaway_id)
