@@ -4,13 +4,13 @@ from alembic import op
 
 from tradepost.migrations.script import run_file
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0014_streams.sql")
+    run_file(op, "0015_streams.sql")
 
 
 def downgrade() -> None:
