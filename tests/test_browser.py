@@ -65,7 +65,11 @@ async def sign_up(page: Page, shop: str, name: str, role: str) -> None:
 async def assert_fits(page: Page) -> None:
     """Nothing sticks out to the right, and every picture in view has arrived."""
     wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"{page.url} is {wide}px too wide"
+    sticking_out = await page.evaluate(
+        "[...document.querySelectorAll('main *, header *, footer *')].filter(e => e.getBoundingClientRect().right > innerWidth + 0.5)"
+        ".map(e => e.tagName + '.' + e.className + ' ' + Math.round(e.getBoundingClientRect().right) + ' ' + (e.name ?? e.id))"
+    )
+    assert wide <= 0, f"{page.url} is {wide}px too wide: {sticking_out}"
     broken = await page.evaluate("[...document.images].filter(i => i.complete && i.naturalWidth === 0).map(i => i.src)")
     assert broken == []
 
@@ -135,6 +139,7 @@ async def test_a_new_option_gets_its_column_and_a_ticked_field_its_tick(browser:
     await page.goto(f"{shop}/me/listings/new")
     await page.fill("input[name=title]", "Knitted caps")
     await page.select_option("select[name=category]", "tools")
+    await page.select_option("[name='attribute.power']", "hand")
     await page.get_by_label("Organic").check()
     await page.get_by_text("Sizes, colours or other options").click()
     await page.fill("[name='option_name.0']", "Size")
