@@ -22,6 +22,7 @@ JOB_MODULES: Final = (
     "tradepost.search.jobs",
     "tradepost.alerts.jobs",
     "tradepost.flows.jobs",
+    "tradepost.flows.plan_delivery",
     "tradepost.flows.haggle",
     "tradepost.flows.show_sales",
     "tradepost.flows.search_jobs",

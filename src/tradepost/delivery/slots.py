@@ -1,5 +1,7 @@
 """Delivery windows: which have room, and taking one. The count of what is taken is kept by a trigger, at the commit."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -9,7 +11,7 @@ from sqlalchemy import text
 
 from tradepost.core.clock import now
 from tradepost.core.database import Transaction, on_violation
-from tradepost.core.errors import Conflict, NotFound
+from tradepost.core.errors import Conflict, Invalid, NotFound
 
 
 class SlotFull(Conflict):
@@ -18,6 +20,21 @@ class SlotFull(Conflict):
 
 class NoSuchSlot(NotFound):
     """There is no such delivery window."""
+
+
+@dataclass(eq=False)
+class SlotTooSoon(Conflict):
+    """That window is too soon for this order; the first one we can keep begins after {earliest}."""
+
+    earliest: str
+    field: str | None = "slot_id"
+
+
+@dataclass(eq=False)
+class SlotNeeded(Invalid):
+    """Please choose when we should come."""
+
+    field: str | None = "slot_id"
 
 
 on_violation("ck_delivery_slots_not_overbooked", SlotFull)
@@ -49,12 +66,32 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 _SLOT = "SELECT id, delivery_on, starts_at, ends_at, capacity, taken, rider_id, status FROM delivery_slots"
+# When an order of these listings may be brought at the earliest, by the store's own clock: after the lead of the plan, or the
+# longest of the listings (`lead_time_hours`), and on no day whose windows closed at the cut-off of the day before.
+_EARLIEST = """
+    SELECT CAST(:here AS timestamp) + make_interval(mins => greatest(coalesce(t.lead_minutes, 0), l.minutes)) AS after,
+           CASE WHEN t.cut_off IS NOT NULL AND CAST(:here AS timestamp)::time >= t.cut_off THEN CAST(:here AS timestamp)::date + 2
+                WHEN t.cut_off IS NOT NULL THEN CAST(:here AS timestamp)::date + 1
+                ELSE CAST(:here AS timestamp)::date END AS first_day
+    FROM (SELECT CAST(coalesce(ceil(max(CASE WHEN jsonb_typeof(attributes -> 'lead_time_hours') = 'number'
+                                       THEN least((attributes ->> 'lead_time_hours')::numeric, 2160) END) * 60), 0) AS int) AS minutes
+          FROM listings WHERE id = ANY (CAST(:listing_ids AS uuid[]))) l
+    LEFT JOIN delivery_terms t ON true
+"""
 _OPEN = text(f"""
-    {_SLOT} WHERE (delivery_on, starts_at) > (CAST(:today AS date), CAST(:from_time AS time)) AND delivery_on <= :until
-        AND status <> 'completed' AND (taken < capacity OR id = :chosen)
+    {_SLOT} , ({_EARLIEST}) e
+    WHERE delivery_on >= e.first_day AND delivery_on >= CAST(:here AS timestamp)::date AND delivery_on + starts_at > e.after
+        AND delivery_on <= :until AND is_open AND status <> 'completed' AND (taken < capacity OR id = :chosen)
     ORDER BY delivery_on, starts_at, id LIMIT :limit
 """)
-_ONE = text(f"{_SLOT} WHERE id = :slot_id")
+_ONE = text(f"""
+    {_SLOT.replace(" FROM", ", is_open, greatest(e.after, e.first_day - interval '1 second') AS earliest FROM")}, ({_EARLIEST}) e WHERE id = :slot_id
+""")
+_ANY = text(f"""
+    SELECT EXISTS (SELECT FROM delivery_slots, ({_EARLIEST}) e
+                   WHERE delivery_on >= e.first_day AND delivery_on + starts_at > e.after AND is_open AND status <> 'completed'
+                     AND taken < capacity)
+""")
 _OF_ORDER = text(
     f"{_SLOT.replace('SELECT id', 'SELECT s.id')} s JOIN slot_bookings b ON b.slot_id = s.id "
     "WHERE b.order_id = :order_id AND b.state = 'booked'"
@@ -70,30 +107,43 @@ _GIVE_BACK = text("UPDATE slot_bookings SET state = 'given_back' WHERE order_id 
 _LATEST = date(9999, 12, 31)
 
 
+def _here(timezone: str) -> datetime:
+    return now().astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
+
+
 async def open_slots(
-    tx: Transaction, timezone: str, *, chosen: UUID | None = None, until: date = _LATEST, limit: int = 60
-) -> list[Slot]:
-    """Return the windows to come that have room, and the chosen one; earliest first."""
-    here = now().astimezone(ZoneInfo(timezone))
+    tx: Transaction, timezone: str, *, listing_ids: Sequence[UUID] = (), chosen: UUID | None = None, until: date = _LATEST,
+    limit: int = 60,
+) -> list[Slot]:  # fmt: skip
+    """Return the windows to come that have room and leave time to make these listings, and the chosen one; earliest first."""
     return await tx.all(
-        _OPEN,
-        into=Slot,
-        today=here.date(),
-        from_time=here.time().replace(tzinfo=None),
-        until=until,
-        chosen=chosen,
-        limit=limit,
+        _OPEN, into=Slot, here=_here(timezone), listing_ids=list(listing_ids), until=until, chosen=chosen, limit=limit
     )
 
 
-async def take_slot(tx: Transaction, order_id: UUID, slot_id: UUID, timezone: str) -> None:
-    """Take a window for an order. Raises `NoSuchSlot`; `SlotFull` for one that has begun, or at the commit."""
-    slot = await tx.maybe(_ONE, into=Slot, slot_id=slot_id)
-    if slot is None:
+async def has_open_slots(tx: Transaction, timezone: str, listing_ids: Sequence[UUID]) -> bool:
+    """Whether an order of these listings could take a window at all."""
+    return bool(await tx.value(_ANY, here=_here(timezone), listing_ids=list(listing_ids)))
+
+
+async def take_slot(
+    tx: Transaction, order_id: UUID, slot_id: UUID, timezone: str, listing_ids: Sequence[UUID] = ()
+) -> None:
+    """Take a window for an order of these listings.
+
+    Raises `NoSuchSlot`, `SlotTooSoon`; `SlotFull` for one that has begun or is offered no longer, or at the commit.
+    """
+    row = await tx.maybe(_ONE, slot_id=slot_id, here=_here(timezone), listing_ids=list(listing_ids))
+    if row is None:
         raise NoSuchSlot
-    starts = datetime.combine(slot.delivery_on, slot.starts_at, ZoneInfo(timezone))
-    if slot.left <= 0 or slot.status == "completed" or starts <= now():
+    values = dict(row)
+    is_open, earliest = values.pop("is_open"), values.pop("earliest")
+    slot = Slot(**values)
+    starts = datetime.combine(slot.delivery_on, slot.starts_at)  # both in the store's own time
+    if slot.left <= 0 or not is_open or slot.status == "completed" or starts <= _here(timezone):
         raise SlotFull
+    if starts <= earliest:
+        raise SlotTooSoon(f"{earliest:%a} {earliest.day} {earliest:%b}, {earliest:%H:%M}")
     await tx.run(_TAKE, order_id=order_id, slot_id=slot_id)
 
 

@@ -1,5 +1,6 @@
 """What the rest of the product knows of address books."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from tradepost.core.errors import Conflict, NotFound
+from tradepost.core.errors import Conflict, Invalid, NotFound
 from tradepost.core.postal import Address, Line
 
 
@@ -17,6 +18,20 @@ class NoSuchAddress(NotFound):
 
 class TooManyAddresses(Conflict):
     """An address book holds 20 addresses; please remove one first."""
+
+
+@dataclass(eq=False)
+class WrongPin(Invalid):
+    """That is not the PIN of this order. The buyer finds it on the order's page; a picture will do as well."""
+
+    field: str | None = "pin"
+
+
+@dataclass(eq=False)
+class ProofNeeded(Invalid):
+    """Ask for the PIN, or take a picture of where you leave it."""
+
+    field: str | None = "pin"
 
 
 class SavedAddress(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ from tradepost.core.idempotency import Claim, KeyInFlight, claim, finish, owner_
 from tradepost.core.ids import readable_code, uuid7
 from tradepost.core.money import to_major
 from tradepost.core.postal import Address
-from tradepost.delivery.slots import take_slot
+from tradepost.delivery.slots import SlotNeeded, has_open_slots, take_slot
 from tradepost.flows.deposits import due_now
 from tradepost.flows.gateways import check_way, webhook_url
 from tradepost.flows.orders import access_order
@@ -281,8 +281,19 @@ async def _take_extras(
     await promotions.use_promos(tx, order_id, caller.user_id, person_key(caller, email_key), discounts)
     if basket.priced.points_spent and caller.user_id is not None:
         await promotions.spend_points(tx, caller.user_id, basket.priced.points_spent, order_id)
+    await _take_slot(tx, store, form, basket, order_id)
+
+
+async def _take_slot(tx: Transaction, store: Store, form: CheckoutForm, basket: Basket, order_id: UUID) -> None:
+    """Take the delivery window; what is brought where windows are offered needs one. Raises `SlotNeeded`, `SlotFull`, `SlotTooSoon`."""
+    listing_ids, timezone = [line.listing_id for line in basket.lines], store.settings.store.timezone
     if form.slot_id is not None:
-        await take_slot(tx, order_id, form.slot_id, store.settings.store.timezone)
+        await take_slot(tx, order_id, form.slot_id, timezone, listing_ids)
+        return
+    option = basket.terms.shipping
+    is_brought = store.settings.features.delivery and option is not None and not option.is_pickup
+    if is_brought and await has_open_slots(tx, timezone, listing_ids):
+        raise SlotNeeded
 
 
 def _draft(

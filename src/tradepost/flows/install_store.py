@@ -18,6 +18,7 @@ from tradepost.catalog.tables import categories, conditions, feeds, listing_kind
 from tradepost.core.database import SYSTEM, Database, Transaction
 from tradepost.core.settings import BadSettings
 from tradepost.core.tables import store_facts
+from tradepost.flows.plan_delivery import install_plan
 from tradepost.flows.preset import Process, StoreSettings, load_preset, load_processes
 from tradepost.flows.pricing_rules import install_pricing
 from tradepost.flows.processes import check
@@ -47,6 +48,7 @@ async def install_store(db: Database, folder: Path) -> StoreSettings:
         await _install_roles(tx, settings)
         await _install_catalog(tx, settings)
         await install_pricing(tx, settings)
+        await install_plan(tx, settings)
         for course in courses:
             await _install_process(tx, course)
         has_other_words = await tx.value(select(func.search_use_language(settings.store.search_language)))

@@ -10,6 +10,7 @@ import msgspec
 
 from tradepost.accounts.types import Caller
 from tradepost.core.database import Actor, Transaction
+from tradepost.delivery.types import ProofNeeded
 from tradepost.flows.make_move import Mover, make_move
 from tradepost.flows.orders import access_order, read_order
 from tradepost.flows.store import Store
@@ -37,7 +38,7 @@ async def move_order(
 ) -> OrderView:  # fmt: skip
     """Move an order, or with `seller_id` that seller's part, and carry out the effects. Return the order.
 
-    Raises `NoSuchOrder`, `MoveImpossible`, `MoveNotYours`, `PartAhead`, `PartsMoveTogether`. Repeating a move that was made is no error.
+    Raises `NoSuchOrder`, `MoveImpossible`, `MoveNotYours`, `PartAhead`, `PartsMoveTogether`, `ProofNeeded` for a rider who hands over. Repeating a move that was made is no error.
     """
     async with store.db.transaction(actor=Actor("system", caller.user_id)) as tx:
         access = await access_order(tx, caller, order_id=order_id)
@@ -107,6 +108,8 @@ async def _move_as_seller(
     if move.is_whole and len(parts) > 1:
         raise PartsMoveTogether
     role: Party = next(p for p in ("seller", "rider", "staff") if p in mine and p in move.actors)
+    if role == "rider" and "complete_fulfilments" in move.effects:
+        raise ProofNeeded  # a rider hands over at the door: flows/hand_over.py
     caller.check_token(SCOPES[role])
     await move_part(tx, store, order, course, parts, part, move, Mover(role, caller.user_id, reason))
 

@@ -5,10 +5,10 @@ Owns the shape of those files; an unknown key is an error that names the file an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -167,7 +167,7 @@ class Tax(_Part, frozen=True, kw_only=True):
 
 
 class ShippingOption(_Part, frozen=True, kw_only=True):
-    """A way of delivery; the price is per seller."""
+    """A way of delivery; the price is per seller. `by_distance`: that of the zone of `[delivery]` the address is in, once known."""
 
     code: str
     name: str
@@ -176,6 +176,35 @@ class ShippingOption(_Part, frozen=True, kw_only=True):
     free_from: Decimal | None = None
     countries: tuple[str, ...] = ()
     pickup: bool = False
+    by_distance: bool = False
+
+
+class WeekWindow(_Part, frozen=True, kw_only=True, rename={"from_time": "from", "to_time": "to"}):
+    """A window in which orders are brought, on these days of the week ("monday")."""
+
+    days: tuple[Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"], ...]
+    from_time: time
+    to_time: time
+    capacity: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
+class DeliveryZone(_Part, frozen=True, kw_only=True):
+    """What delivery costs up to so many kilometres from the store's place; free from a value of the goods on."""
+
+    name: str
+    up_to_km: Decimal
+    fee: Decimal
+    free_from: Decimal | None = None
+
+
+class Delivery(_Part, frozen=True, kw_only=True):
+    """The delivery plan a store begins with. `cut_off`: a day's windows close at this time of the day before."""
+
+    lead_hours: Annotated[int, msgspec.Meta(ge=0, le=2160)] = 0
+    cut_off: time | None = None
+    days_ahead: Annotated[int, msgspec.Meta(ge=1, le=90)] = 14
+    windows: tuple[WeekWindow, ...] = ()
+    zones: tuple[DeliveryZone, ...] = ()
 
 
 class Payments(_Part, frozen=True, kw_only=True):
@@ -246,6 +275,7 @@ class StoreSettings(_Part, frozen=True, kw_only=True):
     home: tuple[HomeSection, ...]
     tax: Tax = Tax()
     shipping: tuple[ShippingOption, ...] = ()
+    delivery: Delivery | None = None
     payments: Payments = Payments()
     loyalty: Loyalty | None = None
     sources: tuple[Source, ...] = ()

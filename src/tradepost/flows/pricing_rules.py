@@ -47,8 +47,8 @@ _ADD_TAX = text("""
     ON CONFLICT (category_id, country, region) DO NOTHING
 """)
 _ADD_SHIPPING = text("""
-    INSERT INTO shipping_options (code, name, description, price_minor, free_from_minor, currency, countries, is_pickup, position)
-    VALUES (:code, :name, :description, :price_minor, :free_from_minor, :currency, :countries, :is_pickup, :position)
+    INSERT INTO shipping_options (code, name, description, price_minor, free_from_minor, currency, countries, is_pickup, by_distance, position)
+    VALUES (:code, :name, :description, :price_minor, :free_from_minor, :currency, :countries, :is_pickup, :by_distance, :position)
     ON CONFLICT (code) DO NOTHING
 """)
 _ADD_COMMISSION = text("""
@@ -71,7 +71,7 @@ async def install_pricing(tx: Transaction, settings: StoreSettings) -> None:
             _ADD_SHIPPING, code=option.code, name=option.name, description=option.description,
             price_minor=to_minor(option.price, currency), countries=list(option.countries), is_pickup=option.pickup,
             free_from_minor=None if option.free_from is None else to_minor(option.free_from, currency),
-            currency=currency, position=position,
+            currency=currency, by_distance=option.by_distance, position=position,
         )  # fmt: skip
     await tx.run(_ADD_COMMISSION, name="Store", percent=settings.payments.commission)
     for promo in settings.sample.promo_codes:

@@ -16,6 +16,7 @@ from tradepost.core.database import Transaction
 from tradepost.core.postal import Address
 from tradepost.delivery.slots import Slot, open_slots
 from tradepost.flows.gateways import takes
+from tradepost.flows.plan_delivery import priced_by_distance
 from tradepost.flows.pricing import BasketLine, Priced, PricingRules, Terms, price_basket
 from tradepost.flows.pricing_rules import loyalty_of, pricing_rules
 from tradepost.flows.processes import course_for
@@ -155,7 +156,7 @@ async def quote_cart(store: Store, caller: Caller, choice: CheckoutChoice) -> Qu
     """Return what the caller's cart costs with these choices. Raises `NoDelivery`, `ShippingUnknown`, `NotEnoughPoints`."""
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         basket = await read_basket(tx, store, caller, choice, with_points=True)
-        slots = await _slots(tx, store, choice.slot_id)
+        slots = await _slots(tx, store, basket, choice.slot_id)
     return _quote(store, basket, choice, slots)
 
 
@@ -183,7 +184,9 @@ async def read_basket(
     course = course_for(lines, await courses(tx, version)) if lines else None
     option = None
     if rows and not _asks_first(course):
-        option = choose_shipping(rules.shipping, choice.shipping, address.country if address else None)
+        ways = await priced_by_distance(tx, store.settings, rules.shipping, address)
+        rules = msgspec.structs.replace(rules, shipping=ways)
+        option = choose_shipping(ways, choice.shipping, address.country if address else None)
     is_sent = option is not None and not option.is_pickup and address is not None
     terms = Terms(
         currency=cart.currency,
@@ -225,10 +228,12 @@ def basket_lines(rows: Sequence[Any], cart: CartView) -> tuple[BasketLine, ...]:
     )  # fmt: skip
 
 
-async def _slots(tx: Transaction, store: Store, chosen: UUID | None) -> list[Slot]:
-    return (
-        await open_slots(tx, store.settings.store.timezone, chosen=chosen) if store.settings.features.delivery else []
-    )
+async def _slots(tx: Transaction, store: Store, basket: Basket, chosen: UUID | None) -> list[Slot]:
+    """Return the windows that leave time to make what is in the basket."""
+    if not store.settings.features.delivery:
+        return []
+    listing_ids = [line.listing_id for line in basket.lines]
+    return await open_slots(tx, store.settings.store.timezone, listing_ids=listing_ids, chosen=chosen)
 
 
 def _quote(

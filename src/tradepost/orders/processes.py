@@ -155,7 +155,8 @@ class Course:
         """Return the moves one of these parties may make from a state; with one seller's part only, or with everything."""
         return tuple(
             Move(to_state=m.to_state, label=m.label, tone=self.states[m.to_state].tone,
-                 refunds="refund_payment" in m.effects, keeps_deposit="keep_deposit" in m.effects, seller_id=seller_id)  # type: ignore[arg-type]  # a UUID or None
+                 refunds="refund_payment" in m.effects, keeps_deposit="keep_deposit" in m.effects, hands_over="complete_fulfilments" in m.effects,
+                 seller_id=seller_id)  # type: ignore[arg-type]  # a UUID or None
             for m in self.moves_from(state) if m.actors & parties and not (is_one_of_several and m.is_whole)
         )  # fmt: skip
 

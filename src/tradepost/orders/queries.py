@@ -7,7 +7,7 @@ TAX_RULES = text("""
     FROM tax_rates r LEFT JOIN categories c ON c.id = r.category_id WHERE r.is_active
 """)
 SHIPPING_OPTIONS = text("""
-    SELECT code, name, description, price_minor, free_from_minor, countries, is_pickup
+    SELECT code, name, description, price_minor, free_from_minor, countries, is_pickup, by_distance
     FROM shipping_options WHERE is_active ORDER BY position, code
 """)
 

@@ -24,7 +24,10 @@ class TaxRule(msgspec.Struct, frozen=True):
 
 
 class ShippingOption(msgspec.Struct, frozen=True):
-    """A way of delivery; the price is for each seller's part, free from a value of its goods on."""
+    """A way of delivery; the price is for each seller's part, free from a value of its goods on.
+
+    `by_distance`: the price is that of the zone the address is in; `out_of_reach`: it is in none.
+    """
 
     code: str
     name: str
@@ -33,6 +36,8 @@ class ShippingOption(msgspec.Struct, frozen=True):
     free_from_minor: int | None
     countries: tuple[str, ...]
     is_pickup: bool
+    by_distance: bool = False
+    out_of_reach: bool = False
 
 
 def tax_rule(rules: Sequence[TaxRule], category_path: str, country: str, region: str) -> TaxRule | None:
@@ -81,6 +86,8 @@ def choose_shipping(options: Sequence[ShippingOption], code: str, country: str |
 
 def delivers_to(option: ShippingOption, country: str | None) -> bool:
     """Whether a way of delivery goes to a country; one can pick up from everywhere."""
+    if option.out_of_reach:
+        return False
     return option.is_pickup or country is None or not option.countries or country in option.countries
 
 

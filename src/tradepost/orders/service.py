@@ -3,6 +3,7 @@
 They change only what belongs to an order; what a move does to stock and money is carried out by flows.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -224,6 +225,12 @@ _SET_TRACKING = text("""
     UPDATE fulfilments SET carrier = :carrier, tracking = :tracking, shipped_at = coalesce(shipped_at, now())
     WHERE order_id = :order_id AND seller_id = :seller_id
 """)
+_SET_RIDER = text("""
+    UPDATE fulfilments SET rider_id = :rider_id
+    WHERE (order_id, seller_id) IN (SELECT * FROM unnest(CAST(:order_ids AS uuid[]), CAST(:seller_ids AS uuid[])))
+      AND handed_over_at IS NULL AND rider_id IS DISTINCT FROM CAST(:rider_id AS uuid)
+""")
+_SET_PROOF = text("UPDATE fulfilments SET proof = :proof WHERE order_id = :order_id AND seller_id = :seller_id")
 _TAKE_BACK = text("""
     UPDATE order_lines l SET refunded_minor = l.refunded_minor + r.amount_minor, returned_quantity = l.returned_quantity + r.quantity
     FROM jsonb_to_recordset(:lines) AS r(line_no int, amount_minor bigint, quantity numeric)
@@ -250,6 +257,17 @@ async def set_payment_state(tx: Transaction, order_id: UUID, payment_state: str)
 async def set_tracking(tx: Transaction, order_id: UUID, seller_id: UUID, carrier: str, tracking: str) -> None:
     """Write how a part was sent; the first time also when."""
     await tx.run(_SET_TRACKING, order_id=order_id, seller_id=seller_id, carrier=carrier, tracking=tracking)
+
+
+async def set_rider(tx: Transaction, parts: Sequence[tuple[UUID, UUID]], rider_id: UUID | None) -> int:
+    """Give parts (order, seller) that are not handed over yet a rider, or none; return how many changed."""
+    order_ids, seller_ids = [part[0] for part in parts], [part[1] for part in parts]
+    return await tx.run(_SET_RIDER, order_ids=order_ids, seller_ids=seller_ids, rider_id=rider_id)
+
+
+async def set_proof(tx: Transaction, order_id: UUID, seller_id: UUID, proof: dict[str, Any]) -> None:
+    """Write how it is known that a part was handed over."""
+    await tx.run(_SET_PROOF, order_id=order_id, seller_id=seller_id, proof=proof)
 
 
 class LineBack(msgspec.Struct, frozen=True):

@@ -136,6 +136,14 @@ orders = Table(
     Index("ix_orders_state_placed_at", "state", text("placed_at DESC"), text("id DESC")),
     Index("ix_orders_placed_at", text("placed_at DESC"), text("id DESC")),
     Index("ix_orders_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("ix_orders_number_prefix", "number", postgresql_ops={"number": "text_pattern_ops"}),
+    Index(
+        "ix_orders_not_paid",
+        "payment_state",
+        text("placed_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("payment_state <> 'paid'"),
+    ),
     comment="One purchase by one buyer, from one or more sellers. Totals are kept by triggers on its lines.",
 )
 
@@ -296,6 +304,7 @@ shipping_options = Table(
     currency(),
     Column("countries", ARRAY(Text), nullable=False, server_default="{}"),
     Column("is_pickup", Boolean, nullable=False, server_default="false"),
+    Column("by_distance", Boolean, nullable=False, server_default="false"),
     Column("is_active", Boolean, nullable=False, server_default="true"),
     Column("position", Integer, nullable=False, server_default="0"),
     created(),

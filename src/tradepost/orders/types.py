@@ -168,6 +168,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     """A move the viewer may make now. `seller_id`: of that seller's part; None: of the whole order.
 
     `refunds`: money goes back, so a page asks once more. `keeps_deposit`: what was paid first stays, in whole or in part.
+    `hands_over`: the goods are the buyer's then, which a rider proves with a PIN or a picture.
     """
 
     to_state: str
@@ -176,6 +177,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     refunds: bool = False
     keeps_deposit: bool = False
     seller_id: UUID | None = None
+    hands_over: bool = False
 
 
 class OrderPart(msgspec.Struct, frozen=True, kw_only=True):

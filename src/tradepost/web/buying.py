@@ -21,8 +21,10 @@ from tradepost.core.ids import secret_token
 from tradepost.core.postal import Address
 from tradepost.flows.cart import accept_prices, add_promo, add_to_cart, change_line, get_cart, remove_line, remove_promo
 from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
+from tradepost.flows.hand_over import Standing, get_standing
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_order, list_orders
+from tradepost.flows.plan_delivery import offered_slots
 from tradepost.flows.quote import CheckoutChoice, Quote, payment_choices, quote_cart
 from tradepost.flows.refund_by_hand import refunds_by_hand
 from tradepost.flows.reorder import reorder
@@ -353,8 +355,13 @@ async def show_order(
     return await page(
         request, store, caller, "order", status=422 if errors else 200, order=order, is_new=is_new, form=form, errors=errors,
         gateways=gateways, payment=payment, refresh_s=refresh_s, is_choosing=is_choosing, returns=returns, returnable=returnable_now(order, returns), refundable=_refundable_by(caller, order),
-        by_hand=refunds_by_hand(store, order), may_pay_back=caller.can("refund_orders"),
+        by_hand=refunds_by_hand(store, order), may_pay_back=caller.can("refund_orders"), standing=await _standing(store, order),
+        slots=await offered_slots(store, caller, order),
     )  # fmt: skip
+
+
+async def _standing(store: Store, order: OrderView) -> Standing | None:
+    return await get_standing(store, order) if store.settings.features.delivery and order.viewer != "seller" else None
 
 
 def _refundable_by(caller: Caller, order: OrderView) -> list[OrderLine]:

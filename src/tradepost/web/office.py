@@ -30,19 +30,6 @@ def _with(path: str, **asked: Any) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-@get("/office", include_in_schema=False)
-async def office(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
-    """Show which parts of the back office the caller may use, and what waits there."""
-    caller.check_can("staff")
-    waiting: dict[str, int] = {}
-    if caller.can("moderate"):
-        queue = await moderate.moderation_queue(store, caller)
-        waiting["moderation"] = len(queue.cases) + len(queue.appeals)
-    if caller.can("manage_people"):
-        waiting["verifications"] = len(await verify.waiting_verifications(store, caller))
-    return await page(request, store, caller, "office", waiting=waiting)
-
-
 @get(PEOPLE, include_in_schema=False)
 async def people(
     request: HttpRequest, store: GivenStore, caller: GivenCaller, q: FromQuery[str] = "", role: FromQuery[str] = "",
@@ -279,6 +266,6 @@ def _moment(text: str) -> datetime | None:
 
 
 office_routes = [
-    office, people, person, change_role, change_account, begin_look, end_look, moderation, case, decide, undo, answer_appeal, papers,
+    people, person, change_role, change_account, begin_look, end_look, moderation, case, decide, undo, answer_appeal, papers,
     paper, document, decide_paper, audit_log,
 ]  # fmt: skip

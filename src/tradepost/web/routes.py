@@ -4,12 +4,16 @@ from tradepost.web.after_sale import after_sale_routes
 from tradepost.web.assets import asset_routes
 from tradepost.web.browse import browse_routes
 from tradepost.web.buying import buying_routes
+from tradepost.web.delivery_office import delivery_routes
+from tradepost.web.desk import desk_routes
+from tradepost.web.engine_office import engine_routes
 from tradepost.web.finding import finding_routes
 from tradepost.web.messages import message_pages
 from tradepost.web.money_office import money_office_routes
 from tradepost.web.offers import offer_pages
 from tradepost.web.office import office_routes
 from tradepost.web.people import people_routes
+from tradepost.web.riding import riding_routes
 from tradepost.web.saved_searches import saved_search_routes
 from tradepost.web.search_office import search_office_routes
 from tradepost.web.selling import selling_routes
@@ -33,5 +37,9 @@ page_routes = [
     *site_routes,
     *asset_routes,
     *trust_routes,
+    *desk_routes,
+    *delivery_routes,
+    *riding_routes,
+    *engine_routes,
     *office_routes,
 ]

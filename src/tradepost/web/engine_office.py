@@ -1,0 +1,32 @@
+"""The engine room in the back office: probes, the queue, jobs that gave up."""
+
+from litestar import Response, get, post
+from litestar.response import Redirect
+
+from tradepost.flows.engine import decide_jobs, get_engine
+from tradepost.web.forms import read_form
+from tradepost.web.pages import go, page
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
+
+ENGINE = "/office/engine"
+
+
+@get(ENGINE, include_in_schema=False)
+async def engine_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
+    """Show how the engine room does."""
+    return await page(request, store, caller, "office_engine", engine=await get_engine(store, caller), tab="engine")
+
+
+@post(f"{ENGINE}/jobs", include_in_schema=False)
+async def decide_failed(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
+    """Try failed jobs again, or forget them."""
+    form = await read_form(request)
+    ids = [int(text) for text in form.below("job") if text.isascii() and text.isdigit() and len(text) < 19]
+    retry = form.get("action") == "retry"
+    done = await decide_jobs(store, caller, ids, retry=retry)
+    if not done:
+        return go(request, ENGINE, say="Tick the jobs you mean first.", tone="warn")
+    return go(request, ENGINE, say=f"{done} to be tried again." if retry else f"{done} forgotten.")
+
+
+engine_routes = [engine_page, decide_failed]

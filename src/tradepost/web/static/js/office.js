@@ -1,0 +1,87 @@
+// The back office by keyboard, and by hand where dragging is quicker. Every page works without it.
+const one = (selector, root = document) => root.querySelector(selector);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+/* g and a letter go to a part; j and k walk the rows, x ticks, Enter opens; ? says so. */
+const PLACES = { t: "/office", o: "/office/orders", d: "/office/delivery", k: "/office/kitchen", l: "/office/listings", f: "/office/figures", p: "/office/promos", m: "/office/money", w: "/messages" };
+const WORDS = [["g t", "Today"], ["g o", "Orders"], ["g d", "Delivery"], ["g k", "Kitchen"], ["g l", "Listings"], ["g f", "Figures"], ["g p", "Promo codes"], ["g m", "Money"], ["g w", "Messages"],
+  ["/", "Find on this page"], ["j k", "Next and previous row"], ["x", "Tick the row"], ["Enter", "Open it"], ["← → ↑ ↓", "Move on a board"], ["?", "This list"]];
+let waitsForPlace = 0;
+const isTyping = (target) => target.matches?.("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
+const rows = () => all("[data-rows] tbody tr");
+function walk(step) {
+  const list = rows();
+  const at = list.findIndex((row) => row.contains(document.activeElement));
+  const next = list[Math.max(0, Math.min(list.length - 1, at + step))];
+  one("th a, a", next ?? document)?.focus();
+}
+function help() {
+  const open = one("#office-keys");
+  if (open) return open.remove();
+  const box = document.createElement("dialog");
+  box.id = "office-keys";
+  box.className = "dialog";
+  const title = document.createElement("h2");
+  title.textContent = "Keys";
+  const list = document.createElement("dl");
+  list.className = "facts";
+  for (const [keys, what] of WORDS) {
+    const row = document.createElement("div");
+    const term = document.createElement("dt");
+    for (const key of keys.split(" ")) { const shown = document.createElement("kbd"); shown.textContent = key; term.append(shown, " "); }
+    const said = document.createElement("dd");
+    said.textContent = what;
+    row.append(term, said);
+    list.append(row);
+  }
+  box.append(title, list);
+  box.addEventListener("click", () => box.remove());
+  box.addEventListener("close", () => box.remove());
+  document.body.append(box);
+  box.showModal();
+}
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (waitsForPlace && Date.now() < waitsForPlace && PLACES[event.key]) {
+    waitsForPlace = 0;
+    location.assign(PLACES[event.key]);
+    return;
+  }
+  waitsForPlace = event.key === "g" ? Date.now() + 1500 : 0;
+  if (event.key === "?") { event.preventDefault(); help(); }
+  if ((event.key === "j" || event.key === "k") && rows().length) { event.preventDefault(); walk(event.key === "j" ? 1 : -1); }
+  if (event.key === "x") one("input[type=checkbox]", document.activeElement?.closest("[data-rows] tr") ?? document.createElement("i"))?.click();
+  const find = one("[data-find]");
+  if (event.key === "/" && find) { event.preventDefault(); event.stopImmediatePropagation(); find.focus(); find.select(); }
+}, { capture: true });
+
+/* Empty fields of a filter do not clutter the address. */
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-tidy]")) return;
+  for (const field of event.target.elements) if (field.name && field.value === "") field.disabled = true;
+});
+
+/* Stops are dragged from lane to lane; where they land, the form of the stop is sent with that rider. */
+let dragged = null;
+document.addEventListener("dragstart", (event) => { dragged = event.target.closest?.("[data-stop]"); });
+document.addEventListener("dragover", (event) => {
+  const lane = event.target.closest?.("[data-lane]");
+  if (!lane || !dragged || !lane.parentElement.contains(dragged)) return;
+  event.preventDefault();
+  for (const other of all(".lane--over")) other.classList.remove("lane--over");
+  lane.classList.add("lane--over");
+});
+document.addEventListener("dragend", () => {
+  for (const other of all(".lane--over")) other.classList.remove("lane--over");
+  dragged = null;
+});
+document.addEventListener("drop", (event) => {
+  const lane = event.target.closest?.("[data-lane]");
+  const choice = dragged && one("select[name=rider_id]", dragged);
+  if (!lane || !choice || !lane.parentElement.contains(dragged)) return;
+  event.preventDefault();
+  if (![...choice.options].some((option) => option.value === lane.dataset.lane)) return;
+  choice.value = lane.dataset.lane;
+  one("ol", lane).append(dragged);
+  choice.form.requestSubmit();
+});
