@@ -151,3 +151,57 @@ class PersonErased(msgspec.Struct, frozen=True):
     """Nothing is left of a person but what the books need."""
 
     user_id: UUID
+
+
+class EmailConfirmed(msgspec.Struct, frozen=True):
+    """A person proved that their e-mail address is theirs."""
+
+    user_id: UUID
+
+
+class EmailChanged(msgspec.Struct, frozen=True):
+    """A person has another e-mail address, and proved it."""
+
+    user_id: UUID
+
+
+class SecondStepAdded(msgspec.Struct, frozen=True):
+    """A person added a second step to their sign-in: `totp` or `passkey`."""
+
+    user_id: UUID
+    kind: str
+
+
+class SecondStepWithdrawn(msgspec.Struct, frozen=True):
+    """A person took a second step off their sign-in."""
+
+    user_id: UUID
+    kind: str
+
+
+class RecoveryCodeUsed(msgspec.Struct, frozen=True):
+    """A recovery code stood in for a second step; `left` are unused."""
+
+    user_id: UUID
+    left: int
+
+
+class OutsideLoginTaken(msgspec.Struct, frozen=True):
+    """A person may sign in through another provider from now on."""
+
+    user_id: UUID
+    provider: str
+
+
+class OutsideLoginWithdrawn(msgspec.Struct, frozen=True):
+    """A person signs in through that provider no longer."""
+
+    user_id: UUID
+    provider: str
+
+
+class RefreshTokenReplayed(msgspec.Struct, frozen=True):
+    """A refresh token came a second time; the sign-in it belongs to was ended."""
+
+    user_id: UUID
+    family: UUID

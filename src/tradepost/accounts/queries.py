@@ -65,9 +65,12 @@ _CALLER_COLUMNS = (
     column("user_id", postgresql.UUID), column("username", Text), column("display_name", Text), column("email", Text),
     column("locale", Text), column("roles", ARRAY(Text)), column("permissions", ARRAY(Text)),
     column("created_at", Timestamp), column("last_seen_at", Timestamp), column("expires_at", Timestamp),
+    column("has_second_step", Boolean),
 )  # fmt: skip
 SESSION_CALLER = select(
-    func.session_caller(bindparam("hash", type_=LargeBinary)).table_valued(*_CALLER_COLUMNS, name="found")
+    func.session_caller(bindparam("hash", type_=LargeBinary)).table_valued(
+        *_CALLER_COLUMNS, column("proved_at", Timestamp), name="found"
+    )
 )
 TOKEN_CALLER = select(
     func.token_caller(bindparam("hash", type_=LargeBinary)).table_valued(
@@ -75,7 +78,10 @@ TOKEN_CALLER = select(
     )
 )
 
-_SIGN_IN = select(users.c.id, users.c.username, users.c.password_hash, users.c.is_active)
+_SIGN_IN = select(
+    users.c.id, users.c.username, users.c.password_hash, users.c.is_active,
+    func.has_second_step(users.c.id, type_=Boolean).label("has_second_step"),
+)  # fmt: skip
 SIGN_IN_BY_USERNAME = _SIGN_IN.where(users.c.username == bindparam("login"))
 SIGN_IN_BY_EMAIL = _SIGN_IN.where(users.c.email == bindparam("login"))
 SIGN_IN_BY_ID = _SIGN_IN.where(users.c.id == _USER_ID)

@@ -56,13 +56,16 @@ _ADD_ROLE = upsert(user_roles).values(user_id=_USER_ID, role=_ROLE).on_conflict_
 _REMOVE_ROLE = delete(user_roles).where(user_roles.c.user_id == _USER_ID, user_roles.c.role == _ROLE)
 _ROLE_EXISTS = select(roles.c.code).where(roles.c.code == _ROLE)
 _UNCHANGED = (users.c.id == _USER_ID, users.c.is_active, users.c.password_hash == _KNOWN)
-_NOTE_SIGN_IN = (
-    update(users)
-    .where(*_UNCHANGED)
-    .values(last_login_at=bindparam("now", type_=Timestamp), password_hash=bindparam("password_hash", type_=Text))
-)
+_KEEP_PASSWORD = update(users).where(*_UNCHANGED).values(password_hash=bindparam("password_hash", type_=Text))
 _SET_PASSWORD = update(users).where(*_UNCHANGED).values(password_hash=bindparam("new", type_=Text))
-_SET_ACTIVE = update(users).where(users.c.id == _USER_ID).values(is_active=bindparam("is_active", type_=Boolean))
+_ARRIVED = (
+    update(users)
+    .where(users.c.id == _USER_ID, users.c.is_active)
+    .values(last_login_at=bindparam("now", type_=Timestamp))
+)
+_SET_ACTIVE = (
+    update(users).where(users.c.id == _USER_ID).values(is_active=bindparam("is_active", type_=Boolean), closed_at=None)
+)
 _SUSPEND = update(users).where(users.c.id == _USER_ID).values(suspended_until=bindparam("until", type_=Timestamp))
 _FOLLOW = upsert(follows).values(follower_id=_USER_ID, followed_id=_FOLLOWED_ID).on_conflict_do_nothing()
 _UNFOLLOW = delete(follows).where(follows.c.follower_id == _USER_ID, follows.c.followed_id == _FOLLOWED_ID)
@@ -88,12 +91,17 @@ async def add_person(
     await record(tx, PersonSignedUp(user_id, role), subject_id=user_id)
 
 
-async def note_sign_in(tx: Transaction, user_id: UUID, *, known: str, password_hash: str) -> bool:
-    """Write down a sign-in, and the hash to keep from now on.
+async def keep_password(tx: Transaction, user_id: UUID, *, known: str, password_hash: str) -> bool:
+    """Keep the hash of a password that was just shown.
 
     Return False, having changed nothing, when the password is no longer the one that was checked or the account was closed.
     """
-    return await tx.run(_NOTE_SIGN_IN, user_id=user_id, known=known, password_hash=password_hash, now=now()) == 1
+    return await tx.run(_KEEP_PASSWORD, user_id=user_id, known=known, password_hash=password_hash) == 1
+
+
+async def note_arrival(tx: Transaction, user_id: UUID) -> bool:
+    """Write down a sign-in; return False, having changed nothing, for a closed account."""
+    return await tx.run(_ARRIVED, user_id=user_id, now=now()) == 1
 
 
 async def set_password(
@@ -169,6 +177,9 @@ async def deactivate(tx: Transaction, cache: Cache, caller: Caller, user_id: UUI
         caller.check_can("manage_people")
     await _check_administrator_left(tx, without=user_id)
     if not await lock_person(tx, user_id):
+        if user_id != caller.user_id:  # whom others shut out does not come back by a link
+            await tx.run(_SET_ACTIVE, user_id=user_id, is_active=False)
+            await api_tokens.revoke_tokens_of(tx, cache, user_id)
         return False
     await tx.run(_SET_ACTIVE, user_id=user_id, is_active=False)
     await sessions.end_sessions_of(tx, cache, user_id)

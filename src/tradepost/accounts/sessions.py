@@ -14,8 +14,9 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import LargeBinary, bindparam, delete, func, insert, select, update
+from sqlalchemy import LargeBinary, bindparam, delete, func, insert, literal_column, select, update
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
 
 from tradepost.accounts.queries import SESSION_CALLER, TOKEN_CALLER
 from tradepost.accounts.tables import sessions, tokens
@@ -34,12 +35,17 @@ BELIEVED_FOR = timedelta(seconds=60)
 _USER_ID = bindparam("user_id", type_=postgresql.UUID)
 _HASH = bindparam("hash", type_=LargeBinary)
 _ADD = insert(sessions).values(
-    {n: bindparam(n) for n in ("id_hash", "user_id", "expires_at", "last_seen_at", "ip", "user_agent")}
+    {n: bindparam(n) for n in ("id_hash", "user_id", "data", "expires_at", "last_seen_at", "ip", "user_agent")}
 )
 _TOUCH = (
     update(sessions)
     .where(sessions.c.id_hash == _HASH, sessions.c.last_seen_at <= bindparam("before", type_=Timestamp))
     .values({n: bindparam(n) for n in ("last_seen_at", "expires_at", "ip")})
+)
+_PROVED = (
+    update(sessions)
+    .where(sessions.c.id_hash == _HASH)
+    .values(data=sessions.c.data.op("||")(bindparam("data", type_=JSONB)))
 )
 _TOUCH_TOKEN = (
     update(tokens)
@@ -59,7 +65,9 @@ _END_ONE_OF = (
     delete(sessions).where(sessions.c.user_id == _USER_ID, sessions.c.id_hash == _HASH).returning(sessions.c.id_hash)
 )
 _HASHES_OF = select(sessions.c.id_hash).where(sessions.c.user_id == _USER_ID)
-_TOKEN_HASHES_OF = select(tokens.c.token_hash).where(tokens.c.user_id == _USER_ID, tokens.c.kind == "api")
+_TOKEN_HASHES_OF = select(tokens.c.token_hash).where(
+    tokens.c.user_id == _USER_ID, tokens.c.kind.in_([literal_column("'api'"), literal_column("'access'")])
+)
 _END_EXPIRED = delete(sessions).where(sessions.c.expires_at < bindparam("now", type_=Timestamp))
 
 
@@ -78,6 +86,8 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str] | None
     expires_at: datetime
     checked_at: datetime
+    proved_at: datetime | None
+    has_second_step: bool
 
     def as_caller(self, address: str, session: bytes | None) -> Caller:
         """Return the caller of a request from this address; a token allows no more than its scopes."""
@@ -85,6 +95,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
         return Caller(
             user_id=self.user_id, session=session, username=self.username, display_name=self.display_name,
             permissions=allowed, address=address, locale=self.locale, scopes=self.scopes, role=self.role,
+            proved_at=self.proved_at, has_second_step=self.has_second_step,
         )  # fmt: skip
 
 
@@ -99,6 +110,8 @@ class _Row(msgspec.Struct, frozen=True):
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime
+    has_second_step: bool
+    proved_at: datetime | None = None
     token_id: UUID | None = None
     scopes: list[str] | None = None
 
@@ -108,6 +121,7 @@ class _Row(msgspec.Struct, frozen=True):
             last_activity=self.last_seen_at, username=self.username or "", display_name=self.display_name or "",
             locale=self.locale, permissions=frozenset(self.permissions),
             scopes=None if self.scopes is None else frozenset(self.scopes), expires_at=self.expires_at, checked_at=now(),
+            proved_at=self.proved_at, has_second_step=self.has_second_step,
         )  # fmt: skip
 
 
@@ -156,10 +170,20 @@ async def start_session(tx: Transaction, token: str, user_id: UUID | None, addre
     """
     moment = now()
     await tx.run(
-        _ADD, id_hash=token_hash(token), user_id=user_id, expires_at=moment + LIFETIME, last_seen_at=moment,
-        ip=as_ip(address), user_agent=_cleaned(user_agent),
+        _ADD, id_hash=token_hash(token), user_id=user_id, data=_proof(moment) if user_id else {}, expires_at=moment + LIFETIME,
+        last_seen_at=moment, ip=as_ip(address), user_agent=_cleaned(user_agent),
     )  # fmt: skip
     return moment + LIFETIME
+
+
+def _proof(moment: datetime) -> dict[str, str]:
+    return {"proved_at": moment.isoformat()}
+
+
+async def note_proof(tx: Transaction, cache: Cache, id_hash: bytes) -> None:
+    """Write down that the person behind a session has just proved who they are."""
+    await tx.run(_PROVED, hash=id_hash, data=_proof(now()))
+    forget_after(tx, cache, [session_key(id_hash)])
 
 
 async def touch_session(tx: Transaction, cache: Cache, id_hash: bytes, address: str) -> None:

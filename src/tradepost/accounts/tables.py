@@ -1,6 +1,7 @@
 """Tables of people, their roles and the ways they sign in."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB, UUID
@@ -58,6 +60,7 @@ users = Table(
     words("stripe_account_id", nullable=True),
     moment("suspended_until", nullable=True),
     moment("erase_at", nullable=True),
+    moment("closed_at", nullable=True),
     moment("erased_at", nullable=True),
     created(),
     updated(),
@@ -152,9 +155,27 @@ tokens = Table(
     Column("device_info", JSONB, nullable=False, server_default="{}"),
     Column("ip", INET),
     created(),
-    one_of("kind", "api", "refresh", "email", "reset", "sign_in"),
+    Column("about", Text),
+    moment("used_at", nullable=True),
+    Column("family", UUID),
+    one_of(
+        "kind",
+        "api",
+        "access",
+        "refresh",
+        "email",
+        "reset",
+        "sign_in",
+        "change_old",
+        "change_new",
+        "reopen",
+        "second_step",
+    ),
     at_most("name", 100),
+    at_most("about", 255),
     Index("ix_tokens_user_id", "user_id"),
+    Index("ix_tokens_family", "family", postgresql_where=text("family IS NOT NULL")),
+    Index("ix_tokens_expires_at", "expires_at"),
     comment="Bearer tokens of programs and one-time links of people, stored as SHA-256 only.",
 )
 
@@ -166,9 +187,52 @@ outside_logins = Table(
     reference("user_id", "users.id", on_delete="CASCADE"),
     created(),
     PrimaryKeyConstraint("provider", "subject"),
+    words("email", default=""),
+    moment("last_used_at", nullable=True),
+    UniqueConstraint("user_id", "provider"),
+    at_most("email", 255),
     one_of("provider", "google", "apple", "facebook"),
     Index("ix_outside_logins_user_id", "user_id"),
     comment="A sign-in at another provider that belongs to a person here.",
+)
+
+totp_secrets = Table(
+    "totp_secrets",
+    metadata,
+    reference("user_id", "users.id", on_delete="CASCADE", primary_key=True),
+    encrypted("secret_enc", nullable=False),
+    Column("last_step", BigInteger),
+    moment("confirmed_at", nullable=True),
+    created(),
+    comment="What a person's authenticator app computes its codes from, encrypted; good once it is confirmed.",
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    reference("user_id", "users.id", on_delete="CASCADE"),
+    Column("code_hash", LargeBinary, nullable=False),
+    moment("used_at", nullable=True),
+    created(),
+    PrimaryKeyConstraint("user_id", "code_hash"),
+    comment="Codes on paper that stand in for a lost second step, each once; kept as keyed hashes.",
+)
+
+passkeys = Table(
+    "passkeys",
+    metadata,
+    Column("credential_id", LargeBinary, primary_key=True),
+    reference("user_id", "users.id", on_delete="CASCADE"),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False, server_default="0"),
+    words("name"),
+    Column("is_backed_up", Boolean, nullable=False, server_default="false"),
+    moment("last_used_at", nullable=True),
+    created(),
+    at_most("name", 60),
+    CheckConstraint("octet_length(credential_id) <= 1023", name="credential_id_length"),
+    Index("ix_passkeys_user_id", "user_id"),
+    comment="Keys in people's devices that sign them in; only the public half is here.",
 )
 
 follows = Table(

@@ -1,18 +1,23 @@
 """What the rest of the product knows of people."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from tradepost.core.clock import now
 from tradepost.core.database import Actor
 from tradepost.core.errors import Conflict, FieldErrors, NotFound, Refused
 
 PROFILE_SCOPE: Final = "profile"
 """The scope an API token needs to change its person's own profile, addresses, follows and saved listings."""
+
+
+PROOF_LASTS: Final = timedelta(minutes=15)
+"""For how long after a sign-in (or after proving it again) a person may change how they sign in."""
 
 
 @dataclass(eq=False)
@@ -102,12 +107,67 @@ class Behind(msgspec.Struct, frozen=True):
     ends_at: datetime
 
 
+class TokenReused(Refused):
+    """This refresh token was used before, so somebody may have copied it; the sign-in it belongs to is ended. Please sign in again."""
+
+
+class LinkSpent(Refused):
+    """This link has been used already, or it is too old. Please ask for a new one."""
+
+
+@dataclass(eq=False)
+class SecondStepNeeded(Refused):
+    """The password is right; now the second step, please: a code of your app, a passkey, or a recovery code."""
+
+    step: str = field(repr=False)
+
+
+class WrongCode(FieldErrors):
+    """This code is not right, or it was used already."""
+
+    def __init__(self) -> None:
+        super().__init__({"code": "This code is not right, or it was used already. Codes change every half minute."})
+
+
+class ProveItAgain(Refused):
+    """Please prove that it is you before you change this."""
+
+
+class SecondStepMissing(Refused):
+    """This store asks its staff for a second step at sign-in; please set one up on your security page first."""
+
+
+class PasskeyRefused(Refused):
+    """This passkey was not accepted. Please try again, or sign in another way."""
+
+
+class TotpOn(Conflict):
+    """Your account has an authenticator app already; please remove it before you add another."""
+
+
+class TooManyPasskeys(Conflict):
+    """You have as many passkeys as one person may; please remove one first."""
+
+
+class NoSuchPasskey(NotFound):
+    """There is no such passkey in your account."""
+
+
+class AlreadyTaken(Conflict):
+    """That sign-in belongs to another account already, or your account has one there."""
+
+
+class LastWayIn(Conflict):
+    """This is the only way into your account that is left; please set a password or add another way first."""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Whoever makes a request: a person, or a visitor known only by a session. Built once a request by the edges.
 
     `session` is the hash of the browser's session token; None for programs. `permissions` come from the person's roles; those
     of a program are fewer, and `scopes` says what its token was made for. `role` is the role that allows most. `behind` is who of
-    the staff looks with this person's eyes.
+    the staff looks with this person's eyes. `proved_at` is when the person last
+    proved who they are; `lacks_second_step` that this store holds back permissions until they add one.
     """
 
     user_id: UUID | None = None
@@ -120,6 +180,9 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: frozenset[str] | None = None
     role: str = ""
     behind: Behind | None = None
+    proved_at: datetime | None = None
+    has_second_step: bool = False
+    lacks_second_step: bool = False
 
     @property
     def is_signed_in(self) -> bool:
@@ -166,6 +229,13 @@ class Caller(msgspec.Struct, frozen=True):
         user_id = self.check_signed_in()
         if self.scopes is not None:
             raise NotByToken
+        return user_id
+
+    def check_proved(self) -> UUID:
+        """Return the person's id, for changes of how they sign in. Raises as `check_in_person`, and `ProveItAgain` after a while."""
+        user_id = self.check_in_person()
+        if self.proved_at is None or not now() - PROOF_LASTS < self.proved_at <= now():
+            raise ProveItAgain
         return user_id
 
 
@@ -310,10 +380,11 @@ class SignUp(_SecretForm, frozen=True, kw_only=True):
 
 
 class SignIn(_SecretForm, frozen=True, kw_only=True):
-    """A username or an e-mail address with its password."""
+    """A username or an e-mail address with its password, and a code where the account has a second step."""
 
     login: Annotated[str, Meta(max_length=255)]
     password: Annotated[str, Meta(max_length=200)]
+    code: Annotated[str, Meta(max_length=40)] = ""
 
 
 class ChangePassword(_SecretForm, frozen=True, kw_only=True):
@@ -327,6 +398,7 @@ class ChangePassword(_SecretForm, frozen=True, kw_only=True):
 class EditProfile(_Form, frozen=True, kw_only=True):
     """What a person changes about themselves; fields left out stay. `place` is a place's name, `phone` international."""
 
+    username: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     display_name: Annotated[str, Meta(min_length=1, max_length=100)] | UnsetType = UNSET
     first_name: Annotated[str, Meta(max_length=150)] | UnsetType = UNSET
     last_name: Annotated[str, Meta(max_length=150)] | UnsetType = UNSET

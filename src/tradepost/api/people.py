@@ -21,7 +21,8 @@ from tradepost.accounts.types import (
 )
 from tradepost.core.pages import Page
 from tradepost.flows.manage_account import edit_profile, own_profile
-from tradepost.flows.sign_in import sign_in, sign_out
+from tradepost.flows.second_step import sign_in_whole
+from tradepost.flows.sign_in import sign_out
 from tradepost.flows.sign_up import sign_up
 from tradepost.web.security import SESSION_COOKIE, cookie, forget
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
@@ -46,7 +47,7 @@ async def start_session(
     request: HttpRequest, store: GivenStore, caller: GivenCaller, data: JSONBody[SignIn]
 ) -> Response[OwnProfile]:
     """Sign in; the session comes as a cookie. Programs better use an API token."""
-    started = await sign_in(store, caller, data, request.headers.get("user-agent", ""))
+    started = await sign_in_whole(store, caller, data, request.headers.get("user-agent", ""))
     return _answer(request, started, await own_profile(store, started.caller), HTTP_201_CREATED)
 
 

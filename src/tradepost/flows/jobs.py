@@ -1,11 +1,15 @@
-"""Jobs of orders and money: refunds to send, payments to stop, and the sweep that finishes what a crash left."""
+"""Jobs that join modules: refunds to send, payments to stop, the sweep that finishes what a crash left, letters and links."""
 
+from tradepost.core.database import SYSTEM
 from tradepost.core.jobs import job, scheduled
 from tradepost.flows import sweep
+from tradepost.flows.account_links import LinkArgs, send_link
+from tradepost.flows.letters import send_mail
 from tradepost.flows.make_move import PaymentArgs
 from tradepost.flows.pay_out import PayoutArgs, ReversalArgs, look_after_payouts, send_payout, send_reversal
 from tradepost.flows.refund import RefundArgs, send_refund
 from tradepost.flows.store import Store
+from tradepost.notifications.service import MailArgs, forget_mails
 
 
 @job("payments.send_refund", args=RefundArgs)
@@ -48,3 +52,22 @@ async def sweep_job(store: Store) -> None:
 async def tidy_up_job(store: Store) -> None:
     """Forget old request keys and abandoned carts of visitors, let points expire."""
     await sweep.tidy_up(store)
+
+
+@job("notifications.send_mail", args=MailArgs, tries=20)
+async def send_mail_job(store: Store, args: MailArgs) -> None:
+    """Hand a letter to the mail server."""
+    await send_mail(store, args)
+
+
+@job("accounts.send_link", args=LinkArgs)
+async def send_link_job(store: Store, args: LinkArgs) -> None:
+    """Send a link to whoever has the name or address that somebody typed, if anybody has."""
+    await send_link(store, args)
+
+
+@scheduled("notifications.forget_mails", cron="41 3 * * *")
+async def forget_mails_job(store: Store) -> None:
+    """Delete letters that are a month old."""
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await forget_mails(tx)

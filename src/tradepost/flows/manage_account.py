@@ -1,20 +1,29 @@
 """What people do with their own account: change the password, the profile, close it."""
 
+from datetime import timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
+from babel.dates import format_date
 from msgspec import UNSET
 
 from tradepost.accounts import profiles, queries
+from tradepost.accounts.emails import note_closed
+from tradepost.accounts.one_time import LIFETIMES, issue_link
 from tradepost.accounts.passwords import check_password, hash_password, password_problem
 from tradepost.accounts.service import deactivate, set_password
 from tradepost.accounts.types import PROFILE_SCOPE, Caller, ChangePassword, EditProfile, OwnProfile, StartedSession
 from tradepost.catalog.listing_pages import find_place
 from tradepost.catalog.pictures import add_picture, receive_picture
+from tradepost.core.clock import now
 from tradepost.core.fields import check_fields
 from tradepost.core.limits import check_rate
 from tradepost.core.text import is_plain, one_line
-from tradepost.flows.sign_in import SignInRow, begin_session
-from tradepost.flows.store import Store
+from tradepost.flows.account_links import confirmation_path
+from tradepost.flows.admit import begin_session
+from tradepost.flows.letters import send_letter
+from tradepost.flows.sign_in import SignInRow
+from tradepost.flows.store import Store, own_names
 
 TRIES: Final = 10
 
@@ -34,6 +43,7 @@ async def change_password(store: Store, caller: Caller, form: ChangePassword, us
     async with store.db.transaction(actor=caller.actor) as tx:
         if not await set_password(tx, store.cache, profile.id, known=known, new=new, revoke_tokens=form.revoke_tokens):
             check_fields({"current": "The password was changed meanwhile."})
+        await send_letter(tx, store, "security_changed", profile.id, what="Your password was changed")
         return await begin_session(tx, store, caller, profile.id, user_agent)
 
 
@@ -55,7 +65,7 @@ async def edit_profile(store: Store, caller: Caller, form: EditProfile) -> OwnPr
     if found is not None and found.lat is not None and found.lon is not None:
         place = profiles.Position(found.name, found.lat, found.lon)
     async with store.db.transaction(actor=caller.actor) as tx:
-        await profiles.change_profile(tx, store.cache, store.keys, caller, form, place)
+        await profiles.change_profile(tx, store.cache, store.keys, caller, form, place, own_names(store))
         return await queries.access_own_profile(tx, caller, store.keys)
 
 
@@ -70,13 +80,32 @@ async def set_avatar(store: Store, caller: Caller, data: bytes | None) -> None:
 
 
 async def close_account(store: Store, caller: Caller, password: str) -> None:
-    """Close the caller's own account; asks for the password once more.
+    """Close the caller's own account; asks for the password once more. A letter brings a link that opens it again for 14 days.
 
     Raises `FieldErrors`, `LastAdministrator`, `TooOften`, `NotByToken`.
     """
     await _check_current(store, caller, password)
+    await _close(store, caller)
+
+
+async def close_account_without_password(store: Store, caller: Caller) -> None:
+    """Close the account of a caller who has no password and has just proved who they are. Raises `ProveItAgain`."""
+    caller.check_proved()
+    await _close(store, caller)
+
+
+async def _close(store: Store, caller: Caller) -> None:
+    user_id = caller.check_in_person()
     async with store.db.transaction(actor=caller.actor) as tx:
-        await deactivate(tx, store.cache, caller, caller.check_in_person())
+        await deactivate(tx, store.cache, caller, user_id)
+        await note_closed(tx, user_id)
+        link = store.base_url + confirmation_path("reopen", await issue_link(tx, user_id, "reopen"))
+        await send_letter(tx, store, "account_closed", user_id, link=link, until=_day_in(store, LIFETIMES["reopen"]))
+
+
+def _day_in(store: Store, wait: timedelta) -> str:
+    shop = store.settings.store
+    return format_date((now() + wait).astimezone(ZoneInfo(shop.timezone)), "long", locale=shop.locale)
 
 
 async def _check_current(store: Store, caller: Caller, password: str) -> str:

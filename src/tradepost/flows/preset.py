@@ -224,6 +224,12 @@ class Loyalty(_Part, frozen=True, kw_only=True):
     expires_after_days: int = 365
 
 
+class Security(_Part, frozen=True, kw_only=True):
+    """Whether the back office asks for a second step at sign-in: of staff, or of nobody who does not want it."""
+
+    second_step: Literal["optional", "staff"] = "optional"
+
+
 class Source(_Part, frozen=True, kw_only=True):
     """An outside market."""
 
@@ -278,6 +284,7 @@ class StoreSettings(_Part, frozen=True, kw_only=True):
     delivery: Delivery | None = None
     payments: Payments = Payments()
     loyalty: Loyalty | None = None
+    security: Security = Security()
     sources: tuple[Source, ...] = ()
     sample: Sample = Sample()
 

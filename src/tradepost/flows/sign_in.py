@@ -12,9 +12,9 @@ import msgspec
 import structlog
 
 from tradepost.accounts import queries, sessions
-from tradepost.accounts.events import PersonSignedIn, PersonSignedOut, SessionsEnded
+from tradepost.accounts.events import PersonSignedOut, SessionsEnded
 from tradepost.accounts.passwords import LONGEST, check_password, hash_password, needs_rehash
-from tradepost.accounts.service import note_sign_in
+from tradepost.accounts.service import keep_password
 from tradepost.accounts.types import (
     AccountClosed,
     BadSignIn,
@@ -24,13 +24,12 @@ from tradepost.accounts.types import (
     StartedSession,
     TokenInvalid,
 )
-from tradepost.cart.service import merge_guest_cart
 from tradepost.core.clock import now
-from tradepost.core.database import Actor, Transaction
 from tradepost.core.events import record
 from tradepost.core.ids import secret_token, token_hash
 from tradepost.core.limits import check_rate, network_of, rate_key
 from tradepost.core.text import is_plain
+from tradepost.flows.admit import admit, as_allowed, person_of
 from tradepost.flows.store import Store
 
 TRIES_FROM_ADDRESS: Final = 60
@@ -48,6 +47,7 @@ class SignInRow(msgspec.Struct, frozen=True):
     username: str
     password_hash: str | None
     is_active: bool
+    has_second_step: bool
 
 
 async def load_caller(store: Store, token: str | None, address: str) -> Caller:
@@ -61,7 +61,7 @@ async def load_caller(store: Store, token: str | None, address: str) -> Caller:
     found = await sessions.recall_session(store.db, store.cache, id_hash)
     if found is None:
         return Caller(address=address)
-    caller = found.as_caller(address, id_hash)
+    caller = as_allowed(store, found.as_caller(address, id_hash))
     if found.last_activity <= now() - sessions.NOTED_EVERY:
         async with store.db.transaction(actor=caller.actor) as tx:
             await sessions.touch_session(tx, store.cache, id_hash, address)
@@ -76,7 +76,7 @@ async def load_caller_by_token(store: Store, token: str, address: str) -> Caller
     found = await sessions.recall_token(store.db, store.cache, hashed)
     if found is None:
         raise TokenInvalid
-    caller = found.as_caller(address, None)
+    caller = as_allowed(store, found.as_caller(address, None))
     if found.last_activity <= now() - sessions.NOTED_EVERY:
         async with store.db.transaction(actor=caller.actor) as tx:
             await sessions.touch_token(tx, store.cache, hashed, address)
@@ -95,8 +95,9 @@ async def open_visit(store: Store, caller: Caller, user_agent: str = "") -> Star
 async def sign_in(store: Store, caller: Caller, form: SignIn, user_agent: str = "") -> StartedSession:
     """Sign a person in by username or e-mail address. `token` of the answer replaces the one in the cookie.
 
-    A visitor's cart becomes the person's. Raises `BadSignIn`, `AccountClosed` (to who knows the password), `TooOften` after
-    10 tries at one account from one address, 60 from one address, 100 at one account in a quarter of an hour.
+    A visitor's cart becomes the person's. Raises `BadSignIn`, `AccountClosed` (to who knows the password), `SecondStepNeeded`
+    (flows/second_step goes on from there), `TooOften` after 10 tries at one account from one address, 60 from one address, 100
+    at one account in a quarter of an hour.
     """
     login = form.login.strip()
     tried = await _check_tries(store, caller, login)
@@ -109,30 +110,14 @@ async def sign_in(store: Store, caller: Caller, form: SignIn, user_agent: str = 
         _log.warning("sign_in.closed", store=store.code, address=caller.address, user_id=str(person.id))
         raise AccountClosed
     kept = await hash_password(form.password) if needs_rehash(person.password_hash) else person.password_hash
-    async with store.db.transaction(actor=Actor("person", person.id, caller.session)) as tx:
-        if not await note_sign_in(tx, person.id, known=person.password_hash, password_hash=kept):
+    async with store.db.transaction(actor=person_of(person.id, caller)) as tx:
+        if not await keep_password(tx, person.id, known=person.password_hash, password_hash=kept):
             raise BadSignIn
-        started = await begin_session(tx, store, caller, person.id, user_agent)
-        await record(tx, PersonSignedIn(person.id), subject_id=person.id)
+        found = await admit(tx, store, caller, person.id, has_second_step=person.has_second_step, user_agent=user_agent)
     await store.cache.delete(tried)
-    return started
-
-
-async def begin_session(
-    tx: Transaction, store: Store, caller: Caller, user_id: UUID, user_agent: str
-) -> StartedSession:
-    """Put a person's new session in the place of the caller's, with the visitor's cart where there is one.
-
-    The transaction's actor is the person with the caller's session.
-    """
-    if caller.session is not None:
-        if caller.user_id is None:
-            await merge_guest_cart(tx, caller.session, user_id)
-        await sessions.end_session(tx, store.cache, caller.session)
-    token = secret_token()
-    expires_at = await sessions.start_session(tx, token, user_id, caller.address, user_agent)
-    found = await sessions.read_session(tx, token_hash(token))
-    return StartedSession(token, found.as_caller(caller.address, token_hash(token)), expires_at)
+    if isinstance(found, StartedSession):
+        return found
+    raise found
 
 
 async def sign_out(store: Store, caller: Caller) -> None:

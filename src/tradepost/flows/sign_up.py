@@ -12,14 +12,15 @@ from tradepost.core.fields import broken_limits, check_fields
 from tradepost.core.ids import uuid7
 from tradepost.core.limits import check_rate, network_of
 from tradepost.core.text import one_line
-from tradepost.flows.sign_in import begin_session
-from tradepost.flows.store import Store
+from tradepost.flows.account_links import send_confirmation
+from tradepost.flows.admit import begin_session
+from tradepost.flows.store import Store, own_names
 
 TRIES_FROM_ADDRESS: Final = 30
 
 
 async def sign_up(store: Store, caller: Caller, form: SignUp, user_agent: str = "") -> StartedSession:
-    """Make an account, sign it in, and give it the visitor's cart: all in one transaction, or nothing.
+    """Make an account, sign it in, give it the visitor's cart, and ask its address to confirm: all in one transaction, or nothing.
 
     The role is one of those a person may choose here, else the store's usual one; nothing else of the account can be set.
     Raises `FieldErrors` with everything that is wrong (`UsernameTaken`, `EmailTaken` to the slower of two), `TooOften` after
@@ -36,14 +37,16 @@ async def sign_up(store: Store, caller: Caller, form: SignUp, user_agent: str = 
             tx, user_id=user_id, username=username, email=email, password_hash=password_hash,
             display_name=display_name or username, locale=caller.locale, role=_role(store, form.role) or "",
         )  # fmt: skip
-        return await begin_session(tx, store, caller, user_id, user_agent)
+        started = await begin_session(tx, store, caller, user_id, user_agent)
+        await send_confirmation(tx, store, started.caller, email)
+        return started
 
 
 def _problems(store: Store, form: SignUp, username: str, email: str, display_name: str) -> dict[str, str]:
     shop = store.settings.store
     personal = (username, email, email.partition("@")[0], display_name, shop.name, shop.code)
     found = {
-        "username": username_problem(username, also_reserved=(shop.code, shop.name.replace(" ", ""))),
+        "username": username_problem(username, also_reserved=own_names(store)),
         "email": email_problem(email),
         "password": password_problem(form.password, personal),
         "role": None if _role(store, form.role) else "This role cannot be chosen here.",

@@ -17,6 +17,9 @@ from tradepost.core.files import FileStore
 from tradepost.core.settings import Settings
 from tradepost.flows.gateways import open_gateways
 from tradepost.flows.preset import StoreSettings, find_presets, load_preset
+from tradepost.notifications.adapters.keeping import KeepingMailer
+from tradepost.notifications.adapters.smtp import SmtpMailer, SmtpServer
+from tradepost.notifications.ports import Mailer
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Store:
     keys: Keyring
     is_demo: bool = False
     gateways: Mapping[str, Any] = field(default_factory=dict)
+    mailer: Mailer = field(default_factory=KeepingMailer)
 
     @property
     def currency(self) -> str:
@@ -44,6 +48,18 @@ class Store:
     def zone(self) -> ZoneInfo:
         """The store's own time zone: days on its pages begin and end in it."""
         return ZoneInfo(self.settings.store.timezone)
+
+
+def own_names(store: Store) -> tuple[str, ...]:
+    """Return the names that could pass for the store's own people."""
+    shop = store.settings.store
+    return (shop.code, shop.name.replace(" ", ""))
+
+
+def open_mailer(installation: Settings) -> Mailer:
+    """Return what sends letters: the mail server of the settings, or nothing. Raises `BadMailServer`."""
+    url = installation.mail.smtp_url
+    return SmtpMailer(SmtpServer.from_url(url)) if url else KeepingMailer()
 
 
 def database_name(code: str) -> str:
@@ -104,6 +120,7 @@ async def open_store(
             keys=keys,
             gateways=gateways,
             is_demo=is_demo,
+            mailer=open_mailer(installation),
         )
         connect_sandbox(store)
         yield store

@@ -200,13 +200,14 @@ async def _checkout_page(
     quote = await _quote(store, caller, choice, errors)
     return await page(
         request, store, caller, "checkout", status=422 if errors else 200, quote=quote, form=form, errors=errors,
-        countries=_countries(store.settings.store.locale), idempotency_key=key or secret_token(),
+        countries=country_choices(store.settings.store.locale), idempotency_key=key or secret_token(),
         today=now().astimezone(ZoneInfo(store.settings.store.timezone)).date().isoformat(),
         test_only=any(g.is_test for g in quote.gateways) and all(g.is_test or g.is_offline for g in quote.gateways),
     )  # fmt: skip
 
 
-def _countries(locale: str) -> list[tuple[str, str]]:
+def country_choices(locale: str) -> list[tuple[str, str]]:
+    """Return the countries to choose from, by name in the store's language."""
     names = Locale.parse(locale).territories
     return sorted(((c, n) for c, n in names.items() if len(c) == 2 and c.isalpha()), key=lambda pair: pair[1])
 

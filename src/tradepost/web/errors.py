@@ -8,7 +8,7 @@ import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException
 
-from tradepost.accounts.types import Caller, SignInFirst
+from tradepost.accounts.types import Caller, ProveItAgain, SignInFirst
 from tradepost.catalog.listing_pages import known_categories
 from tradepost.core.database import DatabaseUnreachable
 from tradepost.core.errors import DomainError
@@ -42,6 +42,11 @@ def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
     if isinstance(error, SignInFirst) and request.method == "GET":
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return go(request, f"/sign-in?next={quote(here)}", say="Please sign in first.", tone="info")
+    if isinstance(error, ProveItAgain):
+        here = request.url.path if request.method == "GET" else "/me/security"
+        return go(
+            request, f"/me/confirm?next={quote(here)}", say="Please show that it is you, then try again.", tone="info"
+        )
     status, message = describe(request, error)
     store = request.scope.get("tradepost_store")
     title = TITLES.get(status, TITLES[400])

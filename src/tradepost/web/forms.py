@@ -60,7 +60,7 @@ class Form:
             raise FieldErrors(field_problem(str(error))) from None
 
 
-_AS_TYPED = {"password", "current", "new"}
+_AS_TYPED = {"password", "current", "new", "close"}
 
 
 async def read_form(request: HttpRequest) -> Form:

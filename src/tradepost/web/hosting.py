@@ -113,10 +113,13 @@ class Hosting:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
+                    own = {name for name, _ in message["headers"]}
                     ours = self.headers[code]
+                    if "tradepost_video" in scope:
+                        ours = with_video(ours, scope["tradepost_video"])
                     message["headers"] = [
                         *message["headers"],
-                        *(with_video(ours, scope["tradepost_video"]) if "tradepost_video" in scope else ours),
+                        *(header for header in ours if header[0] not in own),
                         (b"x-request-id", request_id.encode()),
                     ]
                     if self.show_costs:

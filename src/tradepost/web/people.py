@@ -1,22 +1,29 @@
 """Signing up, in and out; one's own profile."""
 
-from typing import Any
+from functools import cache
+from typing import Any, Final
+from zoneinfo import available_timezones
 
+from babel import Locale
 from litestar import Response, get, post
 from litestar.params import FromQuery
 from litestar.response import Redirect
 
-from tradepost.accounts.queries import list_sessions
-from tradepost.accounts.types import Caller, ChangePassword, EditProfile, SignIn, SignUp, StartedSession
-from tradepost.core.errors import DomainError, FieldErrors
-from tradepost.flows.manage_account import change_password, edit_profile, own_profile, set_avatar
-from tradepost.flows.sign_in import sign_in, sign_out, sign_out_device
+from tradepost.accounts.passkeys import options_to_sign_in
+from tradepost.accounts.types import Caller, EditProfile, SecondStepNeeded, SignIn, SignUp
+from tradepost.core.errors import DomainError
+from tradepost.flows.manage_account import edit_profile, own_profile, set_avatar
+from tradepost.flows.second_step import site_of
+from tradepost.flows.sign_in import sign_in, sign_out
 from tradepost.flows.sign_up import sign_up
 from tradepost.flows.store import Store
 from tradepost.web.forms import problems_of, read_form
 from tradepost.web.pages import go, page
-from tradepost.web.security import SESSION_COOKIE, cookie, forget, local_path
+from tradepost.web.recovery import second_step_page, session_cookie, welcome
+from tradepost.web.security import SESSION_COOKIE, forget, local_path
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
+
+LANGUAGES: Final = ("en", "ar", "de", "es", "fr", "it", "nd", "nl", "pl", "pt", "sn", "sw", "tr", "zh")
 
 
 @get("/sign-in", include_in_schema=False)
@@ -39,6 +46,7 @@ async def _sign_in_page(
     return await page(
         request, store, caller, "sign_in", status=status, form=form, errors=errors, next=form.get("next", ""),
         sign_ins=sample.sign_ins if store.is_demo else (), sample_password=sample.password if store.is_demo else "",
+        passkey_options=options_to_sign_in(site_of(store)),
     )  # fmt: skip
 
 
@@ -48,24 +56,17 @@ async def sign_in_now(request: HttpRequest, store: GivenStore, caller: GivenCall
     form = await read_form(request)
     try:
         started = await sign_in(store, caller, form.into(SignIn), request.headers.get("user-agent", ""))
+    except SecondStepNeeded as needed:
+        return await second_step_page(request, store, caller, needed.step, form.get("next"), {})
     except DomainError as error:
         shown = form.texts | {"password": ""}
         return await _sign_in_page(request, store, caller, shown, problems_of(error), _status(error))
-    return go(
-        request,
-        form.get("next") or "/",
-        say=f"Welcome back, {started.caller.display_name}.",
-        cookies=(_session(request, started),),
-    )
+    return welcome(request, started, form.get("next"))
 
 
 def _status(error: DomainError) -> int:
     """Return the status of a form that is shown again: programs that guess passwords are told to slow down."""
     return 429 if error.kind == "too_many" else 422
-
-
-def _session(request: HttpRequest, started: StartedSession) -> Any:
-    return cookie(SESSION_COOKIE, started.token, secure=request.url.scheme == "https")
 
 
 @get("/sign-up", include_in_schema=False)
@@ -105,7 +106,7 @@ async def sign_up_now(request: HttpRequest, store: GivenStore, caller: GivenCall
         request,
         form.get("next") or "/",
         say=f"Welcome, {started.caller.display_name}.",
-        cookies=(_session(request, started),),
+        cookies=(session_cookie(request, started),),
     )
 
 
@@ -122,18 +123,22 @@ async def profile_form(request: HttpRequest, store: GivenStore, caller: GivenCal
     return await _profile_page(request, store, caller, None, {})
 
 
+_FIELDS = (
+    "username", "display_name", "first_name", "last_name", "bio", "business_name", "service_type", "place", "phone", "locale",
+    "timezone",
+)  # fmt: skip
+_MAY_BE_EMPTY = ("business_name", "service_type", "phone", "locale", "timezone")
+
+
 async def _profile_page(
     request: HttpRequest, store: Store, caller: Caller, form: dict[str, str] | None, errors: dict[str, str]
 ) -> Response[str]:
     caller.check_signed_in()
     profile = await own_profile(store, caller)
-    shown = form or {n: getattr(profile, n) or "" for n in ("display_name", "first_name", "last_name", "bio", "business_name",
-                                                           "service_type", "place", "phone")}  # fmt: skip
-    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
-        devices = await list_sessions(tx, caller)
+    shown = form or {n: getattr(profile, n) or "" for n in _FIELDS}
     return await page(
         request, store, caller, "profile", status=422 if errors else 200, profile=profile, form=shown, errors=errors,
-        devices=devices.items, this_device=caller.session.hex() if caller.session else "", timezones=(),
+        languages=languages(), timezones=timezones(),
     )  # fmt: skip
 
 
@@ -143,7 +148,7 @@ async def save_profile(request: HttpRequest, store: GivenStore, caller: GivenCal
     caller.check_signed_in()
     form = await read_form(request)
     try:
-        optional = {n: form.get(n) or None for n in ("business_name", "service_type", "phone") if n in form.texts}
+        optional = {n: form.get(n) or None for n in _MAY_BE_EMPTY if n in form.texts}
         await edit_profile(store, caller, form.into(EditProfile, **optional))
         for upload in form.files.get("avatar", [])[:1]:
             await set_avatar(store, caller, await upload.read())
@@ -152,30 +157,17 @@ async def save_profile(request: HttpRequest, store: GivenStore, caller: GivenCal
     return go(request, "/me", say="Saved.")
 
 
-@post("/me/password", include_in_schema=False)
-async def save_password(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
-    """Give the person another password; every other device is signed out."""
-    form = await read_form(request)
-    try:
-        started = await change_password(store, caller, form.into(ChangePassword), request.headers.get("user-agent", ""))
-    except FieldErrors as error:
-        return await _profile_page(request, store, caller, None, error.errors)
-    return go(
-        request,
-        "/me",
-        say="Your password is changed; other devices are signed out.",
-        cookies=(_session(request, started),),
-    )
+@cache
+def languages() -> tuple[tuple[str, str], ...]:
+    """Return languages to choose from: those of the world's stores, each in its own words."""
+    return tuple((code, f"{Locale.parse(code).get_display_name(code)}") for code in LANGUAGES)
 
 
-@post("/me/devices/end", include_in_schema=False)
-async def end_device(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
-    """Sign one of the person's devices out."""
-    form = await read_form(request)
-    await sign_out_device(store, caller, form.get("id"))
-    return go(request, "/me", say="That device is signed out.")
+@cache
+def timezones() -> tuple[tuple[str, str], ...]:
+    """Return the time zones to choose from."""
+    areas = ("Africa/", "America/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/", "Pacific/")
+    return tuple((name, name.replace("_", " ")) for name in sorted(available_timezones()) if name.startswith(areas))
 
 
-people_routes = [
-    sign_in_form, sign_in_now, sign_up_form, sign_up_now, sign_out_now, profile_form, save_profile, save_password, end_device,
-]  # fmt: skip
+people_routes = [sign_in_form, sign_in_now, sign_up_form, sign_up_now, sign_out_now, profile_form, save_profile]

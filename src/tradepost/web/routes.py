@@ -1,5 +1,6 @@
 """Every page of a store, as one visible list."""
 
+from tradepost.web.address_book import address_routes
 from tradepost.web.after_sale import after_sale_routes
 from tradepost.web.assets import asset_routes
 from tradepost.web.browse import browse_routes
@@ -8,11 +9,13 @@ from tradepost.web.delivery_office import delivery_routes
 from tradepost.web.desk import desk_routes
 from tradepost.web.engine_office import engine_routes
 from tradepost.web.finding import finding_routes
+from tradepost.web.mailbox import mailbox_routes
 from tradepost.web.messages import message_pages
 from tradepost.web.money_office import money_office_routes
 from tradepost.web.offers import offer_pages
 from tradepost.web.office import office_routes
 from tradepost.web.people import people_routes
+from tradepost.web.recovery import recovery_routes
 from tradepost.web.riding import riding_routes
 from tradepost.web.saved_searches import saved_search_routes
 from tradepost.web.search_office import search_office_routes
@@ -20,6 +23,7 @@ from tradepost.web.selling import selling_routes
 from tradepost.web.shows import show_pages
 from tradepost.web.site import site_routes
 from tradepost.web.trust import trust_routes
+from tradepost.web.ways_in import ways_in_routes
 
 page_routes = [
     *browse_routes,
@@ -34,6 +38,10 @@ page_routes = [
     *offer_pages,
     *show_pages,
     *people_routes,
+    *recovery_routes,
+    *ways_in_routes,
+    *address_routes,
+    *mailbox_routes,
     *site_routes,
     *asset_routes,
     *trust_routes,

@@ -276,6 +276,36 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (event.target.matches?.(".like") && !event.detail.successful) flip(event.target);
 });
 
+/* Passkeys: the browser asks for a finger, a face or a PIN, and the form takes the answer to the server. */
+const fromBase64 = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+const toBase64 = (data) => btoa(String.fromCharCode(...new Uint8Array(data))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+function passkeyOptions(text) {
+  const options = JSON.parse(text);
+  options.challenge = fromBase64(options.challenge);
+  if (options.user) options.user.id = fromBase64(options.user.id);
+  for (const list of [options.excludeCredentials, options.allowCredentials]) for (const key of list ?? []) key.id = fromBase64(key.id);
+  return { publicKey: options };
+}
+function passkeyAnswer(made) {
+  const response = {};
+  for (const name of ["clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle"]) {
+    if (made.response[name]) response[name] = toBase64(made.response[name]);
+  }
+  return JSON.stringify({ id: made.id, rawId: toBase64(made.rawId), type: made.type, response, clientExtensionResults: {} });
+}
+on("submit", "[data-passkey]", async (event, form) => {
+  if (form.elements.credential.value) return;
+  event.preventDefault();
+  try {
+    const made = await navigator.credentials[form.dataset.passkey](passkeyOptions(form.dataset.options));
+    form.elements.credential.value = passkeyAnswer(made);
+    form.requestSubmit();
+  } catch (error) {
+    const known = error.name === "InvalidStateError";
+    say(known ? "This device has a passkey for your account already." : "No passkey was used. Try again, or choose another way.", "warn");
+  }
+});
+
 /* htmx: the cart's count bumps, failures speak. */
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   const count = event.detail.target;

@@ -1,0 +1,65 @@
+"""What the rest of the product knows of letters."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from tradepost.core.errors import Invalid, NotFound, Unavailable
+
+MailState = Literal["queued", "sent", "kept", "failed"]
+
+
+class NoSuchMail(NotFound):
+    """There is no such letter."""
+
+
+@dataclass(eq=False)
+class NotALetter(Invalid):
+    """A letter's {part} cannot go into a mail."""
+
+    part: str
+
+
+@dataclass(eq=False)
+class MailServerAway(Unavailable):
+    """The mail server does not take letters at the moment: {problem}"""
+
+    problem: str
+
+
+@dataclass(eq=False)
+class MailRefused(Invalid):
+    """The mail server refused a letter for good: {problem}"""
+
+    problem: str
+
+
+@dataclass(eq=False)
+class BadMailServer(Invalid):
+    """The setting mail.smtp_url is not right: {problem}. It looks like smtp://user:password@mail.example.org:587."""
+
+    problem: str
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A letter to one person, as text and as HTML that say the same. `sender` is an address, `sender_name` the store's."""
+
+    to: str
+    subject: str
+    text: str
+    html: str
+    sender: str
+    sender_name: str
+
+
+class QueuedMail(msgspec.Struct, frozen=True):
+    """A letter on its way."""
+
+    id: UUID
+    kind: str
+    state: MailState
+    created_at: datetime
+    letter: Letter | None
