@@ -1,6 +1,6 @@
 """The second step of a sign-in: an authenticator app and recovery codes. Passkeys, which are one too, have their own file.
 
-Promises that the app's secret is stored encrypted and recovery codes as keyed hashes, that a code is good once, to the slower of
+Promises that the app's secret is stored encrypted and recovery codes as SHA-256 of 77 random bits, that a code is good once, to the slower of
 two as well, and that a secret counts only after its person has shown a code of it.
 """
 
@@ -24,12 +24,11 @@ from tradepost.core.columns import Timestamp
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Transaction
 from tradepost.core.events import record
-from tradepost.core.ids import readable_code
+from tradepost.core.ids import readable_code, token_hash
 
 TOTP: Final = "totp_secrets.secret"
-RECOVERY: Final = "recovery_codes.code"
 CODES: Final = 10
-_LENGTH: Final = 12  # letters of 29: 58 bits, and only with our key can one be tried without asking us
+_LENGTH: Final = 16  # letters of 29: 77 bits
 
 _USER_ID = bindparam("user_id", type_=postgresql.UUID)
 _NOW = bindparam("now", type_=Timestamp)
@@ -148,22 +147,22 @@ async def use_totp(tx: Transaction, keys: Keyring, user_id: UUID, code: str, *, 
         raise WrongCode
 
 
-async def make_codes(tx: Transaction, keys: Keyring, user_id: UUID) -> tuple[str, ...]:
+async def make_codes(tx: Transaction, user_id: UUID) -> tuple[str, ...]:
     """Return ten new recovery codes; they are seen now and never again, and older ones are void."""
     await lock_person(tx, user_id)
     await tx.run(_DROP_CODES, user_id=user_id)
     codes = tuple(readable_code(_LENGTH) for _ in range(CODES))
     for code in codes:
-        await tx.run(_ADD_CODE, user_id=user_id, hash=keys.blind_index(code, RECOVERY))
-    return tuple(f"{code[:4]}-{code[4:8]}-{code[8:]}" for code in codes)
+        await tx.run(_ADD_CODE, user_id=user_id, hash=token_hash(code))
+    return tuple("-".join(code[i : i + 4] for i in range(0, _LENGTH, 4)) for code in codes)
 
 
-async def use_code(tx: Transaction, keys: Keyring, user_id: UUID, code: str) -> None:
+async def use_code(tx: Transaction, user_id: UUID, code: str) -> None:
     """Use a recovery code up. Raises `WrongCode`."""
     plain = "".join(c for c in code.upper() if c.isalnum())
     if len(plain) != _LENGTH:
         raise WrongCode
-    if await tx.run(_USE_CODE, user_id=user_id, hash=keys.blind_index(plain, RECOVERY), now=now()) == 0:
+    if await tx.run(_USE_CODE, user_id=user_id, hash=token_hash(plain), now=now()) == 0:
         raise WrongCode
     await record(tx, RecoveryCodeUsed(user_id, await tx.value(_LEFT, user_id=user_id)), subject_id=user_id)
 
@@ -173,7 +172,7 @@ async def use_any_code(tx: Transaction, keys: Keyring, user_id: UUID, code: str)
     if len("".join(code.split())) == DIGITS:
         await use_totp(tx, keys, user_id, code)
     else:
-        await use_code(tx, keys, user_id, code)
+        await use_code(tx, user_id, code)
 
 
 def _opened(keys: Keyring, row: _Row) -> bytes:

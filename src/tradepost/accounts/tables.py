@@ -215,7 +215,7 @@ recovery_codes = Table(
     moment("used_at", nullable=True),
     created(),
     PrimaryKeyConstraint("user_id", "code_hash"),
-    comment="Codes on paper that stand in for a lost second step, each once; kept as keyed hashes.",
+    comment="Codes on paper that stand in for a lost second step, each once; kept as SHA-256.",
 )
 
 passkeys = Table(

@@ -46,6 +46,9 @@ LEFT_OUT: Final = {
     "promo_codes": "the store's",
     "commission_rules": "the store's",
     "user_roles": "in the profile",
+    "totp_secrets": "whoever reads it signs in as them",
+    "recovery_codes": "kept as fingerprints only",
+    "mails": "gone once they are sent",
 }
 # Rows that are a person's through another row.
 THROUGH: Final = {

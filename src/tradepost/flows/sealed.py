@@ -3,8 +3,10 @@
 from typing import Final
 
 from tradepost.accounts.queries import PHONE
+from tradepost.accounts.second_steps import TOTP
 from tradepost.accounts.verification_types import DATA, NAME
 from tradepost.delivery.queries import ADDRESS
+from tradepost.notifications.service import LETTER
 
 ORDER_ADDRESS: Final = "order-address"
 ORDER_EMAIL: Final = "order-email"
@@ -13,6 +15,8 @@ SEALED: Final[dict[tuple[str, str], str]] = {
     ("users", "phone_enc"): PHONE,
     ("verifications", "data_enc"): DATA,
     ("verification_documents", "name_enc"): NAME,
+    ("totp_secrets", "secret_enc"): TOTP,
+    ("mails", "letter_enc"): LETTER,
     ("addresses", "address_enc"): ADDRESS,
     ("orders", "email_enc"): ORDER_EMAIL,
     ("orders", "shipping_address_enc"): ORDER_ADDRESS,

@@ -145,7 +145,7 @@ async def confirm_totp(store: Store, caller: Caller, code: str) -> tuple[str, ..
         await sessions.end_sessions_of(tx, store.cache, user_id, keep=caller.session or b"")
         await send_letter(tx, store, "security_changed", user_id, what="An authenticator app was added")
         held = await second_steps.list_second_steps(tx, user_id)
-        return () if held.codes_left else await second_steps.make_codes(tx, store.keys, user_id)
+        return () if held.codes_left else await second_steps.make_codes(tx, user_id)
 
 
 async def remove_totp(store: Store, caller: Caller) -> None:
@@ -161,7 +161,7 @@ async def new_recovery_codes(store: Store, caller: Caller) -> tuple[str, ...]:
     user_id = caller.check_proved()
     async with store.db.transaction(actor=caller.actor) as tx:
         await send_letter(tx, store, "security_changed", user_id, what="New recovery codes were made")
-        return await second_steps.make_codes(tx, store.keys, user_id)
+        return await second_steps.make_codes(tx, user_id)
 
 
 async def add_passkey(store: Store, caller: Caller, answer: str, name: str) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ async def add_passkey(store: Store, caller: Caller, answer: str, name: str) -> t
         await passkeys.add_passkey(tx, store.cache, site_of(store), caller, answer, name)
         await send_letter(tx, store, "security_changed", user_id, what="A passkey was added")
         held = await second_steps.list_second_steps(tx, user_id)
-        return () if held.codes_left else await second_steps.make_codes(tx, store.keys, user_id)
+        return () if held.codes_left else await second_steps.make_codes(tx, user_id)
 
 
 async def remove_passkey(store: Store, caller: Caller, key_id: str) -> None:

@@ -8,8 +8,8 @@ import tradepost.core.tables
 import tradepost.delivery.tables
 import tradepost.messaging.tables
 import tradepost.moderation.tables
-import tradepost.offers.tables
 import tradepost.notifications.tables
+import tradepost.offers.tables
 import tradepost.orders.tables
 import tradepost.payments.tables
 import tradepost.promotions.tables

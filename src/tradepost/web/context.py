@@ -69,11 +69,3 @@ def session_hash(request: HttpRequest) -> bytes | None:
     """Return the hash of the browser's session token, if it has one."""
     token = request.cookies.get(SESSION_COOKIE)
     return token_hash(token) if token else None
-
-
-def as_uuid(text: str) -> UUID | None:
-    """Return the id that a form's field holds, or None when it is none."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -37,7 +37,7 @@ CREATE TABLE recovery_codes (
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_recovery_codes PRIMARY KEY (user_id, code_hash)
 );
-COMMENT ON TABLE recovery_codes IS 'Codes on paper that stand in for a lost second step, each once; kept as keyed hashes.';
+COMMENT ON TABLE recovery_codes IS 'Codes on paper that stand in for a lost second step, each once; kept as SHA-256.';
 
 CREATE TABLE passkeys (
     credential_id bytea NOT NULL CONSTRAINT pk_passkeys PRIMARY KEY,
