@@ -21,7 +21,7 @@ from tradepost.catalog.queries import listing_page
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import compiled
 from tradepost.core.log import configure_logging
-from tradepost.core.settings import LogSettings, Settings
+from tradepost.core.settings import HttpSettings, LogSettings, Settings
 from tradepost.flows.store import Store, open_store
 from tradepost.worker import compose, run_worker
 
@@ -53,7 +53,7 @@ def bench_store(
     configure_logging(LogSettings("error", "json"))
     compose()
     return open_store(
-        code, Settings(test_payments=True), dsn=dsn, cache_url=cache_url, files_url=files,
+        code, Settings(test_payments=True, http=HttpSettings(most_changes=0)), dsn=dsn, cache_url=cache_url, files_url=files,
         keys=Keyring.from_secret("bench", b"bench" * 8), preset_folder=Path(preset) if preset else None,
     )  # fmt: skip
 

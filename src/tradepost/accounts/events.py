@@ -200,6 +200,20 @@ class OutsideLoginWithdrawn(msgspec.Struct, frozen=True):
     provider: str
 
 
+class AppSignedIn(msgspec.Struct, frozen=True):
+    """An app began to act as a person."""
+
+    user_id: UUID
+    family: UUID
+
+
+class AppSignedOut(msgspec.Struct, frozen=True):
+    """An app acts as a person no longer."""
+
+    user_id: UUID
+    family: UUID
+
+
 class RefreshTokenReplayed(msgspec.Struct, frozen=True):
     """A refresh token came a second time; the sign-in it belongs to was ended."""
 

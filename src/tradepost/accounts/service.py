@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, Text, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from tradepost.accounts import api_tokens, queries, sessions
+from tradepost.accounts import api_tokens, app_tokens, queries, sessions
 from tradepost.accounts.events import (
     PasswordChanged,
     PersonDeactivated,
@@ -77,12 +77,15 @@ async def add_person(
     user_id: UUID,
     username: str,
     email: str,
-    password_hash: str,
+    password_hash: str | None,
     display_name: str,
     locale: str | None,
     role: str,
 ) -> None:
-    """Add a person with one role. Raises `UsernameTaken`, `EmailTaken`, also to the slower of two who ask at once."""
+    """Add a person with one role. Raises `UsernameTaken`, `EmailTaken`, also to the slower of two who ask at once.
+
+    Without a password they sign in another way.
+    """
     await tx.run(
         _ADD_PERSON, id=user_id, username=username, email=email, password_hash=password_hash, display_name=display_name,
         locale=locale, last_login_at=now(),
@@ -107,13 +110,14 @@ async def note_arrival(tx: Transaction, user_id: UUID) -> bool:
 async def set_password(
     tx: Transaction, cache: Cache, user_id: UUID, *, known: str, new: str, revoke_tokens: bool
 ) -> bool:
-    """Replace a password's hash and end every session of the person, this one too; their API tokens where asked.
+    """Replace a password's hash and end every session of the person, this one and apps' too; their API tokens where asked.
 
     Return False, having changed nothing, when the password was changed meanwhile.
     """
     if await tx.run(_SET_PASSWORD, user_id=user_id, known=known, new=new) == 0:
         return False
     await sessions.end_sessions_of(tx, cache, user_id)
+    await app_tokens.end_apps_of(tx, cache, user_id)
     if revoke_tokens:
         await api_tokens.revoke_tokens_of(tx, cache, user_id)
     await record(tx, PasswordChanged(user_id), subject_id=user_id)

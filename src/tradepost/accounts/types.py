@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tradepost.core.clock import now
 from tradepost.core.database import Actor
-from tradepost.core.errors import Conflict, FieldErrors, NotFound, Refused
+from tradepost.core.errors import Conflict, FieldErrors, Invalid, NotFound, Refused, Unavailable
 
 PROFILE_SCOPE: Final = "profile"
 """The scope an API token needs to change its person's own profile, addresses, follows and saved listings."""
@@ -49,6 +49,10 @@ class NoSuchPerson(NotFound):
 
 class NoSuchToken(NotFound):
     """There is no such API token."""
+
+
+class NoSuchApp(NotFound):
+    """There is no such app signed in."""
 
 
 class NoSuchSession(NotFound):
@@ -159,6 +163,51 @@ class AlreadyTaken(Conflict):
 
 class LastWayIn(Conflict):
     """This is the only way into your account that is left; please set a password or add another way first."""
+
+
+@dataclass(eq=False)
+class NoSuchProvider(NotFound):
+    """This store does not offer to sign in with “{provider}”."""
+
+    provider: str
+
+
+@dataclass(eq=False)
+class ProviderAway(Unavailable):
+    """{name} does not answer as it should at the moment; please try again later, or sign in another way."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class NotVouchedFor(Refused):
+    """{name} did not confirm who you are. Please try again from the start."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class BadProvider(Invalid):
+    """The setting {setting} of [{provider}] must be an https address, not “{url}”."""
+
+    provider: str
+    setting: str
+    url: str
+    field: str | None = None
+
+
+@dataclass(eq=False)
+class OutsideEmailMissing(Refused):
+    """{name} gave us no e-mail address of yours. Please make an account here, then add {name} on your security page."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class OutsideEmailTaken(Conflict):
+    """There is an account with the address that {name} has of you. Please sign in to it, then add {name} on your security page."""
+
+    name: str
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -353,6 +402,29 @@ class IssuedToken(_Secret, frozen=True):
     expires_at: datetime
 
 
+class TokenPair(_Secret, frozen=True):
+    """What an app holds instead of a password: an access token for a quarter of an hour, and a refresh token for the next pair.
+
+    Each refresh token is good once. One that comes a second time ends the sign-in.
+    """
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    scopes: tuple[str, ...]
+    token_type: str = "Bearer"  # noqa: S105  # what RFC 6750 calls it
+
+
+class SignedInApp(msgspec.Struct, frozen=True):
+    """An app that is signed in: `id` names its sign-in and gives no access."""
+
+    id: UUID
+    name: str
+    ip: str | None
+    began_at: datetime
+    last_seen_at: datetime
+
+
 class StartedSession(_Secret, frozen=True):
     """A new session: `token` goes into the cookie and nowhere else."""
 
@@ -387,6 +459,28 @@ class SignIn(_SecretForm, frozen=True, kw_only=True):
     code: Annotated[str, Meta(max_length=40)] = ""
 
 
+DeviceInfo = Annotated[
+    dict[Annotated[str, Meta(max_length=40)], Annotated[str, Meta(max_length=200)]], Meta(max_length=20)
+]
+"""What an app says of the device it is on: name, model, version and the like."""
+
+
+class AppSignIn(_SecretForm, frozen=True, kw_only=True):
+    """A sign-in by an app. `scopes`: what it may do at most; None for everything that the person may do by a program."""
+
+    login: Annotated[str, Meta(max_length=255)]
+    password: Annotated[str, Meta(max_length=200)]
+    code: Annotated[str, Meta(max_length=40)] = ""
+    scopes: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=50)] | None = None
+    device_info: DeviceInfo = {}
+
+
+class RefreshForm(_SecretForm, frozen=True, kw_only=True):
+    """The refresh token of a pair."""
+
+    refresh_token: Annotated[str, Meta(max_length=100)]
+
+
 class ChangePassword(_SecretForm, frozen=True, kw_only=True):
     """The password of today and the next one. `revoke_tokens` also ends the API tokens of the person's programs."""
 
@@ -417,6 +511,4 @@ class NewToken(_Form, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     scopes: tuple[str, ...] = ()
     expires_in_days: Annotated[int, Meta(ge=1, le=730)] = 365
-    device_info: Annotated[
-        dict[Annotated[str, Meta(max_length=40)], Annotated[str, Meta(max_length=200)]], Meta(max_length=20)
-    ] = {}
+    device_info: DeviceInfo = {}

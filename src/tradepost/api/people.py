@@ -5,25 +5,32 @@ from uuid import UUID
 
 from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath, JSONBody, QueryParameter
-from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT
 
 from tradepost.accounts.api_tokens import issue_token, revoke_token
 from tradepost.accounts.queries import list_tokens
 from tradepost.accounts.types import (
     ApiToken,
+    AppSignIn,
+    Caller,
     EditProfile,
     IssuedToken,
     NewToken,
     OwnProfile,
+    RefreshForm,
     SignIn,
     SignUp,
     StartedSession,
+    TokenPair,
 )
+from tradepost.api.repeatable import OWN_KEY
 from tradepost.core.pages import Page
+from tradepost.flows import app_sign_in
 from tradepost.flows.manage_account import edit_profile, own_profile
 from tradepost.flows.second_step import sign_in_whole
 from tradepost.flows.sign_in import sign_out
 from tradepost.flows.sign_up import sign_up
+from tradepost.web.context import count_change
 from tradepost.web.security import SESSION_COOKIE, cookie, forget
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
@@ -93,4 +100,42 @@ async def drop_token(store: GivenStore, caller: GivenCaller, token_id: FromPath[
         await revoke_token(tx, store.cache, caller, token_id)
 
 
-people_routes: list[Any] = [make_account, start_session, end_session, me, change_me, tokens, make_token, drop_token]
+def _address(request: HttpRequest) -> str:
+    return request.client.host if request.client else ""
+
+
+@post("/tokens", tags=["People"], opt={OWN_KEY: True})
+async def sign_app_in(request: HttpRequest, store: GivenStore, data: JSONBody[AppSignIn]) -> TokenPair:
+    """Sign an app in: an access token for a quarter of an hour, and a refresh token for the next pair. No cookie is read or set."""
+    await count_change(request, store)
+    caller = Caller(address=_address(request))
+    return await app_sign_in.sign_in_app(store, caller, data, request.headers.get("user-agent", ""))
+
+
+@post("/tokens/refresh", tags=["People"], status_code=HTTP_200_OK, opt={OWN_KEY: True})
+async def refresh_tokens(request: HttpRequest, store: GivenStore, data: JSONBody[RefreshForm]) -> TokenPair:
+    """Return the next pair of tokens. A refresh token is good once; one that comes a second time ends the app's sign-in."""
+    await count_change(request, store)
+    return await app_sign_in.refresh(store, _address(request), data.refresh_token)
+
+
+@post("/tokens/revoke", tags=["People"], status_code=HTTP_204_NO_CONTENT, opt={OWN_KEY: True})
+async def sign_app_out(request: HttpRequest, store: GivenStore, data: JSONBody[RefreshForm]) -> None:
+    """End an app's sign-in, with every token of it."""
+    await count_change(request, store)
+    await app_sign_in.sign_out_app(store, _address(request), data.refresh_token)
+
+
+people_routes: list[Any] = [
+    sign_app_in,
+    refresh_tokens,
+    sign_app_out,
+    make_account,
+    start_session,
+    end_session,
+    me,
+    change_me,
+    tokens,
+    make_token,
+    drop_token,
+]

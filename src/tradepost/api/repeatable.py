@@ -2,12 +2,13 @@
 
 Promises that repeating a request with its key does nothing again and gets the same reply, and that one that was refused may be
 repeated. Checkout and paying again ask a gateway in between, where no transaction may be open; they keep their own key. A visitor
-without a session owns no keys: nobody could tell two of them apart.
+without a session owns no keys: nobody could tell two of them apart. Replies are kept encrypted: an address may be in one, or the
+secret of a new token.
 """
 
+import base64
 from typing import Any
 
-import msgspec
 from litestar import Request
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
@@ -16,6 +17,7 @@ from tradepost.core.idempotency import once, request_hash
 from tradepost.web.context import provide_caller, provide_store
 
 OWN_KEY = "keeps_its_own_key"
+REPLY = "idempotency-reply"
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -48,10 +50,11 @@ class RepeatableRequests(ASGIMiddleware):
             async with once(store.db, caller.actor, key, fingerprint) as reply:
                 if not reply.is_done:
                     await next_app(scope, _again(body), _into(sent))
-                    reply.keep(*_kept(sent))
+                    status, content = _kept(sent)
+                    reply.keep(status, base64.b64encode(store.keys.seal(content, REPLY)).decode())
         except _Refused:
             pass
-        for message in sent or _reply(reply.status, reply.body):
+        for message in sent or _reply(reply.status, store.keys.unseal(base64.b64decode(reply.body), REPLY)):
             await send(message)
 
 
@@ -78,16 +81,14 @@ def _into(sent: list[Any]) -> Any:
     return keep
 
 
-def _kept(sent: list[Any]) -> tuple[int, Any]:
+def _kept(sent: list[Any]) -> tuple[int, bytes]:
     """Return the status and the content of a reply. Raises `_Refused` where it is a refusal."""
     if sent[0]["status"] >= 400:
         raise _Refused
-    body = b"".join(message.get("body", b"") for message in sent[1:])
-    return sent[0]["status"], msgspec.json.decode(body) if body else None
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
-def _reply(status: int, body: Any) -> list[Any]:
-    content = b"" if body is None else msgspec.json.encode(body)
+def _reply(status: int, content: bytes) -> list[Any]:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),

@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 _COUNT: Final = """
 local n = redis.call('INCR', KEYS[1])
 if n == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return n
+return {n, redis.call('PTTL', KEYS[1])}
 """
 _LEASE: Final = """
 redis.call('DEL', KEYS[1])
@@ -124,9 +124,13 @@ class Cache:
 
     async def count(self, key: str, ttl_s: float) -> int:
         """Add one to a counter and return it; a counter starts over `ttl_s` seconds after its first one."""
+        return (await self.count_window(key, ttl_s))[0]
+
+    async def count_window(self, key: str, ttl_s: float) -> tuple[int, float]:
+        """Add one to a counter; return it, and in how many seconds it starts over."""
         ms = _ms(ttl_s)
         counted = await self._try(lambda: self._count_script(keys=[self._prefix + key], args=[ms]), otherwise=None)
-        return self._local.count(key, ttl_s) if counted is None else int(counted)
+        return self._local.count(key, ttl_s) if counted is None else (int(counted[0]), max(0, int(counted[1])) / 1000)
 
     async def lease(self, key: str) -> str | None:
         """Drop the value and announce that one is about to read it afresh; None when somebody else is doing so.
@@ -224,7 +228,7 @@ class _LocalCounters:
         self._most = most
         self._counters: dict[str, tuple[int, float]] = {}
 
-    def count(self, key: str, ttl_s: float) -> int:
+    def count(self, key: str, ttl_s: float) -> tuple[int, float]:
         now = time.monotonic()
         if len(self._counters) >= self._most:
             self._counters = {k: c for k, c in self._counters.items() if c[1] > now}
@@ -234,7 +238,7 @@ class _LocalCounters:
         if ends <= now:
             counted, ends = 0, now + ttl_s
         self._counters[key] = (counted + 1, ends)
-        return counted + 1
+        return counted + 1, ends - now
 
 
 def _new_decoder(into: Any) -> "msgspec.json.Decoder[Any]":

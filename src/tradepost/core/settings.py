@@ -73,7 +73,8 @@ class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the server listens. `domain` is what store names are put in front of; `trusted_proxies` are believed whom they bring.
 
-    `compress`: answer with gzip; off behind a proxy that does it.
+    `compress`: answer with gzip; off behind a proxy that does it. `most_changes`: requests that change something, to one endpoint
+    from one address in 15 minutes; 0 for as many as anybody likes.
     """
 
     host: str = "127.0.0.1"
@@ -83,6 +84,7 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workers: AtLeastOne = 1
     trusted_proxies: tuple[str, ...] = ()
     compress: bool = True
+    most_changes: Annotated[int, Meta(ge=0)] = 1500
 
 
 class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,11 +128,50 @@ class PaynowSettings(_Keys, frozen=True, forbid_unknown_fields=True):
     api_base: str = ""
 
 
+class ProviderSettings(_Keys, frozen=True, forbid_unknown_fields=True):
+    """Another service that people may sign in with, by OpenID Connect; offered where `client_id` is set.
+
+    `issuer` is the service's own address; what is empty of the others is asked of its discovery document.
+    """
+
+    client_id: str = ""
+    client_secret: str = ""
+    issuer: str = ""
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    jwks_uri: str = ""
+
+
+class GoogleSettings(ProviderSettings, frozen=True, forbid_unknown_fields=True):
+    """Signing in with Google."""
+
+    issuer: str = "https://accounts.google.com"
+
+
+class AppleSettings(ProviderSettings, frozen=True, forbid_unknown_fields=True):
+    """Signing in with Apple, whose secret is signed anew each time by the `private_key` (PEM) that `team_id` has as `key_id`."""
+
+    issuer: str = "https://appleid.apple.com"
+    team_id: str = ""
+    key_id: str = ""
+    private_key: str = ""
+
+
+class FacebookSettings(ProviderSettings, frozen=True, forbid_unknown_fields=True):
+    """Signing in with Facebook, whose discovery document leaves out where codes are exchanged."""
+
+    issuer: str = "https://www.facebook.com"
+    token_endpoint: str = "https://graph.facebook.com/oauth/access_token"  # noqa: S105  # an address
+
+
 class StoreKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one store has of its own in place of the installation's `stripe` and `paynow`."""
+    """What one store has of its own in place of the installation's keys."""
 
     stripe: StripeSettings = StripeSettings()
     paynow: PaynowSettings = PaynowSettings()
+    google: GoogleSettings = GoogleSettings()
+    apple: AppleSettings = AppleSettings()
+    facebook: FacebookSettings = FacebookSettings()
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,6 +232,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpSettings = HttpSettings()
     stripe: StripeSettings = StripeSettings()
     paynow: PaynowSettings = PaynowSettings()
+    google: GoogleSettings = GoogleSettings()
+    apple: AppleSettings = AppleSettings()
+    facebook: FacebookSettings = FacebookSettings()
     store: dict[str, StoreKeys] = {}
     log: LogSettings = LogSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import msgspec
 
-from tradepost.accounts import passkeys, queries, second_steps, sessions
+from tradepost.accounts import outside_logins, passkeys, queries, second_steps, sessions
 from tradepost.accounts.one_time import find_link, use_link
+from tradepost.accounts.outside_logins import OutsideLogin
 from tradepost.accounts.passkeys import Passkey, Site
 from tradepost.accounts.passwords import check_password
 from tradepost.accounts.second_steps import SecondSteps
@@ -30,6 +31,7 @@ class SecurityPage(msgspec.Struct, frozen=True):
 
     steps: SecondSteps
     passkeys: tuple[Passkey, ...]
+    logins: tuple[OutsideLogin, ...]
 
 
 def site_of(store: Store) -> Site:
@@ -127,7 +129,8 @@ async def security_page(store: Store, caller: Caller) -> SecurityPage:
     user_id = caller.check_in_person()
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         steps = await second_steps.list_second_steps(tx, user_id)
-        return SecurityPage(steps, await passkeys.list_passkeys(tx, user_id))
+        held = await passkeys.list_passkeys(tx, user_id)
+        return SecurityPage(steps, held, await outside_logins.list_logins(tx, user_id))
 
 
 async def offer_totp(store: Store, caller: Caller) -> bytes:

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from tradepost.accounts import queries, sessions
+from tradepost.accounts import app_tokens, queries, sessions
 from tradepost.accounts.events import PersonSignedOut, SessionsEnded
 from tradepost.accounts.passwords import LONGEST, check_password, hash_password, needs_rehash
 from tradepost.accounts.service import keep_password
@@ -60,6 +60,7 @@ async def load_caller(store: Store, token: str | None, address: str) -> Caller:
     id_hash = token_hash(token)
     found = await sessions.recall_session(store.db, store.cache, id_hash)
     if found is None:
+        _log.info("session.unknown", store=store.code, address=address)
         return Caller(address=address)
     caller = as_allowed(store, found.as_caller(address, id_hash))
     if found.last_activity <= now() - sessions.NOTED_EVERY:
@@ -75,6 +76,7 @@ async def load_caller_by_token(store: Store, token: str, address: str) -> Caller
     hashed = token_hash(token)
     found = await sessions.recall_token(store.db, store.cache, hashed)
     if found is None:
+        _log.warning("token.refused", store=store.code, address=address)
         raise TokenInvalid
     caller = as_allowed(store, found.as_caller(address, None))
     if found.last_activity <= now() - sessions.NOTED_EVERY:
@@ -139,10 +141,11 @@ async def sign_out_device(store: Store, caller: Caller, session_id: str) -> None
 
 
 async def sign_out_others(store: Store, caller: Caller) -> int:
-    """End every session of the caller but this one; return how many there were."""
+    """End every session of the caller but this one, those of apps too; return how many there were."""
     user_id = caller.check_in_person()
     async with store.db.transaction(actor=caller.actor) as tx:
         ended = await sessions.end_sessions_of(tx, store.cache, user_id, keep=caller.session or b"")
+        ended += await app_tokens.end_apps_of(tx, store.cache, user_id)
         if ended:
             await record(tx, SessionsEnded(user_id, ended), subject_id=user_id)
     return ended

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tradepost.accounts.openid import Provider
 from tradepost.core.cache import Cache
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Database
@@ -38,6 +39,7 @@ class Store:
     is_demo: bool = False
     gateways: Mapping[str, Any] = field(default_factory=dict)
     mailer: Mailer = field(default_factory=KeepingMailer)
+    providers: Mapping[str, Provider] = field(default_factory=dict)
 
     @property
     def currency(self) -> str:
@@ -91,7 +93,8 @@ async def open_store(
 
     `cache_prefix` is needed where stores share a cache: what one store remembers of a session must mean nothing to another.
     """
-    from tradepost.flows.sandbox import connect_sandbox  # late: the sandbox calls flows, which know stores
+    from tradepost.flows.sandbox import connect_sandbox  # late: both call flows, which know stores
+    from tradepost.flows.sign_in_outside import open_providers
 
     folder = preset_folder or find_presets([code], installation.presets)[code]
     settings = load_preset(folder)
@@ -121,6 +124,7 @@ async def open_store(
             gateways=gateways,
             is_demo=is_demo,
             mailer=open_mailer(installation),
+            providers=open_providers(installation, code),
         )
         connect_sandbox(store)
         yield store

@@ -7,6 +7,7 @@ from litestar.exceptions import NotFoundException
 from tradepost.accounts.types import Caller
 from tradepost.core.database import OnlyLooking
 from tradepost.core.ids import token_hash
+from tradepost.core.limits import check_rate, network_of
 from tradepost.flows.see_as import eyes_of
 from tradepost.flows.sign_in import load_caller, load_caller_by_token
 from tradepost.flows.store import Store
@@ -29,9 +30,10 @@ def provide_store(request: HttpRequest) -> Store:
 async def provide_caller(request: HttpRequest, store: GivenStore) -> Caller:
     """Return who makes the request. A bearer token wins over the cookie; a cookie's post must carry the CSRF token.
 
-    Raises `StaleForm`, `TokenInvalid`.
+    What changes something is counted by address and endpoint first. Raises `StaleForm`, `TokenInvalid`, `TooOften`.
     """
     address = request.client.host if request.client else ""
+    await count_change(request, store)
     authorization = request.headers.get("authorization", "")
     if authorization.lower().startswith("bearer "):
         caller = await load_caller_by_token(store, authorization[7:].strip(), address)
@@ -43,6 +45,15 @@ async def provide_caller(request: HttpRequest, store: GivenStore) -> Caller:
         caller = await _with_borrowed_eyes(request, store, caller)
     request.state["caller"] = caller
     return caller
+
+
+async def count_change(request: HttpRequest, store: Store) -> None:
+    """Count a request that changes something. Raises `TooOften`."""
+    most = store.installation.http.most_changes
+    if most and request.method not in SAFE_METHODS:
+        address = request.client.host if request.client else ""
+        endpoint = f"{request.method} {request.scope['path_template']}"
+        await check_rate(store.cache, network_of(address), endpoint, most)
 
 
 async def _with_borrowed_eyes(request: HttpRequest, store: Store, caller: Caller) -> Caller:

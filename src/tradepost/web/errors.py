@@ -39,14 +39,12 @@ NO_STORE = "There is no store at this address; it may be mistyped."
 
 def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
     """Return the page for an error: what happened and what to do; a person who must sign in is sent there."""
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if isinstance(error, SignInFirst) and request.method == "GET":
-        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return go(request, f"/sign-in?next={quote(here)}", say="Please sign in first.", tone="info")
     if isinstance(error, ProveItAgain):
-        here = request.url.path if request.method == "GET" else "/me/security"
-        return go(
-            request, f"/me/confirm?next={quote(here)}", say="Please show that it is you, then try again.", tone="info"
-        )
+        target = quote(here) if request.method == "GET" else "/me/security"
+        return go(request, f"/me/confirm?next={target}", say="Please show that it is you, then try again.", tone="info")
     status, message = describe(request, error)
     store = request.scope.get("tradepost_store")
     title = TITLES.get(status, TITLES[400])
@@ -58,10 +56,13 @@ def error_page(request: HttpRequest, error: Exception) -> Response[Any]:
         return Response(body, status_code=status, media_type="text/html", headers={"retry-after": "5"})
 
     def drawn(caller: Caller) -> Response[str]:
-        return framed(
+        answer = framed(
             request, store, caller, "error", status=status, title=title, message=message,
             request_id=request.scope.get("request_id", ""), categories=known_categories(store.db), cart_count=0,
         )  # fmt: skip
+        if status == 429:
+            answer.headers["retry-after"] = str(getattr(error, "retry_after_s", 60))
+        return answer
 
     known = request.state.get("caller")
     return drawn(known) if known else _AskWhoItIs(request, store, drawn)

@@ -13,6 +13,7 @@ import structlog
 
 from tradepost.core.database import count_queries
 from tradepost.core.ids import readable_code
+from tradepost.core.limits import WINDOW_S, Counted, noting, tightest
 from tradepost.flows.store import Store
 from tradepost.web.compression import Compressed, takes_gzip
 from tradepost.web.proxies import Networks, visitor_of
@@ -107,7 +108,7 @@ class Hosting:
         request_id = readable_code(10)
         scope["request_id"] = request_id
         out = Compressed(send) if self.compress and takes_gzip(scope["headers"]) else send
-        with count_queries() as count:
+        with count_queries() as count, noting() as counted:
 
             async def answer(message: Any) -> None:
                 nonlocal status
@@ -122,6 +123,8 @@ class Hosting:
                         *(header for header in ours if header[0] not in own),
                         (b"x-request-id", request_id.encode()),
                     ]
+                    if counted:
+                        message["headers"] += _limit_headers(counted, own, status)
                     if self.show_costs:
                         message["headers"].append((b"x-query-count", str(count.queries).encode()))
                 await out(message)
@@ -132,3 +135,15 @@ class Hosting:
             method=scope["method"], path=scope["path"], status=status, ms=round((time.perf_counter() - started) * 1000, 1),
             queries=count.queries,
         )  # fmt: skip
+
+
+def _limit_headers(counted: list[Counted], own: set[bytes], status: int) -> list[tuple[bytes, bytes]]:
+    """Return the fields of draft-ietf-httpapi-ratelimit-headers for the tightest limit, and when to come back after a 429."""
+    limit = tightest(counted)
+    headers = [
+        (b"ratelimit-policy", f'"{limit.name}";q={limit.most};w={WINDOW_S}'.encode()),
+        (b"ratelimit", f'"{limit.name}";r={limit.left};t={limit.resets_s}'.encode()),
+    ]
+    if status == 429 and b"retry-after" not in own:
+        headers.append((b"retry-after", str(limit.resets_s).encode()))
+    return headers

@@ -15,6 +15,7 @@ from tradepost.core.errors import DomainError
 from tradepost.flows.manage_account import edit_profile, own_profile, set_avatar
 from tradepost.flows.second_step import site_of
 from tradepost.flows.sign_in import sign_in, sign_out
+from tradepost.flows.sign_in_outside import offered
 from tradepost.flows.sign_up import sign_up
 from tradepost.flows.store import Store
 from tradepost.web.forms import problems_of, read_form
@@ -46,7 +47,7 @@ async def _sign_in_page(
     return await page(
         request, store, caller, "sign_in", status=status, form=form, errors=errors, next=form.get("next", ""),
         sign_ins=sample.sign_ins if store.is_demo else (), sample_password=sample.password if store.is_demo else "",
-        passkey_options=options_to_sign_in(site_of(store)),
+        passkey_options=options_to_sign_in(site_of(store)), providers=offered(store),
     )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ async def _sign_up_page(
     roles = [r for r in store.settings.roles if r.self_service]
     return await page(
         request, store, caller, "sign_up", status=status, form=form, errors=errors, next=form.get("next", ""),
-        roles=roles,
+        roles=roles, providers=offered(store),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from tradepost.web.messages import message_pages
 from tradepost.web.money_office import money_office_routes
 from tradepost.web.offers import offer_pages
 from tradepost.web.office import office_routes
+from tradepost.web.outside import outside_routes
 from tradepost.web.people import people_routes
 from tradepost.web.recovery import recovery_routes
 from tradepost.web.riding import riding_routes
@@ -40,6 +41,7 @@ page_routes = [
     *people_routes,
     *recovery_routes,
     *ways_in_routes,
+    *outside_routes,
     *address_routes,
     *mailbox_routes,
     *site_routes,

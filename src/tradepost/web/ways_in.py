@@ -11,13 +11,15 @@ from tradepost.accounts import queries
 from tradepost.accounts.api_tokens import issue_token, revoke_token
 from tradepost.accounts.passkeys import options_to_add, options_to_sign_in
 from tradepost.accounts.totp import as_address, as_text
-from tradepost.accounts.types import PROFILE_SCOPE, Caller, ChangePassword, NewToken, NoSuchToken
+from tradepost.accounts.types import PROFILE_SCOPE, Caller, ChangePassword, NewToken, NoSuchApp, NoSuchToken
 from tradepost.core.errors import DomainError
 from tradepost.flows import second_step
 from tradepost.flows.account_links import ask_confirmation, ask_email_change, awaited_email
+from tradepost.flows.app_sign_in import end_app, list_apps
 from tradepost.flows.manage_account import change_password, close_account, close_account_without_password, own_profile
 from tradepost.flows.second_step import site_of
 from tradepost.flows.sign_in import sign_out_device, sign_out_others
+from tradepost.flows.sign_in_outside import offered
 from tradepost.flows.store import Store
 from tradepost.web.context import as_uuid
 from tradepost.web.forms import Form, problems_of, read_form
@@ -43,8 +45,10 @@ async def _security_page(
         devices = await queries.list_sessions(tx, caller, limit=100)
     return await page(
         request, store, caller, "security", status=422 if errors else 200, profile=profile, ways=found, form=form, errors=errors,
-        devices=devices.items, this_device=caller.session.hex() if caller.session else "",
-        awaited=await awaited_email(store, caller),
+        devices=devices.items, apps=await list_apps(store, caller), this_device=caller.session.hex() if caller.session else "",
+        awaited=await awaited_email(store, caller), providers=[
+            (code, name, next((login for login in found.logins if login.provider == code), None)) for code, name in offered(store)
+        ],
     )  # fmt: skip
 
 
@@ -107,6 +111,7 @@ async def _prove_page(
     return await page(
         request, store, caller, "prove", status=status, next=local_path(target, HERE), errors=errors, ways=found, profile=profile,
         passkey_options=options,
+        providers=[one for one in offered(store) if one[0] in {login.provider for login in found.logins}],
     )  # fmt: skip
 
 
@@ -225,6 +230,17 @@ async def end_device(request: HttpRequest, store: GivenStore, caller: GivenCalle
     return go(request, HERE, say="That device is signed out.")
 
 
+@post("/me/apps/end", include_in_schema=False)
+async def end_one_app(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
+    """Sign one of the person's apps out."""
+    form = await read_form(request)
+    family = as_uuid(form.get("id"))
+    if family is None:
+        raise NoSuchApp
+    await end_app(store, caller, family)
+    return go(request, HERE, say="That app is signed out.")
+
+
 @post("/me/devices/end-others", include_in_schema=False)
 async def end_other_devices(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Sign every device out but this one."""
@@ -311,5 +327,5 @@ async def drop_token(request: HttpRequest, store: GivenStore, caller: GivenCalle
 
 ways_in_routes = [
     security_form, save_password, change_email, confirm_again, prove_form, prove_now, app_form, app_now, remove_app, make_codes,
-    passkey_page, passkey_now, remove_passkey, end_device, end_other_devices, close_now, tokens_form, make_token, drop_token,
+    passkey_page, passkey_now, remove_passkey, end_device, end_one_app, end_other_devices, close_now, tokens_form, make_token, drop_token,
 ]  # fmt: skip

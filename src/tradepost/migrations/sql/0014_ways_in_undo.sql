@@ -43,3 +43,27 @@ ALTER TABLE tokens
     DROP COLUMN family;
 DROP INDEX ix_tokens_expires_at;
 ALTER TABLE users DROP COLUMN closed_at;
+
+CREATE OR REPLACE FUNCTION audit_forget(person uuid) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    entry record;
+    done integer := 0;
+    personal text[] := ARRAY['username', 'email', 'first_name', 'last_name', 'display_name', 'bio', 'business_name', 'service_type',
+                             'location_text', 'location', 'label', 'subject', 'name', 'device_info', 'ip', 'note', 'comment', 'details'];
+BEGIN
+    IF NOT EXISTS (SELECT FROM users WHERE id = person AND erased_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'only of a person who is erased' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    FOR entry IN SELECT id, at, row_key FROM audit_log
+                 WHERE (table_name = 'users' AND row_key = person::text)
+                    OR (actor_id = person AND table_name IN ('addresses', 'tokens', 'outside_logins', 'reviews', 'reports', 'orders')) LOOP
+        PERFORM set_config('app.erasing', entry.row_key, true);
+        UPDATE audit_log SET before = audit_blank(before, personal), after = audit_blank(after, personal)
+        WHERE id = entry.id AND at = entry.at;
+        done := done + 1;
+    END LOOP;
+    PERFORM set_config('app.erasing', '', true);
+    PERFORM audit_write('act', 'users', person::text, NULL, jsonb_build_object('erased_from_log', done));
+    RETURN done;
+END $$;
