@@ -49,7 +49,7 @@ _BROKEN: Final = (
     WebAuthnException, CBORError, InvalidSignature, ValueError, TypeError, LookupError, AttributeError, OverflowError,
 )  # fmt: skip
 
-on_violation("pk_passkeys", PasskeyRefused)
+on_violation("uq_passkeys_credential_id", PasskeyRefused)
 
 _USER_ID = bindparam("user_id", type_=postgresql.UUID)
 _CREDENTIAL = bindparam("credential_id", type_=LargeBinary)

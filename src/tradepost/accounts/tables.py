@@ -221,7 +221,8 @@ recovery_codes = Table(
 passkeys = Table(
     "passkeys",
     metadata,
-    Column("credential_id", LargeBinary, primary_key=True),
+    key(),
+    Column("credential_id", LargeBinary, nullable=False, unique=True),
     reference("user_id", "users.id", on_delete="CASCADE"),
     Column("public_key", LargeBinary, nullable=False),
     Column("sign_count", BigInteger, nullable=False, server_default="0"),

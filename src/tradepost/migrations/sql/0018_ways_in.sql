@@ -40,7 +40,8 @@ CREATE TABLE recovery_codes (
 COMMENT ON TABLE recovery_codes IS 'Codes on paper that stand in for a lost second step, each once; kept as SHA-256.';
 
 CREATE TABLE passkeys (
-    credential_id bytea NOT NULL CONSTRAINT pk_passkeys PRIMARY KEY,
+    id uuid DEFAULT uuidv7() NOT NULL CONSTRAINT pk_passkeys PRIMARY KEY,
+    credential_id bytea NOT NULL CONSTRAINT uq_passkeys_credential_id UNIQUE,
     user_id uuid NOT NULL CONSTRAINT fk_passkeys_user_id REFERENCES users (id) ON DELETE CASCADE,
     public_key bytea NOT NULL,
     sign_count bigint DEFAULT '0' NOT NULL,
@@ -92,7 +93,7 @@ CREATE POLICY sending ON mails FOR ALL TO tradepost_app USING ((SELECT app_sees_
 -- Who added or took away a way in, and when, is in the audit log; what they prove themselves with is not.
 SELECT audit_table('passkeys', 'INSERT OR DELETE');
 SELECT audit_table('totp_secrets', 'INSERT OR DELETE OR UPDATE OF confirmed_at');
-SELECT audit_table('recovery_codes', 'INSERT OR DELETE OR UPDATE OF used_at');
+SELECT audit_anew();
 
 -- Whether somebody must prove more than a password: what a sign-in asks before there is an actor.
 CREATE FUNCTION has_second_step(person uuid) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER

@@ -67,3 +67,6 @@ BEGIN
     PERFORM audit_write('act', 'users', person::text, NULL, jsonb_build_object('erased_from_log', done));
     RETURN done;
 END $$;
+
+DROP FUNCTION audit_passkeys(), audit_totp_secrets();
+SELECT audit_anew();

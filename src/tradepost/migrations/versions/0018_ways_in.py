@@ -4,15 +4,15 @@ from alembic import op
 
 from tradepost.migrations.script import run_file
 
-revision = "0014"
-down_revision = "0013"
+revision = "0018"
+down_revision = "0017"
 
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0014_ways_in.sql")
+    run_file(op, "0018_ways_in.sql")
 
 
 def downgrade() -> None:
     """Undo."""
-    run_file(op, "0014_ways_in_undo.sql")
+    run_file(op, "0018_ways_in_undo.sql")
