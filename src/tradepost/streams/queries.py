@@ -26,10 +26,15 @@ _VIEWERS = f"""
     (SELECT coalesce(sum(v.viewers), 0)::int FROM stream_viewers v
      WHERE v.stream_id = s.id AND v.seen_at > now() - interval '{FRESH_S} seconds')
 """
+# Without a cover of its own a show has the picture of what is first on its list.
+_COVER = """
+    coalesce(s.thumbnail_file_id, (SELECT l.image_id FROM stream_listings p JOIN listings l ON l.id = p.listing_id
+                                   WHERE p.stream_id = s.id ORDER BY p.position LIMIT 1))
+"""
 _STREAM = f"""
     SELECT s.id, s.host_id, CAST(u.username AS text) AS host_username, coalesce(u.business_name, u.display_name) AS host_name,
            u.avatar_file_id AS host_avatar_file_id, s.title, s.description, c.slug AS category_slug, c.name AS category_name,
-           s.status, s.scheduled_at, s.started_at, s.ended_at, s.thumbnail_file_id, s.stream_url, s.recording_url, s.last_seq,
+           s.status, s.scheduled_at, s.started_at, s.ended_at, {_COVER} AS thumbnail_file_id, s.stream_url, s.recording_url, s.last_seq,
            s.views, s.likes, s.comments, s.shares, s.most_viewers, {_VIEWERS} AS viewers
     FROM streams s JOIN users u ON u.id = s.host_id JOIN categories c ON c.id = s.category_id
 """  # our own text

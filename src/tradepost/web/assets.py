@@ -27,6 +27,8 @@ _TYPES = {
     ".woff2": "font/woff2",
     ".txt": "text/plain",
     ".webp": "image/webp",
+    ".m3u8": "application/vnd.apple.mpegurl",
+    ".ts": "video/mp2t",
 }
 
 

@@ -388,7 +388,7 @@ async def giveaway_page(
     return await page(request, store, caller, "giveaway", giveaway=found, entrants=entrants, stream=stream)
 
 
-@post("/shows/{stream_id:uuid}/{action:str}", include_in_schema=False)
+@post("/shows/{stream_id:uuid}/desk/{action:str}", include_in_schema=False)
 async def direct(
     request: HttpRequest, store: GivenStore, caller: GivenCaller, stream_id: FromPath[UUID], action: FromPath[str]
 ) -> Response[Any]:

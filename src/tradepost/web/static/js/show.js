@@ -9,9 +9,11 @@ if (show) {
   const log = show.querySelector("#log");
   const frame = show.querySelector("[data-log-scroll]");
   const flash = show.querySelector("[data-flash]");
-  const money = new Intl.NumberFormat(show.dataset.locale, { style: "currency", currency: show.dataset.currency });
-  const places = money.resolvedOptions().maximumFractionDigits;
-  const price = (minor) => money.format(minor / 10 ** places);
+  /* Prices as the server writes them: around the number what it has around nothing. */
+  const places = new Intl.NumberFormat("en", { style: "currency", currency: show.dataset.currency }).resolvedOptions().maximumFractionDigits;
+  const number = new Intl.NumberFormat(show.dataset.locale, { minimumFractionDigits: places, maximumFractionDigits: places });
+  const [before, after] = show.dataset.nothing.split(/0(?:[.,]0+)?/);
+  const price = (minor) => before + number.format(minor / 10 ** places) + (after ?? "");
   const plain = (minor) => (minor / 10 ** places).toFixed(places);
   const csrf = () => document.querySelector("#act [name=csrf_token]").value;
   const mark = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
@@ -190,7 +192,8 @@ if (show) {
     ahead = Date.parse(row.data.now) - Date.now();
     now.querySelector("[data-price]").textContent = price(row.data.price_minor);
     now.querySelector("[data-leader]").textContent = `${row.name} leads`;
-    now.querySelector("[data-bids]").textContent = row.data.bids;
+    now.querySelector("[data-bids]").textContent = row.data.bids === 1 ? "1 bid" : `${row.data.bids} bids`;
+    now.querySelector("[data-call-off]")?.remove();
     const least = now.querySelector("[data-least]");
     if (least) least.textContent = price(row.data.least_minor);
     show.querySelector("[data-least-field]").value = plain(row.data.least_minor);
@@ -234,7 +237,7 @@ if (show) {
 
   /* Forms that stay. */
   async function post(form, data) {
-    const answer = await fetch(form.action, { method: "POST", body: data, headers: { "x-live": "1" } }).catch(() => null);
+    const answer = await fetch(form.getAttribute("action"), { method: "POST", body: data, headers: { "x-live": "1" } }).catch(() => null);
     if (!answer) return ["No connection. Try again in a moment.", "bad"];
     const text = (answer.headers.get("content-type") ?? "").startsWith("text/plain") ? await answer.text() : "";
     if (answer.redirected) { location.href = answer.url; return null; }
@@ -313,13 +316,13 @@ if (show) {
     if (!form) return;
     event.preventDefault();
     if (form.matches("[data-bid]")) bid(form);
-    else stay(fetch(form.action, { method: "POST", body: new FormData(form, event.submitter) }));
+    else stay(fetch(form.getAttribute("action"), { method: "POST", body: new FormData(form, event.submitter) }));
   });
   show.addEventListener("change", (event) => {
     const choice = event.target.closest("[data-reprice]");
     if (!choice) return;
     const body = new FormData(choice.form);
     body.set("action", "update");
-    stay(fetch(choice.form.action, { method: "POST", body }));
+    stay(fetch(choice.form.getAttribute("action"), { method: "POST", body }));
   });
 }
