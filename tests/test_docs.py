@@ -174,7 +174,7 @@ def test_every_table_of_ours_that_holds_what_a_document_names_is_mapped() -> Non
         "search_state", "search_synonyms",
         "search_changes", "search_changed", "audit_log", "encryption_keys", "impersonations", "data_exports", "decisions",
         "appeals", "blocks", "verification_documents", "delivery_terms", "delivery_windows", "delivery_days_off", "delivery_zones",
-        "delivery_stops", "delivery_attempts",
+        "delivery_stops", "delivery_attempts", "ingredients", "recipe_lines", "ingredient_movements",
         "totp_secrets", "recovery_codes", "passkeys", "mails",
     }  # fmt: skip
     said = {name.partition(".")[0] for name in code(page("documented-systems"))}

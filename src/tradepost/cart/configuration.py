@@ -1,12 +1,17 @@
 """What a made-to-order thing may be, and what its choices add to the price.
 
 A listing's `configuration_schema` is JSON Schema of objects, texts, numbers, booleans and `oneOf` choices, with `x-price`
-(major units of the listing's currency) on a choice or on a boolean: https://json-schema.org/draft/2020-12. Pure functions.
+(major units of the listing's currency) on a choice or on a boolean: https://json-schema.org/draft/2020-12. A text with `x-piped` is
+written in icing; one with the format `picture` is the id of a stored picture; `x-allergens` on a choice or a boolean says what it
+brings along. Pure functions.
 """
 
 import hashlib
+import unicodedata
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -15,6 +20,7 @@ from tradepost.core.money import to_minor
 from tradepost.core.text import is_plain
 
 _LARGEST = 4000
+_SIGNS = frozenset(".,;:!?&+-–—'’‘\"“”„«»()/#*=%@¡¿°€$£♥")
 
 
 def configured(
@@ -80,17 +86,93 @@ def _value(field: dict[str, Any], value: Any, where: str, currency: str) -> tupl
             return chosen, _price(field, currency) if chosen else 0
         case "number" | "integer":
             return _number(field, value, where, title), 0
+        case _ if field.get("format") == "picture":
+            return _picture(value, where, title), 0
         case _:
             return _text(field, value, where, title), 0
+
+
+def _picture(value: Any, where: str, title: str) -> str:
+    try:
+        return str(UUID(str(value)))
+    except ValueError:
+        raise BadConfiguration(f"{title}: please choose the picture again.", where) from None
+
+
+def cannot_be_piped(words: str) -> list[str]:
+    """Return the signs of a text that no piping bag can write, each once: pictures above all, and scripts but the Latin one."""
+    return list(dict.fromkeys(c for c in unicodedata.normalize("NFC", words) if not _is_pipeable(c)))
+
+
+def _is_pipeable(sign: str) -> bool:
+    if sign in _SIGNS or sign == " ":
+        return True
+    if not sign.isalnum() or len(unicodedata.normalize("NFKD", sign)) > 3:
+        return False
+    return sign.isascii() or unicodedata.name(sign, "").startswith("LATIN ")
+
+
+def nested(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a form, whose names are paths with dots, as a configuration; empty ones are left out."""
+    made: dict[str, Any] = {}
+    for path, text in fields.items():
+        if not text:
+            continue
+        *outer, last = path.split(".")[:4]
+        here = made
+        for name in outer:
+            below = here.setdefault(name, {})
+            if not isinstance(below, dict):
+                break
+            here = below
+        else:
+            here[last] = text
+    return made
+
+
+def allergens_of(schema: Mapping[str, Any] | None, configuration: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what the choices made bring along that people may not tolerate."""
+    return tuple(dict.fromkeys(_allergens(schema or {}, configuration)))
+
+
+def _allergens(schema: Mapping[str, Any], configuration: Mapping[str, Any]) -> Iterator[str]:
+    for name, field in schema.get("properties", {}).items():
+        value = configuration.get(name)
+        if isinstance(value, dict):
+            yield from _allergens(field, value)
+        elif value:
+            chosen = next((c for c in field.get("oneOf", ()) if c.get("const") == value), field)
+            if chosen.get("x-allergens"):
+                yield str(chosen["x-allergens"])
+
+
+def described(schema: Mapping[str, Any] | None, configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return a configuration in the words of its schema, field by field; pictures are left out."""
+    found: list[tuple[str, str]] = []
+    fields = (schema or {}).get("properties", {})
+    for name, value in configuration.items():
+        field = fields.get(name, {})
+        if isinstance(value, dict):
+            found += described(field, value)
+        elif field.get("format") != "picture" and value not in (None, "", False):
+            label = str(field.get("title") or name.replace("_", " ").capitalize())
+            chosen: dict[str, Any] = next((c for c in field.get("oneOf", ()) if c.get("const") == value), {})
+            found.append((label, "yes" if value is True else str(chosen.get("title") or value)))
+    return found
 
 
 def _text(field: dict[str, Any], value: Any, where: str, title: str) -> str:
     most = int(field.get("maxLength", 500))
     if not isinstance(value, str) or not is_plain(value):
         raise BadConfiguration(f"{title}: plain text, please.", where)
-    if len(value.strip()) > most:
-        raise BadConfiguration(f"{title}: at most {most} characters.", where)
-    return value.strip()
+    words = " ".join(value.split()) if field.get("x-piped") else value.strip()
+    if len(words) > most:
+        raise BadConfiguration(f"{title}: at most {most} characters; these are {len(words)}.", where)
+    odd = cannot_be_piped(words) if field.get("x-piped") else []
+    if odd:
+        shown = " ".join(f"“{sign}”" for sign in odd[:3])
+        raise BadConfiguration(f"{title}: we pipe letters, digits and plain signs by hand, but not {shown}.", where)
+    return words
 
 
 def _number(field: dict[str, Any], value: Any, where: str, title: str) -> int | float:

@@ -7,9 +7,14 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
+
 from tradepost.accounts.types import Caller
 from tradepost.cart import service
-from tradepost.cart.types import CartView
+from tradepost.cart.types import BadConfiguration, CartView
+from tradepost.catalog.pictures import add_picture, receive_picture
+from tradepost.core.database import SYSTEM, Transaction
+from tradepost.core.limits import check_rate, network_of
 from tradepost.flows.quote import CheckoutChoice, read_basket
 from tradepost.flows.store import Store
 from tradepost.promotions.types import PromoUnknown
@@ -38,8 +43,36 @@ async def add_to_cart(
     """
     caller.check_token("buy")
     async with store.db.transaction(actor=caller.actor) as tx:
+        if configuration and configuration.get("image_reference"):
+            await _check_picture(tx, configuration["image_reference"])
         await service.put_in(tx, caller, variant_id, quantity, configuration, store.currency)
         return await service.read_cart(tx, caller, store.currency)
+
+
+_IS_PICTURE = text("SELECT EXISTS (SELECT FROM files WHERE id = :file_id)")
+_PICTURES_A_QUARTER_HOUR = 20
+
+
+async def _check_picture(tx: Transaction, given: Any) -> None:
+    """Raise `BadConfiguration` for a picture that is none of ours."""
+    try:
+        known = await tx.value(_IS_PICTURE, file_id=UUID(str(given)))
+    except ValueError:
+        known = False
+    if not known:
+        raise BadConfiguration("Please choose the picture again.", "configuration.image_reference")
+
+
+async def keep_picture(store: Store, caller: Caller, data: bytes) -> UUID:
+    """Store a picture that something is to be made after; return its id.
+
+    Raises `NotAPicture`, `UploadTooLarge`, `PictureTooLarge`, and `TooOften` after twenty in a quarter of an hour.
+    """
+    who = str(caller.user_id) if caller.user_id else network_of(caller.address)
+    await check_rate(store.cache, who, "configuration_pictures", _PICTURES_A_QUARTER_HOUR)
+    received = await receive_picture(store.files, data, most_mb=store.installation.files.upload_limit_mb)
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        return (await add_picture(tx, received)).id
 
 
 async def change_line(store: Store, caller: Caller, line_no: int, quantity: Decimal) -> CartView:

@@ -6,6 +6,7 @@ import tradepost.cart.tables
 import tradepost.catalog.tables
 import tradepost.core.tables
 import tradepost.delivery.tables
+import tradepost.kitchen.tables
 import tradepost.messaging.tables
 import tradepost.moderation.tables
 import tradepost.notifications.tables

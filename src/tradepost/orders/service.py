@@ -106,12 +106,12 @@ _PLACE = text("""
         snapshot jsonb)
 """)
 _CONFIGURE = text("""
-    INSERT INTO line_configurations (order_id, line_no, flavor, size, frosting, message, extra_details)
-    SELECT :order_id, l.line_no, c.flavor, c.size, c.frosting, c.message,
-           (l.configuration - ARRAY['flavor', 'size', 'frosting', 'message', 'extra_details'])
+    INSERT INTO line_configurations (order_id, line_no, flavor, size, frosting, message, image_file_id, extra_details)
+    SELECT :order_id, l.line_no, c.flavor, c.size, c.frosting, c.message, c.image_reference,
+           (l.configuration - ARRAY['flavor', 'size', 'frosting', 'message', 'image_reference', 'extra_details'])
            || coalesce(CASE WHEN jsonb_typeof(l.configuration -> 'extra_details') = 'object' THEN l.configuration -> 'extra_details' END, '{}')
     FROM jsonb_to_recordset(:lines) AS l(line_no int, configuration jsonb)
-    CROSS JOIN LATERAL jsonb_to_record(l.configuration) AS c(flavor text, size text, frosting text, message text)
+    CROSS JOIN LATERAL jsonb_to_record(l.configuration) AS c(flavor text, size text, frosting text, message text, image_reference uuid)
 """)
 
 _FORGET_BUYER = text("""

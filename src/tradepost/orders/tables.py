@@ -250,6 +250,11 @@ fulfilments = Table(
     at_most("tracking", 120),
     Index("ix_fulfilments_seller_id_state", "seller_id", "state", text("order_id DESC")),
     Index("ix_fulfilments_rider_id", "rider_id", postgresql_where=text("rider_id IS NOT NULL")),
+    Index(
+        "ix_fulfilments_in_hand",
+        "opened_at",
+        postgresql_where=text("opened_at IS NOT NULL AND handed_over_at IS NULL"),
+    ),
     Index("ix_fulfilments_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     comment="One seller's part of an order, on its own way through the order's process; the order follows the slowest.",
 )

@@ -12,14 +12,24 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
+from tradepost.cart.configuration import nested
 from tradepost.cart.types import CartView
 from tradepost.catalog.listing_pages import get_listing, list_listings, listing_of_variant
 from tradepost.catalog.types import ListingFilter
 from tradepost.core.clock import now
-from tradepost.core.errors import DomainError, Invalid
+from tradepost.core.errors import DomainError, FieldErrors, Invalid
 from tradepost.core.ids import secret_token
 from tradepost.core.postal import Address
-from tradepost.flows.cart import accept_prices, add_promo, add_to_cart, change_line, get_cart, remove_line, remove_promo
+from tradepost.flows.cart import (
+    accept_prices,
+    add_promo,
+    add_to_cart,
+    change_line,
+    get_cart,
+    keep_picture,
+    remove_line,
+    remove_promo,
+)
 from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
 from tradepost.flows.hand_over import Standing, get_standing
 from tradepost.flows.move_order import move_order
@@ -52,10 +62,22 @@ async def add(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> R
         cookies = (cookie(SESSION_COOKIE, visit.token, secure=request.url.scheme == "https"),)
     variant_id = _uuid(form.get("variant_id"), "variant_id")
     try:
-        await add_to_cart(store, caller, variant_id, form.number("quantity"), form.below("configuration") or None)
+        configuration = await _configuration(store, caller, form)
+        await add_to_cart(store, caller, variant_id, form.number("quantity"), configuration or None)
     except DomainError as error:
         return await _listing_again(request, store, caller, variant_id, form, error, cookies)
     return go(request, form.get("next") or "/cart", say="It is in your cart.", cookies=cookies)
+
+
+async def _configuration(store: Store, caller: Caller, form: Form) -> dict[str, Any]:
+    """Return how something is to be made, with the pictures that came along stored and named by their ids."""
+    for name, uploads in form.files.items():
+        if name.startswith("configuration."):
+            try:
+                form.texts[name] = str(await keep_picture(store, caller, await uploads[0].read()))
+            except Invalid as error:
+                raise FieldErrors({name: error.message}) from None
+    return nested(form.below("configuration"))
 
 
 async def _listing_again(

@@ -19,7 +19,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from tradepost.core import clock
-from tradepost.core.money import exponent, to_major
+from tradepost.core.money import exponent, to_major, to_minor
 from tradepost.flows.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -35,6 +35,8 @@ def environment() -> Environment:
     )  # fmt: skip
     made.filters |= {
         "money": _money,
+        "surcharge": _surcharge,
+        "in_order": _in_order,
         "when": _when,
         "distance": _distance,
         "quantity": _quantity,
@@ -83,6 +85,18 @@ def _money(context: Context, minor: int | None, currency: str | None) -> str:
     if minor is None or not currency:
         return ""
     return _money_text(_locale(context), currency, minor)
+
+
+def _in_order(fields: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the fields of a schema as its author ordered them (`x-order`); jsonb keeps no order of its own."""
+    return sorted(
+        ((k, f) for k, f in fields.items() if isinstance(f, dict)), key=lambda kf: (kf[1].get("x-order", 100), kf[0])
+    )
+
+
+def _surcharge(choice: dict[str, Any], currency: str) -> int:
+    """Return what a choice of a made-to-order thing adds to its price, in minor units."""
+    return to_minor(str(choice.get("x-price") or "0"), currency)
 
 
 @lru_cache(maxsize=16384)

@@ -9,6 +9,7 @@ from tradepost.web.delivery_office import delivery_routes
 from tradepost.web.desk import desk_routes
 from tradepost.web.engine_office import engine_routes
 from tradepost.web.finding import finding_routes
+from tradepost.web.kitchen_office import kitchen_routes
 from tradepost.web.mailbox import mailbox_routes
 from tradepost.web.messages import message_pages
 from tradepost.web.money_office import money_office_routes
@@ -49,6 +50,7 @@ page_routes = [
     *trust_routes,
     *desk_routes,
     *delivery_routes,
+    *kitchen_routes,
     *riding_routes,
     *engine_routes,
     *office_routes,
