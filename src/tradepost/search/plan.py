@@ -19,7 +19,7 @@ from tradepost.search.types import SearchRequest, Sort, Weights
 
 _WHOLE = 20_000  # an order by date, price or distance is sorted exactly up to so many documents
 _NARROW = 20_000  # among so few documents every vector is compared
-_FARTHEST = 3000  # documents that the vector index is asked for at most
+_FARTHEST = 1200  # documents that the vector index is asked for at most
 _CURSORS: dict[str, Any] = {"newest": Moment, "cheapest": int, "dearest": int}
 _DEFAULTS = Weights()
 
@@ -58,11 +58,10 @@ def plan_search(
         ranked = page_size(request.limit) + 1
     tier = _tier(expected, SAMPLE if walk else weights.ranked, facts) if walk or popular_will_do else 0
     way = _vector_way(vector, weights, sort, facts, kept)
-    marks = [*filters.all_marks, *([f"tier={tier}"] if tier and not walk else [])]
     near = request.near is not None
     shape = Shape(
         sort=sort, groups=tuple(len(g) for g in spellings.groups), loose=len(spellings.groups) > 1 and sort == "best",
-        pattern=pattern is not None, walk=walk, tier=walk and tier > 0 and request.facets, all_tags=bool(filters.all_tags), all_marks=bool(marks),
+        pattern=pattern is not None, walk=walk, tier=tier > 0 and (request.facets or not walk), all_tags=bool(filters.all_tags), all_marks=bool(filters.all_marks),
         any_tags=len(filters.any_tags), any_marks=len(filters.any_marks), low=request.min_minor is not None,
         high=request.max_minor is not None, radius=near and request.radius_m is not None, near=near,
         age=request.max_age_days is not None, since=request.published_after is not None, verified=request.verified_seller,
@@ -70,10 +69,10 @@ def plan_search(
         after=request.after is not None, facets=request.facets, explain=request.explain, ranked=ranked,
         compared=weights.compared, neighbours=weights.neighbours,
     )  # fmt: skip
-    params: dict[str, Any] = {"limit": page_size(request.limit) + 1} | _filter_params(request, filters, marks, shape)
+    params: dict[str, Any] = {"limit": page_size(request.limit) + 1} | _filter_params(request, filters, shape)
     params |= _word_params(spellings, wanted, facts, weights, shape)
     if shape.tier:
-        params["sample_marks"] = [f"tier={tier}"]
+        params["tier"] = [f"tier={tier}"]
     if pattern is not None:
         params["pattern"] = pattern
     if request.after is not None:
@@ -141,13 +140,13 @@ def _share_kept(filters: Filters, facts: QueryFacts) -> float:
     return share
 
 
-def _filter_params(request: SearchRequest, filters: Filters, marks: Sequence[str], shape: Shape) -> dict[str, Any]:
+def _filter_params(request: SearchRequest, filters: Filters, shape: Shape) -> dict[str, Any]:
     params: dict[str, Any] = {f"any_tags_{n}": list(g) for n, g in enumerate(filters.any_tags)}
     params |= {f"any_marks_{n}": list(g) for n, g in enumerate(filters.any_marks)}
     if shape.all_tags:
         params["all_tags"] = list(filters.all_tags)
     if shape.all_marks:
-        params["all_marks"] = list(marks)
+        params["all_marks"] = list(filters.all_marks)
     if shape.low:
         params["min_minor"] = request.min_minor
     if shape.high:

@@ -104,7 +104,7 @@ def _result(request: SearchRequest, plan: Plan, rows: list[Any]) -> SearchResult
 
 
 def _is_tiered(plan: Plan) -> bool:
-    return any(mark.startswith("tier=") for mark in plan.params.get("all_marks", ()))
+    return plan.shape.tier and not plan.shape.walk
 
 
 def _kind(plan: Plan) -> SearchType:

@@ -41,7 +41,7 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     title: Weight = 1.0
     brand: Weight = 0.6
     attributes: Weight = 0.3
-    description: Weight = 0.9
+    description: Weight = 0.8
     length: Annotated[float, Meta(ge=0, le=1)] = 0.2
     words: Weight = 1.0
     meaning: Weight = 1.3
