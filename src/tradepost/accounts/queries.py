@@ -6,10 +6,13 @@
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     Boolean,
+    Double,
+    Integer,
     LargeBinary,
     Text,
     and_,
@@ -21,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     tuple_,
 )
 from sqlalchemy.dialects import postgresql
@@ -209,6 +213,56 @@ async def find_person(db: Database, user_id: UUID) -> PersonCard:
     if found is None:
         raise NoSuchPerson
     return found
+
+
+class PersonNear(msgspec.Struct, frozen=True):
+    """Somebody near by who sells. `distance_m` is to where they roughly are, in steps of half a kilometre: nobody finds a door by it."""
+
+    username: str
+    display_name: str
+    business_name: str | None
+    avatar_file_id: UUID | None
+    place: str
+    distance_m: int
+    is_followed: bool
+
+
+# Positions are rounded to a hundredth of a degree, about a kilometre, before anything is measured: asking from many places at once
+# finds the middle of that field, never the person. The index finds them by where they are, half a field further.
+PEOPLE_NEAR = text("""
+    SELECT u.username, u.display_name, u.business_name, u.avatar_file_id, u.location_text AS place,
+           CAST(ceil(n.metres / 500) * 500 AS int) AS distance_m,
+           EXISTS (SELECT FROM follows f WHERE f.follower_id = :me AND f.followed_id = u.id) AS is_followed
+    FROM (SELECT p.id, geo_distance_m(geo_point(round(geo_lat(p.location)::numeric, 2)::float8, round(geo_lon(p.location)::numeric, 2)::float8),
+                                      :lat, :lon) AS metres
+          FROM users p WHERE p.is_active AND p.erased_at IS NULL AND geo_within(p.location, :lat, :lon, :radius_m + 1000)
+            AND EXISTS (SELECT FROM listings l WHERE l.seller_id = p.id AND l.status = 'active')
+            AND NOT EXISTS (SELECT FROM blocks b WHERE (b.user_id = p.id AND b.blocked_id = :me) OR (b.user_id = :me AND b.blocked_id = p.id))
+         ) n JOIN users u ON u.id = n.id
+    WHERE n.metres <= :radius_m AND u.id IS DISTINCT FROM :me ORDER BY n.metres, u.id LIMIT :limit
+""").bindparams(
+    bindparam("me", type_=postgresql.UUID), bindparam("lat", type_=Double), bindparam("lon", type_=Double),
+    bindparam("radius_m", type_=Double), bindparam("limit", type_=Integer),
+)  # fmt: skip
+
+
+MY_PLACE = text("""
+    SELECT round(geo_lat(location)::numeric, 2)::float8 AS lat, round(geo_lon(location)::numeric, 2)::float8 AS lon
+    FROM users WHERE id = :me AND location IS NOT NULL
+""").bindparams(bindparam("me", type_=postgresql.UUID))
+
+
+async def place_of(tx: Transaction, me: UUID) -> tuple[float, float] | None:
+    """Return where somebody says they live, rounded to about a kilometre."""
+    found = await tx.maybe(MY_PLACE, me=me)
+    return (found["lat"], found["lon"]) if found else None
+
+
+async def people_near(
+    tx: Transaction, me: UUID | None, lat: float, lon: float, *, radius_m: float = 25_000, limit: int = 24
+) -> list[PersonNear]:
+    """Return people near a position who have something on offer, the nearest first; never exactly where they are."""
+    return await tx.all(PEOPLE_NEAR, into=PersonNear, me=me, lat=lat, lon=lon, radius_m=radius_m, limit=limit)
 
 
 async def find_profile(db: Database, username: str, me: UUID | None = None) -> PublicProfile:

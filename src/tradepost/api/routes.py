@@ -6,6 +6,7 @@ from tradepost.api.alerts import alert_routes
 from tradepost.api.buying import buying_routes
 from tradepost.api.catalog import catalog_routes
 from tradepost.api.docs import docs_routes
+from tradepost.api.feeds import feed_routes
 from tradepost.api.messages import message_routes
 from tradepost.api.money import money_routes
 from tradepost.api.offers import offer_routes
@@ -28,6 +29,7 @@ api_routes = [
             *offer_routes,
             *alert_routes,
             *show_routes,
+            *feed_routes,
         ],
         middleware=[RepeatableRequests()],
     ),

@@ -41,6 +41,7 @@ from tradepost.core.tables import store_facts
 from tradepost.core.text import slugify
 from tradepost.flows.install_store import Progress, silent
 from tradepost.flows.preset import StoreSettings
+from tradepost.flows.sample_talk import Names, load_shows, load_talks
 from tradepost.reviews.tables import reviews
 from tradepost.search.counting import count_terms
 
@@ -156,6 +157,9 @@ async def load_sample(
         await _listings(tx, sample, settings, known, progress)
         await _reviews(tx, sample, known)
         await _price_history(tx, sample, settings, known)
+        names = Names(known.now, known.people, known.listings, known.categories, settings.store.currency)
+        await load_shows(tx, sample / "shows.jsonl", names)
+        await load_talks(tx, sample / "talks.jsonl", names)
         await tx.run(insert(store_facts).values(name="sample", value="loaded"))
     await count_terms(db)
     return True

@@ -90,7 +90,9 @@ async def _section(store: Store, section: HomeSection, tree: CategoryTree) -> Se
         near=await _home_position(store) if section.sort == "nearest" else None,
     )  # fmt: skip
     items = await _listings(store, wanted, _SORTS[section.sort], section.limit)
-    return Section(kind="listings", title=section.title, text=section.text, items=items, more_path=_more(section))
+    return Section(
+        kind="listings", title=section.title, text=section.text, items=items, more_path=_more(store, section)
+    )
 
 
 async def _listings(store: Store, wanted: ListingFilter, sort: Sort, limit: int) -> tuple[ListingCard, ...]:
@@ -102,7 +104,9 @@ async def _home_position(store: Store) -> tuple[float, float] | None:
     return (place.lat, place.lon) if place and place.lat is not None and place.lon is not None else None
 
 
-def _more(section: HomeSection) -> str:
+def _more(store: Store, section: HomeSection) -> str:
+    if store.settings.features.feeds and section.feed and not section.category and not section.kind_code:
+        return f"/feed/{section.feed}"
     base = f"/c/{section.category}" if section.category else "/search"
     sort = {"newest": "newest", "popular": "popular", "nearest": "nearest", "price": "cheapest"}[section.sort]
     parts = [

@@ -8,6 +8,7 @@ from tradepost.web.buying import buying_routes
 from tradepost.web.delivery_office import delivery_routes
 from tradepost.web.desk import desk_routes
 from tradepost.web.engine_office import engine_routes
+from tradepost.web.feeds import feed_pages
 from tradepost.web.finding import finding_routes
 from tradepost.web.kitchen_office import kitchen_routes
 from tradepost.web.mailbox import mailbox_routes
@@ -39,6 +40,7 @@ page_routes = [
     *message_pages,
     *offer_pages,
     *show_pages,
+    *feed_pages,
     *people_routes,
     *recovery_routes,
     *ways_in_routes,

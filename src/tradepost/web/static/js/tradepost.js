@@ -187,6 +187,11 @@ on("click", "[data-locate]", (_event, button) => {
   const form = button.form ?? button.closest("form");
   button.disabled = true;
   navigator.geolocation.getCurrentPosition(({ coords }) => {
+    if (!form) {  // a page that goes by the position: remembered, to about a kilometre
+      document.cookie = `position=${coords.latitude.toFixed(2)},${coords.longitude.toFixed(2)};path=/;samesite=lax;max-age=2592000`;
+      location.reload();
+      return;
+    }
     form.elements.lat.value = coords.latitude.toFixed(3);
     form.elements.lon.value = coords.longitude.toFixed(3);
     if (form.elements.place) form.elements.place.value = "";
