@@ -23,6 +23,7 @@ JOB_MODULES: Final = (
     "tradepost.alerts.jobs",
     "tradepost.flows.jobs",
     "tradepost.flows.plan_delivery",
+    "tradepost.flows.figures",
     "tradepost.flows.haggle",
     "tradepost.flows.show_sales",
     "tradepost.flows.search_jobs",

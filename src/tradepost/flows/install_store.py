@@ -43,7 +43,11 @@ async def install_store(db: Database, folder: Path) -> StoreSettings:
         await _put(
             tx,
             store_facts,
-            [{"name": "currency", "value": settings.store.currency}, {"name": "code", "value": settings.store.code}],
+            [
+                {"name": "currency", "value": settings.store.currency},
+                {"name": "code", "value": settings.store.code},
+                {"name": "timezone", "value": settings.store.timezone},
+            ],
         )
         await _install_roles(tx, settings)
         await _install_catalog(tx, settings)

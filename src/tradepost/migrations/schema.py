@@ -2,6 +2,7 @@
 
 import tradepost.accounts.tables
 import tradepost.alerts.tables
+import tradepost.analytics.tables
 import tradepost.cart.tables
 import tradepost.catalog.tables
 import tradepost.core.tables

@@ -9,6 +9,7 @@ from tradepost.web.delivery_office import delivery_routes
 from tradepost.web.desk import desk_routes
 from tradepost.web.engine_office import engine_routes
 from tradepost.web.feeds import feed_pages
+from tradepost.web.figures_office import figures_routes
 from tradepost.web.finding import finding_routes
 from tradepost.web.kitchen_office import kitchen_routes
 from tradepost.web.mailbox import mailbox_routes
@@ -53,6 +54,7 @@ page_routes = [
     *desk_routes,
     *delivery_routes,
     *kitchen_routes,
+    *figures_routes,
     *riding_routes,
     *engine_routes,
     *office_routes,
