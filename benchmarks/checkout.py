@@ -84,7 +84,7 @@ async def _filled(
         open_client = Client(servers[n % len(servers)][1], f"{STORE}.localhost", "")
         for buyer in turn:
             open_client.become(buyer.token)
-            await _check_out(run, open_client, f"{mark}-{buyer.user_id}")
+            await check_out(run, open_client, f"{mark}-{buyer.user_id}")
 
     await asyncio.gather(*(client(n) for n in range(CLIENTS)))
     run.seconds = time.perf_counter() - began
@@ -103,14 +103,15 @@ async def _journeys(servers: list[tuple[int, int]], buyers: list[Buyer], choices
                 status, answer = await open_client.post("/api/v1/cart/lines", line)
                 if status >= 400:
                     raise RuntimeError(answer.decode())
-            await _check_out(run, open_client, f"{buyer.user_id}-{turn}")
+            await check_out(run, open_client, f"{buyer.user_id}-{turn}")
 
     await asyncio.gather(*(client(n, buyer) for n, buyer in enumerate(buyers)))
     run.seconds = time.perf_counter() - began
     return run
 
 
-async def _check_out(run: Run, client: Client, key: str) -> None:
+async def check_out(run: Run, client: Client, key: str) -> None:
+    """Check out what is in the cart of whoever the client is, and note how long it took."""
     asked = time.perf_counter()
     status, answer = await client.post("/api/v1/checkout", _FORM, key=key)
     if status == 201 and msgspec.json.decode(answer)["payment_state"] == "success":

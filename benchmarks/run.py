@@ -10,7 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import chat, checkout, pages, search, start  # the path must be set first when run as a file
+from benchmarks import chat, checkout, pages, search, start, trust  # the path must be set first when run as a file
 
 MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "json_page": lambda _data: pages.measure("json_page"),
@@ -18,6 +18,7 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "checkout": lambda _data: checkout.measure(),
     "search": search.measure,
     "chat": lambda _data: chat.measure(),
+    "trust": lambda _data: trust.measure(),
     "start": lambda _data: start.measure(),
 }
 
