@@ -12,7 +12,7 @@ from tradepost.notifications.service import latest_mails
 from tradepost.notifications.types import Letter
 from tradepost.worker import compose
 
-_JOBS = ("accounts.send_link", "notifications.send_mail")
+_JOBS = ("accounts.send_link", "notifications.send_mail", "notifications.send_text")
 
 
 async def do_jobs(store: Store) -> int:

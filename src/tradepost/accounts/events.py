@@ -200,6 +200,12 @@ class OutsideLoginWithdrawn(msgspec.Struct, frozen=True):
     provider: str
 
 
+class PhoneConfirmed(msgspec.Struct, frozen=True):
+    """A person proved that their telephone number is theirs."""
+
+    user_id: UUID
+
+
 class AppSignedIn(msgspec.Struct, frozen=True):
     """An app began to act as a person."""
 

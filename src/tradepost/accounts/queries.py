@@ -120,7 +120,7 @@ _ROLES = (
 )
 OWN_PROFILE = select(
     users.c.id, cast(users.c.username, Text).label("username"), cast(users.c.email, Text).label("email"),
-    users.c.email_verified_at, users.c.phone_enc, users.c.first_name, users.c.last_name, users.c.display_name, users.c.bio,
+    users.c.email_verified_at, users.c.phone_verified_at, users.c.phone_enc, users.c.first_name, users.c.last_name, users.c.display_name, users.c.bio,
     users.c.business_name, users.c.service_type, users.c.location_text.label("place"), users.c.locale, users.c.timezone,
     users.c.avatar_file_id, users.c.password_hash.is_not(None).label("has_password"), _ROLES.label("roles"),
     users.c.last_login_at, users.c.created_at,

@@ -326,6 +326,7 @@ class OwnProfile(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None
     email_verified_at: datetime | None
     phone: str | None = None
+    phone_verified_at: datetime | None
     first_name: str
     last_name: str
     display_name: str

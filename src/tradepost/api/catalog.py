@@ -27,7 +27,6 @@ from tradepost.catalog.service import (
     access_own_listing,
     add_image,
     create_listing,
-    publish_listing,
     toggle_saved,
     update_listing,
     withdraw_listing,
@@ -35,6 +34,7 @@ from tradepost.catalog.service import (
 from tradepost.catalog.types import Category, Listing, ListingCard, ListingDraft, ListingFilter, Place, SellerRow, Sort
 from tradepost.core.errors import FieldErrors
 from tradepost.core.pages import Page
+from tradepost.flows import offering
 from tradepost.flows.review_listing import review_listing
 from tradepost.reviews.queries import list_reviews
 from tradepost.reviews.types import Review, ReviewDraft
@@ -163,6 +163,7 @@ async def change_listing(
         await update_listing(
             tx, caller, listing_id, draft, version=data.version, tree=tree, place=place, currency=store.currency
         )
+        await offering.check_limits(tx, store, caller, listing_id)
         return await get_listing(tx, listing_id, currency=store.currency)
 
 
@@ -170,7 +171,7 @@ async def change_listing(
 async def publish(store: GivenStore, caller: GivenCaller, listing_id: FromPath[UUID]) -> None:
     """Show a listing to everybody."""
     async with store.db.transaction(actor=caller.actor) as tx:
-        await publish_listing(tx, caller, listing_id)
+        await offering.publish(tx, store, caller, listing_id)
 
 
 @post("/listings/{listing_id:uuid}/withdraw", tags=["Selling"], status_code=HTTP_204_NO_CONTENT)

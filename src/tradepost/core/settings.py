@@ -102,6 +102,14 @@ class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(general, **own)
 
 
+class SmsSettings(_Keys, frozen=True, forbid_unknown_fields=True):
+    """The service that sends text messages. Without a `url` telephone numbers cannot be proved, the demo aside."""
+
+    url: str = ""
+    key: str = ""
+    timeout_ms: AtLeastOne = 10_000
+
+
 class StripeSettings(_Keys, frozen=True, forbid_unknown_fields=True):
     """Keys of the Stripe account. Without `webhook_secret` payments are found out by asking, up to a minute later.
 
@@ -229,6 +237,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache: CacheSettings = CacheSettings()
     files: FileSettings = FileSettings()
     mail: MailSettings = MailSettings()
+    sms: SmsSettings = SmsSettings()
     http: HttpSettings = HttpSettings()
     stripe: StripeSettings = StripeSettings()
     paynow: PaynowSettings = PaynowSettings()

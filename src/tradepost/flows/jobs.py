@@ -4,12 +4,12 @@ from tradepost.core.database import SYSTEM
 from tradepost.core.jobs import job, scheduled
 from tradepost.flows import sweep
 from tradepost.flows.account_links import LinkArgs, send_link
-from tradepost.flows.letters import send_mail
+from tradepost.flows.letters import send_mail, send_text
 from tradepost.flows.make_move import PaymentArgs
 from tradepost.flows.pay_out import PayoutArgs, ReversalArgs, look_after_payouts, send_payout, send_reversal
 from tradepost.flows.refund import RefundArgs, send_refund
 from tradepost.flows.store import Store
-from tradepost.notifications.service import MailArgs, forget_mails
+from tradepost.notifications.service import MailArgs, TextArgs, forget_mails
 
 
 @job("payments.send_refund", args=RefundArgs)
@@ -58,6 +58,12 @@ async def tidy_up_job(store: Store) -> None:
 async def send_mail_job(store: Store, args: MailArgs) -> None:
     """Hand a letter to the mail server."""
     await send_mail(store, args)
+
+
+@job("notifications.send_text", args=TextArgs, tries=5)
+async def send_text_job(store: Store, args: TextArgs) -> None:
+    """Hand a text message to the service that sends them."""
+    await send_text(store, args)
 
 
 @job("accounts.send_link", args=LinkArgs)

@@ -10,8 +10,8 @@ from tradepost.core.database import SYSTEM, Transaction
 from tradepost.flows.store import Store
 from tradepost.notifications import service
 from tradepost.notifications.letters import compose, look_of
-from tradepost.notifications.service import MailArgs
-from tradepost.notifications.types import Letter, MailRefused, NoSuchMail, NotALetter
+from tradepost.notifications.service import MailArgs, TextArgs
+from tradepost.notifications.types import Letter, MailRefused, NoSuchMail, NotALetter, TextRefused
 
 _log = structlog.get_logger("tradepost.mail")
 
@@ -44,6 +44,22 @@ async def send_letter(
         return
     letter = write_letter(store, kind, address, name=person.username, username=person.username, **context)
     await service.queue_letter(tx, store.keys, kind, letter, user_id)
+
+
+async def send_text(store: Store, args: TextArgs) -> None:
+    """Hand a text message over, or keep it where there is no service. One sent twice after a crash says the same.
+
+    Raises `MessengerAway`, to be tried again; a message that is refused for good is logged and dropped.
+    """
+    message = service.opened_text(store.keys, args)
+    if store.messenger.keeps:
+        async with store.db.transaction(actor=SYSTEM) as tx:
+            await service.keep_text(tx, store.keys, args.user_id, message)
+        return
+    try:
+        await store.messenger.send(message)
+    except TextRefused:
+        _log.warning("text.refused", store=store.code, user_id=str(args.user_id))
 
 
 async def send_mail(store: Store, args: MailArgs) -> None:

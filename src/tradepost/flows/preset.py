@@ -225,9 +225,20 @@ class Loyalty(_Part, frozen=True, kw_only=True):
 
 
 class Security(_Part, frozen=True, kw_only=True):
-    """Whether the back office asks for a second step at sign-in: of staff, or of nobody who does not want it."""
+    """Whether staff need a second step at sign-in, and how much somebody may offer before the store knows them; 0: no limit.
+
+    Unconfirmed is who proved neither an e-mail address nor a telephone number, unverified whose papers nobody accepted.
+    """
 
     second_step: Literal["optional", "staff"] = "optional"
+    listings_unconfirmed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    listings_unverified: Annotated[int, msgspec.Meta(ge=0)] = 0
+    price_unverified: Decimal = Decimal(0)
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether it matters at all how well a seller is known."""
+        return bool(self.listings_unconfirmed or self.listings_unverified or self.price_unverified)
 
 
 class Source(_Part, frozen=True, kw_only=True):

@@ -20,7 +20,8 @@ from tradepost.flows.gateways import open_gateways
 from tradepost.flows.preset import StoreSettings, find_presets, load_preset
 from tradepost.notifications.adapters.keeping import KeepingMailer
 from tradepost.notifications.adapters.smtp import SmtpMailer, SmtpServer
-from tradepost.notifications.ports import Mailer
+from tradepost.notifications.adapters.texting import HttpMessenger, KeepingMessenger
+from tradepost.notifications.ports import Mailer, Messenger
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Store:
     is_demo: bool = False
     gateways: Mapping[str, Any] = field(default_factory=dict)
     mailer: Mailer = field(default_factory=KeepingMailer)
+    messenger: Messenger = field(default_factory=KeepingMessenger)
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
     @property
@@ -62,6 +64,11 @@ def open_mailer(installation: Settings) -> Mailer:
     """Return what sends letters: the mail server of the settings, or nothing. Raises `BadMailServer`."""
     url = installation.mail.smtp_url
     return SmtpMailer(SmtpServer.from_url(url)) if url else KeepingMailer()
+
+
+def open_messenger(installation: Settings) -> Messenger:
+    """Return what sends text messages: the service of the settings, or nothing."""
+    return HttpMessenger(installation.sms) if installation.sms.url else KeepingMessenger()
 
 
 def database_name(code: str) -> str:
@@ -124,6 +131,7 @@ async def open_store(
             gateways=gateways,
             is_demo=is_demo,
             mailer=open_mailer(installation),
+            messenger=open_messenger(installation),
             providers=open_providers(installation, code),
         )
         connect_sandbox(store)

@@ -3,7 +3,7 @@
 from typing import Protocol
 from uuid import UUID
 
-from tradepost.notifications.types import Letter
+from tradepost.notifications.types import Letter, TextMessage
 
 
 class Mailer(Protocol):
@@ -19,4 +19,17 @@ class Mailer(Protocol):
 
         Raises `MailServerAway` where trying again may help, `MailRefused` where it will not, `NotALetter`.
         """
+        ...
+
+
+class Messenger(Protocol):
+    """A way for text messages to leave the house."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether messages stay here, to be looked at, because there is no service."""
+        ...
+
+    async def send(self, message: TextMessage) -> None:
+        """Hand a message over. Raises `MessengerAway` where trying again may help, `TextRefused` where it will not."""
         ...

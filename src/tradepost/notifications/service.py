@@ -4,6 +4,7 @@
 """
 
 from datetime import timedelta
+from html import escape
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,9 +19,10 @@ from tradepost.core.database import Transaction
 from tradepost.core.ids import uuid7
 from tradepost.core.jobs import Priority, enqueue
 from tradepost.notifications.tables import mails
-from tradepost.notifications.types import Letter, MailState, NoSuchMail, QueuedMail
+from tradepost.notifications.types import Letter, MailState, NoSuchMail, QueuedMail, TextMessage
 
 LETTER: Final = "mails.letter"
+TEXT: Final = "text-message"
 REMEMBERED: Final = timedelta(days=30)
 
 _ID = bindparam("id", type_=postgresql.UUID)
@@ -56,6 +58,13 @@ class MailArgs(msgspec.Struct, frozen=True):
     mail_id: UUID
 
 
+class TextArgs(msgspec.Struct, frozen=True):
+    """Which text message to send, encrypted, because jobs are kept in the clear; and to whom."""
+
+    user_id: UUID
+    sealed: bytes
+
+
 async def queue_letter(tx: Transaction, keys: Keyring, kind: str, letter: Letter, user_id: UUID | None = None) -> UUID:
     """Have a letter sent once this transaction has committed; return the id it is known by."""
     mail_id = uuid7()  # given, because whoever causes a letter may not read it
@@ -63,6 +72,28 @@ async def queue_letter(tx: Transaction, keys: Keyring, kind: str, letter: Letter
     await tx.run(_ADD, id=mail_id, user_id=user_id, kind=kind, letter_enc=sealed)
     await enqueue(tx, "notifications.send_mail", MailArgs(mail_id), priority=Priority.URGENT)
     return mail_id
+
+
+async def queue_text(tx: Transaction, keys: Keyring, user_id: UUID, to: str, words: str) -> None:
+    """Have a text message sent once this transaction has committed. Number and words are encrypted in the job."""
+    sealed = keys.encrypt(msgspec.json.encode(TextMessage(to=to, text=words)).decode(), TEXT)
+    await enqueue(tx, "notifications.send_text", TextArgs(user_id, sealed), priority=Priority.URGENT)
+
+
+def opened_text(keys: Keyring, args: TextArgs) -> TextMessage:
+    """Return the message of a job."""
+    return msgspec.json.decode(keys.decrypt(args.sealed, TEXT), type=TextMessage)
+
+
+async def keep_text(tx: Transaction, keys: Keyring, user_id: UUID, message: TextMessage) -> None:
+    """Keep a message that no service sends, among the letters, for the demo's mailbox page."""
+    words = f"<p>{escape(message.text)}</p>"
+    letter = Letter(
+        to=message.to, subject="Text message", text=message.text, html=words, sender="", sender_name=""
+    )  # fmt: skip
+    sealed, mail_id = keys.encrypt(msgspec.json.encode(letter).decode(), LETTER), uuid7()
+    await tx.run(_ADD, id=mail_id, user_id=user_id, kind="text", letter_enc=sealed)
+    await tx.run(_NOTE, id=mail_id, state="kept", error=None, now=now())
 
 
 async def read_mail(tx: Transaction, keys: Keyring, mail_id: UUID) -> QueuedMail:

@@ -37,6 +37,14 @@ class MailRefused(Invalid):
     problem: str
 
 
+class MessengerAway(Unavailable):
+    """The service that sends text messages does not answer as it should; it is tried again."""
+
+
+class TextRefused(Invalid):
+    """The service that sends text messages refused this number for good."""
+
+
 @dataclass(eq=False)
 class BadMailServer(Invalid):
     """The setting mail.smtp_url is not right: {problem}. It looks like smtp://user:password@mail.example.org:587."""
@@ -53,6 +61,13 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     html: str
     sender: str
     sender_name: str
+
+
+class TextMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A text message to one telephone, its number as +263771234567."""
+
+    to: str
+    text: str
 
 
 class QueuedMail(msgspec.Struct, frozen=True):

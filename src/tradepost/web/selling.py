@@ -27,7 +27,6 @@ from tradepost.catalog.service import (
     arrange_images,
     create_listing,
     fits_category,
-    publish_listing,
     update_listing,
     withdraw_listing,
 )
@@ -35,6 +34,7 @@ from tradepost.catalog.types import Listing, ListingDraft, NoSuchListing, Seller
 from tradepost.core.database import Transaction
 from tradepost.core.errors import DomainError, FieldErrors
 from tradepost.core.money import NotAnAmount, to_major, to_minor
+from tradepost.flows import offering
 from tradepost.flows.preset import Kind
 from tradepost.flows.store import Store
 from tradepost.web.forms import Form, problems_of, read_form
@@ -287,7 +287,9 @@ async def _write(
         for received in uploads:
             await add_image(tx, caller, listing_id, await add_picture(tx, received))
         if publish:
-            await publish_listing(tx, caller, listing_id)
+            await offering.publish(tx, store, caller, listing_id)
+        else:
+            await offering.check_limits(tx, store, caller, listing_id)
     return listing_id
 
 
@@ -418,7 +420,7 @@ async def act(
     """Publish, withdraw or remove one's listing from the list of them."""
     async with store.db.transaction(actor=caller.actor) as tx:
         if action == "publish":
-            await publish_listing(tx, caller, listing_id)
+            await offering.publish(tx, store, caller, listing_id)
         elif action in {"withdraw", "remove"}:
             await withdraw_listing(tx, caller, listing_id, remove=action == "remove")
         else:

@@ -12,7 +12,7 @@ from tradepost.accounts.queries import find_profile
 from tradepost.accounts.types import Caller
 from tradepost.accounts.verification_types import KINDS, VerificationForm
 from tradepost.core.errors import DomainError
-from tradepost.flows import moderate, privacy, see_as, verify
+from tradepost.flows import moderate, privacy, prove_phone, see_as, verify
 from tradepost.flows.answer_review import answer_own_review, take_back_review
 from tradepost.flows.manage_account import own_profile
 from tradepost.flows.store import Store
@@ -153,6 +153,7 @@ async def _verification_page(
         request, store, caller, "verification", status=422 if errors else 200, sent=sent, kinds=KINDS,
         missing=[(code, name) for code, name in KINDS.items() if code not in open_kinds], form=form, errors=errors,
         profile=await own_profile(store, caller), kept_days=store.installation.privacy.documents_days,
+        can_prove_phone=prove_phone.can_prove(store),
     )  # fmt: skip
 
 
@@ -168,6 +169,31 @@ async def send_papers(request: HttpRequest, store: GivenStore, caller: GivenCall
     except DomainError as error:
         return await _verification_page(request, store, caller, form.texts, problems_of(error))
     return go(request, "/me/verification", say="Thank you. We will look at it within a few days.")
+
+
+@post("/me/phone/code", include_in_schema=False)
+async def send_phone_code(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
+    """Send a code to the person's telephone."""
+    caller.check_in_person()
+    try:
+        await prove_phone.ask_code(store, caller)
+    except DomainError as error:
+        return await _verification_page(request, store, caller, {}, problems_of(error))
+    return go(
+        request, "/me/verification", say="A message with a code is on its way. It is good for ten minutes.", tone="info"
+    )
+
+
+@post("/me/phone", include_in_schema=False)
+async def confirm_phone(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
+    """Take the code that came by text message."""
+    caller.check_in_person()
+    form = await read_form(request)
+    try:
+        await prove_phone.confirm_code(store, caller, form.get("code"))
+    except DomainError as error:
+        return await _verification_page(request, store, caller, {}, problems_of(error))
+    return go(request, "/me/verification", say="Thank you, your number is confirmed.")
 
 
 @post("/me/verification/{verification_id:uuid}/withdraw", include_in_schema=False)
@@ -237,5 +263,5 @@ async def erase(request: HttpRequest, store: GivenStore, caller: GivenCaller) ->
 
 trust_routes = [
     report_form, send_report, toggle_block, answer, remove_review, standing, appeal, verification, send_papers, withdraw_papers,
-    own_data, make_copy, fetch_copy, erase,
+    send_phone_code, confirm_phone, own_data, make_copy, fetch_copy, erase,
 ]  # fmt: skip

@@ -1,0 +1,18 @@
+"""Telephone numbers that their person has proved: when, and for how long: until the number changes."""
+
+from alembic import op
+
+from tradepost.migrations.script import run_file
+
+revision = "0020"
+down_revision = "0019"
+
+
+def upgrade() -> None:
+    """Apply."""
+    run_file(op, "0020_phone.sql")
+
+
+def downgrade() -> None:
+    """Undo."""
+    run_file(op, "0020_phone_undo.sql")
