@@ -4,15 +4,15 @@ from alembic import op
 
 from tradepost.migrations.script import run_file
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0020_phone.sql")
+    run_file(op, "0021_phone.sql")
 
 
 def downgrade() -> None:
     """Undo."""
-    run_file(op, "0020_phone_undo.sql")
+    run_file(op, "0021_phone_undo.sql")
