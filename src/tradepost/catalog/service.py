@@ -402,6 +402,28 @@ async def _set_price(tx: Transaction, variant_id: UUID, draft: VariantDraft, cur
     )
 
 
+_OF_VARIANT = select(variants.c.listing_id, variants.c.unit).where(variants.c.id == bindparam("variant", type_=PG_UUID))
+
+
+async def change_price(tx: Transaction, caller: Caller, variant_id: UUID, price_minor: int, currency: str) -> None:
+    """Give a variant another price from now on; a price to compare with stays where it is still higher.
+
+    Raises `NoSuchListing`.
+    """
+    row = await tx.maybe(_OF_VARIANT, variant=variant_id)
+    if row is None:
+        raise NoSuchListing
+    found = await _lock_own(tx, caller, row["listing_id"])
+    running = await tx.maybe(_CURRENT_PRICE, variant=variant_id, in_currency=currency)
+    compare_at = running["compare_at_minor"] if running else None
+    draft = VariantDraft(
+        unit=row["unit"], price_minor=price_minor,
+        compare_at_minor=compare_at if compare_at is not None and compare_at > price_minor else None,
+    )  # fmt: skip
+    await _set_price(tx, variant_id, draft, currency)
+    await _note_change(tx, row["listing_id"], found)
+
+
 _SAVE = (
     insert_or_skip(wishlists)
     .values(user_id=bindparam("user_id", type_=PG_UUID), listing_id=bindparam("of", type_=PG_UUID))

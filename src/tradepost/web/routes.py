@@ -12,6 +12,7 @@ from tradepost.web.feeds import feed_pages
 from tradepost.web.figures_office import figures_routes
 from tradepost.web.finding import finding_routes
 from tradepost.web.kitchen_office import kitchen_routes
+from tradepost.web.listing_office import listing_office_routes
 from tradepost.web.mailbox import mailbox_routes
 from tradepost.web.messages import message_pages
 from tradepost.web.money_office import money_office_routes
@@ -19,6 +20,7 @@ from tradepost.web.offers import offer_pages
 from tradepost.web.office import office_routes
 from tradepost.web.outside import outside_routes
 from tradepost.web.people import people_routes
+from tradepost.web.promo_office import promo_routes
 from tradepost.web.recovery import recovery_routes
 from tradepost.web.riding import riding_routes
 from tradepost.web.saved_searches import saved_search_routes
@@ -55,6 +57,8 @@ page_routes = [
     *delivery_routes,
     *kitchen_routes,
     *figures_routes,
+    *listing_office_routes,
+    *promo_routes,
     *riding_routes,
     *engine_routes,
     *office_routes,

@@ -1,0 +1,157 @@
+"""Listings and stock in the back office: a table to change many at once, and tables in and out."""
+
+from typing import Any, get_args
+from urllib.parse import urlencode
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath, FromQuery
+from litestar.response import Redirect, Stream
+
+from tradepost.catalog.listing_pages import category_tree
+from tradepost.core.clock import now
+from tradepost.core.errors import DomainError
+from tradepost.core.pages import NoSuchPage
+from tradepost.core.sheets import CSV, XLSX, read_sheet, write_csv, write_xlsx
+from tradepost.flows.manage_listings import (
+    COLUMNS,
+    MOST_ROWS,
+    BulkForm,
+    ListingQuestion,
+    change_many,
+    export_listings,
+    import_listings,
+    search_listings,
+)
+from tradepost.web.forms import Form, first_problem, problems_of, read_form
+from tradepost.web.pages import go, page
+from tradepost.web.security import local_path
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
+
+LISTINGS = "/office/listings"
+_MOST_SHOWN = 200
+
+
+def _question(asked: dict[str, str]) -> ListingQuestion:
+    return ListingQuestion(
+        words=asked.get("words", "").strip()[:60], status=asked.get("status", "")[:20], category=asked.get("category", "")[:80],
+        low=bool(asked.get("low")),
+    )  # fmt: skip
+
+
+@get(LISTINGS, include_in_schema=False)
+async def listings_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, after: FromQuery[str | None] = None
+) -> Response[str]:
+    """Show the store's listings, variant by variant."""
+    asked = dict(request.query_params)
+    question = _question(asked)
+    try:
+        found = await search_listings(store, caller, question, after=after)
+    except NoSuchPage:
+        found = await search_listings(store, caller, question)
+    kept = {name: asked[name] for name in ("words", "status", "category", "low") if asked.get(name)}
+    tree = await category_tree(store.db)
+    here = f"{LISTINGS}?{urlencode(kept)}"
+    return await page(
+        request, store, caller, "office_listings", rows=found.items, form=kept, here=here, kept=urlencode(kept), tab="listings",
+        all_categories=sorted(((c.slug, c.path.replace("/", " › ")) for c in tree.rows), key=lambda pair: pair[1]),
+        next_path=f"{here}&{urlencode({'after': found.after})}" if found.after else None, currency=store.currency,
+    )  # fmt: skip
+
+
+@post(f"{LISTINGS}/change", include_in_schema=False)
+async def change(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
+    """Change the ticked variants."""
+    form = await read_form(request)
+    back = local_path(form.get("next"), LISTINGS)
+    ids = [found for text in form.below("row") if (found := _id(text)) is not None]
+    action: Any = form.get("action")
+    if not ids or action not in get_args(BulkForm.__annotations__["action"]):
+        return go(request, back, say="Tick the rows you mean first.", tone="warn")
+    try:
+        amount = form.number("amount") if form.get("amount") else None
+        done = await change_many(store, caller, ids, BulkForm(action=action, amount=amount))
+    except DomainError as error:
+        if error.kind in {"refused", "unavailable"}:
+            raise
+        return go(request, back, say=first_problem(error), tone="bad")
+    if done.refused:
+        said = f"{done.changed} changed, {len(done.refused)} not. {done.refused[0]}"
+        return go(request, back, say=said[:300], tone="warn")
+    return go(request, back, say=f"{done.changed} changed.")
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+@get(LISTINGS + "/file/{name:str}", include_in_schema=False)
+async def listings_file(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, name: FromPath[str]
+) -> Response[Any]:
+    """Give the listings that fit as CSV or XLSX, in the columns that can be brought in again."""
+    kind = name.rpartition(".")[2]
+    if name not in {"listings.csv", "listings.xlsx"}:
+        raise NotFoundException("There is no such table.")
+    rows = await export_listings(store, caller, _question(dict(request.query_params)))
+    file = f"{store.code}-listings-{now().astimezone(store.zone).date()}.{kind}"
+    headers = {"content-disposition": f'attachment; filename="{file}"', "cache-control": "no-store"}
+    if kind == "xlsx":
+        return Response(write_xlsx("Listings", COLUMNS, rows), media_type=XLSX, headers=headers)
+    return Stream(iter(write_csv(COLUMNS, rows)), media_type=CSV, headers=headers)
+
+
+@get(f"{LISTINGS}/import", include_in_schema=False)
+async def import_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
+    """Ask for a table."""
+    caller.check_can("manage_catalog")
+    return await page(
+        request,
+        store,
+        caller,
+        "office_import",
+        report=None,
+        errors={},
+        columns=COLUMNS,
+        most=MOST_ROWS,
+        tab="import",
+        table="",
+    )
+
+
+@post(f"{LISTINGS}/import", include_in_schema=False)
+async def bring_in(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
+    """Show row by row what a table would do; with action=import do it, if no row is refused."""
+    caller.check_can("manage_catalog")
+    form = await read_form(request)
+    is_real = form.get("action") == "import"
+    report, errors, text = None, {}, ""
+    try:
+        data = await _data(form)
+        table = read_sheet(data, most_rows=MOST_ROWS)
+        report = await import_listings(store, caller, table, dry=not is_real)
+        text = "".join(write_csv(table[0], table[1:])).lstrip("\ufeff")
+    except DomainError as error:
+        if error.kind in {"refused", "unavailable"}:
+            raise
+        errors = problems_of(error)
+    if report is not None and report.done:
+        said = f"{report.count('new')} new, {report.count('changed')} changed, {report.count('same')} as they were."
+        return go(request, LISTINGS, say=said)
+    return await page(
+        request, store, caller, "office_import", status=422 if errors or is_real else 200, report=report, errors=errors,
+        columns=COLUMNS, most=MOST_ROWS, shown=_MOST_SHOWN, tab="import", table=text if len(text) < 90_000 else "",
+    )  # fmt: skip
+
+
+async def _data(form: Form) -> bytes:
+    uploads = form.files.get("file", [])
+    return await uploads[0].read() if uploads else form.texts.get("table", "").encode()
+
+
+listing_office_routes: list[Any] = [listings_page, change, listings_file, import_page, bring_in]
