@@ -58,13 +58,16 @@ SENT: dict[str, dict[str, Any]] = {
     "/auctions/": {"max": "60", "max_minor": 6000},
     "/api/v1/listings": {"variants": [{"unit": "piece", "price_minor": 100}]},
 }
-QUERY = {"q": "hammer", "kind": "seller"}
+QUERY = {"q": "hammer", "kind": "seller", "lat": "40", "lon": "-80"}
 # What a name in an address stands for there, where it is something else than in most.
 ELSEWHERE = {
     "/link/": {"kind": "reset"},
     "/shows/": {"action": "end", "position": "1"},
     "/streams/": {"position": "1"},
     "/rides/": {"action": "out"},
+    "/feeds/": {"feed": "discover"},
+    "/feed/": {"code": "discover"},
+    "/office/figures/": {"name": "days.csv"},
 }
 
 
@@ -392,6 +395,11 @@ async def test_every_route_answers_everybody_as_the_table_says(store: Store, mak
         if table[m, p] != row
     }
     assert wrong == {}
+
+
+def test_every_route_is_in_the_table() -> None:
+    """The quick half of the walk: who adds a route says who may use it."""
+    assert sorted(set(routes(_handlers())) ^ written().keys()) == []
 
 
 def test_the_back_office_is_for_staff_and_ones_own_pages_for_nobody_else() -> None:

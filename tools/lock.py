@@ -1,4 +1,4 @@
-"""Write the five lock files: exact versions and SHA-256 sums of everything that is installed.
+"""Write the six lock files: exact versions and SHA-256 sums of everything that is installed.
 
 Versions stay as they are unless pyproject.toml no longer allows them or `--upgrade` is given.
 """
@@ -34,6 +34,8 @@ def main() -> None:
     # What `pip install --editable` needs to build this project, and the installer itself.
     compile_lock("requirements-build.lock", ["-", "-c", "requirements-dev.lock", *upgrade], "hatchling\neditables\n")
     compile_lock("requirements-uv.lock", ["-", *upgrade], "uv\n")
+    # What looks for published weaknesses, in an environment of its own.
+    compile_lock("requirements-audit.lock", ["-", *upgrade], "pip-audit\n")
 
 
 def compile_lock(name: str, sources: list[str], text: str = "") -> None:

@@ -27,8 +27,23 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chro
 MAC_BROWSERS = ("Chromium.app/Contents/MacOS/Chromium", "Google Chrome.app/Contents/MacOS/Google Chrome")
 
 
+# Services that pip-audit can ask, each with a question whose answer is known: an old release with a published weakness.
+KNOWN_WEAKNESS = "CVE-2020-28493"
+ADVISORIES = {
+    "pypi": ("https://pypi.org/pypi/jinja2/2.11.2/json", None),
+    "osv": (
+        "https://api.osv.dev/v1/query",
+        b'{"package": {"name": "jinja2", "ecosystem": "PyPI"}, "version": "2.11.2"}',
+    ),
+}
+
+
 class CannotRun(Exception):
     """Why a leg cannot run on this machine."""
+
+
+class OutOfReach(Exception):
+    """What a leg asks of the world outside and does not get. It says nothing about the code, so that no leg fails by it."""
 
 
 @dataclass
@@ -68,6 +83,8 @@ def run_leg(leg: str) -> Outcome:
         LEGS[leg](outcome)
     except CannotRun as why:
         outcome.state, outcome.reason = "NOT RUN", str(why)
+    except OutOfReach as why:
+        outcome.state, outcome.reason = "NO DATA", str(why)
     outcome.seconds = time.monotonic() - started
     return outcome
 
@@ -86,6 +103,39 @@ def types(outcome: Outcome) -> None:
 def contracts(outcome: Outcome) -> None:
     """Which module may import which."""
     judge(outcome, call([BIN / "lint-imports", "--no-logo"]))
+
+
+def advisories(outcome: Outcome) -> None:
+    """Whether a known weakness is published of anything that is installed with the product."""
+    service = reachable_advisories()
+    audit = (
+        "pip-audit",
+        "--vulnerability-service",
+        service,
+        "--disable-pip",
+        "--require-hashes",
+        "--progress-spinner",
+        "off",
+    )
+    alone = ("uv", "run", "--isolated", "--no-project", "--with-requirements", "requirements-audit.lock")
+    judge(outcome, call([BIN / alone[0], *alone[1:], *audit, "--requirement", "requirements.lock"]))
+
+
+def reachable_advisories() -> str:
+    """Return the first service that knows of a weakness which it must know of. Raises `OutOfReach`: silence is no good news."""
+    problems = []
+    for name, (address, body) in ADVISORIES.items():
+        headers = {"content-type": "application/json"} if body else {}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(address, body, headers), timeout=20) as answer:  # noqa: S310  # fixed
+                if KNOWN_WEAKNESS in answer.read().decode():
+                    return name
+            problems.append(f"{name} does not know {KNOWN_WEAKNESS}")
+        except OSError as problem:
+            problems.append(f"{name}: {problem}")
+    raise OutOfReach(
+        "nobody who publishes advisories can be asked from here (" + "; ".join(problems) + "): nothing was checked"
+    )
 
 
 def tests(outcome: Outcome) -> None:
@@ -140,6 +190,7 @@ LEGS: dict[str, Callable[[Outcome], None]] = {
     "lint": lint,
     "types": types,
     "contracts": contracts,
+    "advisories": advisories,
     "tests": tests,
     "browser": browser,
     "demo": demo,
