@@ -26,7 +26,7 @@ from benchmarks.ground import Ground, ground
 from benchmarks.load import hammer
 from benchmarks.pages import server
 from benchmarks.search_ground import STORE, searchable
-from tradepost.core.database import Database
+from tradepost.core.database import SYSTEM, Database
 from tradepost.core.embeddings import query_vectors
 from tradepost.core.settings import EmbeddingSettings
 from tradepost.search.filters import filters_of
@@ -89,7 +89,7 @@ def _filters(chance: random.Random, tags: Sequence[str]) -> dict[str, str]:
 async def measure(data: Path, sizes: Sequence[int] = SIZES) -> dict[str, Any]:
     """Measure every size; return the figures of the largest, and draw how they grow."""
     grown: dict[int, dict[str, float]] = {}
-    async with ground(shared_buffers="4GB", effective_cache_size="8GB") as on:
+    async with ground(shared_buffers="6GB", effective_cache_size="10GB") as on:
         for size in sizes:
             name = await searchable(on, size, data)
             grown[size] = await _measure(on, name, data)
@@ -113,12 +113,20 @@ async def _measure(on: Ground, name: str, data: Path) -> dict[str, float]:
 
 
 async def _warm(on: Ground, name: str) -> None:
+    """Have in memory what an open store would have there after an hour: what searches read, with its indexes."""
     owner = await Database.open(on.dsn(name, "postgres"), size=1, statement_timeout_ms=600_000)
-    for table in ("search_documents", "search_vectors", "listings"):
-        await owner.read(text(f"SELECT count(*) FROM {table}"))
+    async with owner.transaction(actor=SYSTEM) as tx:
+        await tx.control("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
+        await tx.value(_LOAD)
     await owner.close()
 
 
+_LOAD = text("""
+    SELECT sum(pg_prewarm(r.oid::regclass)) FROM pg_class c CROSS JOIN LATERAL (
+        SELECT c.oid UNION ALL SELECT nullif(c.reltoastrelid, 0) UNION ALL SELECT indexrelid FROM pg_index WHERE indrelid = c.oid) r
+    WHERE c.relkind = 'r' AND r.oid IS NOT NULL
+      AND c.relname IN ('search_documents', 'search_vectors', 'search_vocabulary', 'search_terms', 'listings')
+""")
 _COMMON_TAGS = text("SELECT term FROM search_terms WHERE kind = 'tag' ORDER BY documents DESC LIMIT 60")
 
 

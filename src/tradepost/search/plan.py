@@ -19,7 +19,8 @@ from tradepost.search.types import SearchRequest, Sort, Weights
 
 _WHOLE = 20_000  # an order by date, price or distance is sorted exactly up to so many documents
 _NARROW = 20_000  # among so few documents every vector is compared
-_FARTHEST = 1200  # documents that the vector index is asked for at most
+_PLENTY = 200  # where words find so many, the vector index is asked less thoroughly
+_FARTHEST, _GLANCED = 1200, 300  # documents that the vector index is asked for at most
 _CURSORS: dict[str, Any] = {"newest": Moment, "cheapest": int, "dearest": int}
 _DEFAULTS = Weights()
 
@@ -58,6 +59,8 @@ def plan_search(
         ranked = page_size(request.limit) + 1
     tier = _tier(expected, SAMPLE if walk else weights.ranked, facts) if walk or popular_will_do else 0
     way = _vector_way(vector, weights, sort, facts, kept)
+    if way == "index" and has_words and expected > _PLENTY:
+        way = "glance"
     near = request.near is not None
     shape = Shape(
         sort=sort, groups=tuple(len(g) for g in spellings.groups), loose=len(spellings.groups) > 1 and sort == "best",
@@ -82,7 +85,7 @@ def plan_search(
         params |= {f"w_{n}": getattr(weights, n) for n in ("words", "meaning", "popularity", "freshness")}
     if way and vector is not None:
         params |= {"vector": vector, "likeness": weights.likeness}
-        params |= {"signature": signature_of(vector)} if way == "few" else {"reach": _reach(weights, kept)}
+        params |= {"signature": signature_of(vector)} if way == "few" else {"reach": _reach(weights, kept, way)}
     return Plan(shape, params, spellings)
 
 
@@ -116,8 +119,8 @@ def _vector_way(vector: Sequence[float] | None, weights: Weights, sort: Sort, fa
     return "few" if facts.documents * kept <= _NARROW else "index"
 
 
-def _reach(weights: Weights, kept: float) -> int:
-    return min(_FARTHEST, math.ceil(weights.neighbours / max(kept, 0.001)))
+def _reach(weights: Weights, kept: float, way: str) -> int:
+    return min(_FARTHEST if way == "index" else _GLANCED, math.ceil(weights.neighbours / max(kept, 0.001)))
 
 
 def _tier(expected: float, wanted: int, facts: QueryFacts) -> int:

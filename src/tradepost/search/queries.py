@@ -53,8 +53,8 @@ class Shape(msgspec.Struct, frozen=True):
     after: bool = False
     facets: bool = False
     explain: bool = False
-    ranked: int = 2000
-    compared: int = 300
+    ranked: int = 1000
+    compared: int = 200
     neighbours: int = 100
 
 
@@ -224,13 +224,16 @@ def _tests(shape: Shape) -> list[str]:
     return tests
 
 
+_INDEXED = {"index": "search_nearest", "glance": "search_near"}
+
+
 def _meaning(shape: Shape, pool: str) -> list[str]:
     """Return the steps that compare by meaning: the best by words, and the nearest of all that pass the filters."""
     tests = " AND ".join(_tests(shape)) or "true"
     if shape.vector == "few":
-        # Signs alone miss one in five of the ten nearest; comparing five times as many exactly mends that. A whole small store is not
+        # Signs alone miss one in five of the ten nearest; comparing eight times as many exactly mends that. A whole small store is not
         # helped by it (benchmarks/search_quality.py), for its words find what signs miss.
-        most = (10 if tests != "true" else 2) * shape.neighbours
+        most = (16 if tests != "true" else 2) * shape.neighbours
         alike = (
             "SELECT d.listing_id FROM search_documents d "
             f"WHERE d.signature IS NOT NULL AND {tests} ORDER BY d.signature <~> :signature LIMIT {most}"
@@ -242,7 +245,7 @@ def _meaning(shape: Shape, pool: str) -> list[str]:
     else:
         # One look at a document for each that is near: a join would first fetch all that pass the filters.
         nearest = (
-            "SELECT v.listing_id FROM search_nearest(:vector, :reach) v CROSS JOIN LATERAL ("
+            f"SELECT v.listing_id FROM {_INDEXED[shape.vector]}(:vector, :reach) v CROSS JOIN LATERAL ("
             f"SELECT FROM search_documents d WHERE d.listing_id = v.listing_id AND {tests} OFFSET 0) k LIMIT {shape.neighbours}"
         )
     tags = "d.tags" if shape.facets else "NULL::text[]"

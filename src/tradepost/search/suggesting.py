@@ -14,7 +14,8 @@ from tradepost.search.types import Suggestion
 _MOST = 8
 _SHORTEST_FOR_TITLES = 3  # shorter beginnings fit too much to be of use
 
-# The popular ones first: only where none of them fits are all asked. `few` bounds what an unlucky beginning may cost.
+# The popular ones first, by an index of their own: a beginning has thousands of words in a large store. Only where few of them fit are
+# all asked, and then few of all have it.
 _SUGGEST = text("""
     WITH typed AS MATERIALIZED (
         SELECT CAST(CAST(:whole AS text) AS tsquery) AS whole
@@ -23,11 +24,10 @@ _SUGGEST = text("""
         ORDER BY v.documents DESC, v.word LIMIT 6
     ), popular AS MATERIALIZED (
         SELECT d.listing_id, d.title, d.popularity FROM search_documents d
-        WHERE CAST(:titles AS boolean) AND d.words @@ (SELECT whole FROM typed)
-          AND d.marks @> (SELECT CASE WHEN cardinality(s.tiers) > 1 THEN ARRAY['tier=2'] ELSE '{}' END FROM search_state s) LIMIT 400
+        WHERE CAST(:titles AS boolean) AND d.words @@ (SELECT whole FROM typed) AND d.marks @> '{tier=3}'::text[] LIMIT 400
     ), others AS MATERIALIZED (
         SELECT d.listing_id, d.title, d.popularity FROM search_documents d
-        WHERE CAST(:titles AS boolean) AND NOT EXISTS (SELECT FROM popular) AND d.words @@ (SELECT whole FROM typed) LIMIT 50
+        WHERE CAST(:titles AS boolean) AND (SELECT count(*) FROM popular) < 4 AND d.words @@ (SELECT whole FROM typed) LIMIT 50
     )
     SELECT 'query' AS kind, e.word AS text, NULL::uuid AS listing_id, NULL AS slug FROM endings e
     UNION ALL

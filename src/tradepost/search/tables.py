@@ -63,6 +63,13 @@ search_documents = Table(
         postgresql_using="gin",
         postgresql_with=_SHORT_LIST,
     ),
+    Index(
+        "ix_search_documents_popular_words",
+        "words",
+        postgresql_using="gin",
+        postgresql_where=text("marks @> '{tier=3}'::text[]"),
+        postgresql_with=_SHORT_LIST,
+    ),
     Index("ix_search_documents_location", "location", postgresql_using="gist"),
     Index("ix_search_documents_newest", text("published_at DESC"), text("listing_id DESC")),
     Index("ix_search_documents_popular", text("popularity DESC"), text("listing_id DESC")),
@@ -84,7 +91,7 @@ search_vectors = Table(
         "ix_search_vectors_near",
         text("(embedding::halfvec(384)) halfvec_cosine_ops"),
         postgresql_using="hnsw",
-        postgresql_with={"m": "16", "ef_construction": "64"},
+        postgresql_with={"m": "24", "ef_construction": "128"},
     ),
     comment="What a document means, as a vector of length one; apart from it because it is wide and follows later.",
 )

@@ -47,8 +47,8 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     meaning: Weight = 1.3
     popularity: Weight = 0.05
     freshness: Weight = 0.02
-    ranked: Annotated[int, Meta(ge=100, le=5000)] = 2000
-    compared: Annotated[int, Meta(ge=0, le=1000)] = 300
+    ranked: Annotated[int, Meta(ge=100, le=5000)] = 1000
+    compared: Annotated[int, Meta(ge=0, le=1000)] = 200
     neighbours: Annotated[int, Meta(ge=0, le=500)] = 100
     likeness: Annotated[float, Meta(ge=0, le=1)] = 0.45
     index: Literal["hnsw", "ivfflat"] = "hnsw"

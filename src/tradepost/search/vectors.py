@@ -104,7 +104,7 @@ def index_statements(kind: Index, documents: int) -> Sequence[str]:
     target = "search_vectors USING {} ((embedding::halfvec(384)) halfvec_cosine_ops) WITH ({})"
     lists = max(10, min(4000, documents // 1000))
     made = (
-        target.format("hnsw", "m = 16, ef_construction = 64")
+        target.format("hnsw", "m = 24, ef_construction = 128")
         if kind == "hnsw"
         else target.format("ivfflat", f"lists = {lists}")
     )
