@@ -18,6 +18,7 @@ from tradepost.catalog.tables import categories, conditions, feeds, listing_kind
 from tradepost.core.database import SYSTEM, Database, Transaction
 from tradepost.core.settings import BadSettings
 from tradepost.core.tables import store_facts
+from tradepost.flows.documented import install_documented
 from tradepost.flows.plan_delivery import install_plan
 from tradepost.flows.preset import Process, StoreSettings, load_preset, load_processes
 from tradepost.flows.pricing_rules import install_pricing
@@ -43,11 +44,7 @@ async def install_store(db: Database, folder: Path) -> StoreSettings:
         await _put(
             tx,
             store_facts,
-            [
-                {"name": "currency", "value": settings.store.currency},
-                {"name": "code", "value": settings.store.code},
-                {"name": "timezone", "value": settings.store.timezone},
-            ],
+            [{"name": n, "value": getattr(settings.store, n)} for n in ("currency", "code", "timezone")],
         )
         await _install_roles(tx, settings)
         await _install_catalog(tx, settings)
@@ -55,6 +52,7 @@ async def install_store(db: Database, folder: Path) -> StoreSettings:
         await install_plan(tx, settings)
         for course in courses:
             await _install_process(tx, course)
+        await install_documented(tx, folder)
         has_other_words = await tx.value(select(func.search_use_language(settings.store.search_language)))
     if has_other_words:
         await rebuild(db)

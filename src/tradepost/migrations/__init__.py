@@ -2,7 +2,8 @@
 
 Promises that two processes migrating at once are one after the other (an advisory lock), that a migration never waits for a
 table longer than the lock timeout, and that objects belong to `tradepost_owner` and are granted to `tradepost_app` and
-`tradepost_readonly` with least privilege.
+`tradepost_readonly` with least privilege. Whoever migrates installs the store afterwards (`flows/install_store.py`): that brings
+back the schema `documented`, which a migration drops.
 """
 
 from pathlib import Path
@@ -11,6 +12,8 @@ from urllib.parse import quote
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
 from sqlalchemy import Connection
@@ -66,6 +69,7 @@ async def migrate(dsn: str, to: str = "head", *, lock_timeout: str = "5s", state
             await connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
             await connection.exec_driver_sql(f"SET statement_timeout = '{statement_timeout}'")
             await connection.commit()
+            await connection.run_sync(_drop_documented, to)
             await connection.run_sync(_upgrade, to)
             await _jobs_schema(await connection.run_sync(_driver))
             await connection.commit()
@@ -95,6 +99,14 @@ def _alchemy(dsn: str) -> str:
 
 def _driver(connection: Connection) -> asyncpg.Connection:
     return connection.connection.driver_connection
+
+
+def _drop_documented(connection: Connection, to: str) -> None:
+    """Drop the views of documented names when there is something to migrate: they would hold on to columns that change."""
+    target = ScriptDirectory.from_config(configuration()).get_revision(to)
+    if MigrationContext.configure(connection).get_current_revision() != target.revision:
+        connection.exec_driver_sql("DROP SCHEMA IF EXISTS documented CASCADE")
+    connection.commit()
 
 
 def _upgrade(connection: Connection, to: str) -> None:

@@ -1,0 +1,77 @@
+-- The market watcher's document. Times have no zone there: UTC.
+GRANT SELECT (id, user_id, kind, expires_at, created_at, device_info, ip) ON tokens TO tradepost_readonly;
+GRANT SELECT (notification_settings) ON alerts TO tradepost_readonly;
+GRANT SELECT (id, user_id, kind, state, sent_at, created_at) ON mails TO tradepost_readonly;
+DROP POLICY IF EXISTS documented ON mails;
+CREATE POLICY documented ON mails FOR SELECT TO tradepost_readonly USING (true);
+
+CREATE VIEW documented.users WITH (security_invoker = true) AS
+SELECT u.id, u.username::varchar(64) AS username, u.email::varchar(255) AS email,
+       '!'::varchar(255) AS password_hash,  -- never shown; no password matches it
+       CASE WHEN EXISTS (SELECT FROM user_roles r WHERE r.user_id = u.id AND r.role = 'admin') THEN 'admin' ELSE 'user' END::varchar(20) AS role,
+       u.first_name::varchar(100) AS first_name, u.last_name::varchar(100) AS last_name,
+       u.created_at AT TIME ZONE 'UTC' AS created_at, u.updated_at AT TIME ZONE 'UTC' AS updated_at,
+       u.last_login_at AT TIME ZONE 'UTC' AS last_login, u.is_active
+FROM users u;
+
+-- Only the hash of a token is stored, and that is not shown either: its id stands for it.
+CREATE VIEW documented.user_auth WITH (security_invoker = true) AS
+SELECT t.id, t.user_id, t.id::varchar(255) AS token, t.kind::varchar(20) AS token_type,
+       t.expires_at AT TIME ZONE 'UTC' AS expires_at, t.created_at AT TIME ZONE 'UTC' AS created_at, t.device_info,
+       host(t.ip)::varchar(45) AS ip_address
+FROM tokens t;
+
+-- What members offer themselves has no outside id and address: its own id and address in the API stand for them.
+CREATE VIEW documented.listings WITH (security_invoker = true) AS
+SELECT l.id, coalesce(l.external_id, l.id::text)::varchar(100) AS external_id, l.title::varchar(255) AS title, l.description,
+       documented.amount(l.price_minor, l.currency)::numeric(10, 2) AS price, l.currency::varchar(3) AS currency,
+       l.location_text::varchar(255) AS location,
+       coalesce(parent.name, c.name)::varchar(100) AS category,
+       CASE WHEN parent.id IS NOT NULL THEN c.name END::varchar(100) AS subcategory,
+       coalesce(l.outside_seller ->> 'name', u.display_name)::varchar(100) AS seller_name,
+       coalesce(l.outside_seller ->> 'id', l.seller_id::text)::varchar(100) AS seller_id,
+       coalesce(l.outside_url, '/api/v1/listings/' || l.id::text) AS listing_url,
+       l.listed_at AT TIME ZONE 'UTC' AS listed_date,
+       coalesce(l.published_at, l.created_at) AT TIME ZONE 'UTC' AS scraped_date,
+       coalesce(s.code, 'members')::varchar(50) AS source,
+       l.status = 'sold' AS is_sold, l.status = 'removed' AS is_deleted, l.attributes AS metadata,
+       l.created_at AT TIME ZONE 'UTC' AS created_at, l.updated_at AT TIME ZONE 'UTC' AS updated_at
+FROM listings l
+JOIN categories c ON c.id = l.category_id
+LEFT JOIN categories parent ON parent.id = c.parent_id
+LEFT JOIN sources s ON s.id = l.source_id
+LEFT JOIN users u ON u.id = l.seller_id
+WHERE l.status <> 'draft';
+
+CREATE VIEW documented.listing_attributes WITH (security_invoker = true) AS
+SELECT documented.part_id(a.listing_id, a.key) AS id, a.listing_id, a.key::varchar(100) AS key, a.value,
+       a.created_at AT TIME ZONE 'UTC' AS created_at
+FROM listing_attributes a;
+
+CREATE VIEW documented.images WITH (security_invoker = true) AS
+SELECT documented.part_id(i.listing_id, i.position::text) AS id, i.listing_id, documented.picture_url(i.file_id, i.url) AS url,
+       i.position, i.width, i.height, i.bytes AS size, i.format::varchar(10) AS format, i.created_at AT TIME ZONE 'UTC' AS created_at
+FROM listing_images i;
+
+CREATE VIEW documented.alerts WITH (security_invoker = true) AS
+SELECT a.id, a.name::varchar(100) AS name, a.user_id,
+       '{}'::jsonb AS criteria, NULL::varchar(255) AS query,  -- what somebody looks for is theirs
+       a.created_at AT TIME ZONE 'UTC' AS created_at, a.updated_at AT TIME ZONE 'UTC' AS updated_at,
+       a.last_checked_at AT TIME ZONE 'UTC' AS last_checked, a.is_active, a.notification_settings
+FROM alerts a
+WHERE a.removed_at IS NULL;
+
+-- Matches are found when a person looks and are not stored yet: the table is there for reports to run on, without rows.
+CREATE VIEW documented.alert_matches WITH (security_invoker = true) AS
+SELECT NULL::uuid AS id, a.id AS alert_id, NULL::uuid AS listing_id, a.user_id, NULL::timestamp AS matched_at,
+       NULL::timestamp AS notified_at, false AS is_read, false AS is_saved
+FROM alerts a
+WHERE false;
+
+-- What is sent to people is letters; their words are encrypted.
+CREATE VIEW documented.notifications WITH (security_invoker = true) AS
+SELECT m.id, m.user_id, m.kind::varchar(50) AS type, m.kind::varchar(255) AS title, ''::text AS content, NULL::jsonb AS data,
+       m.created_at AT TIME ZONE 'UTC' AS created_at, m.sent_at AT TIME ZONE 'UTC' AS sent_at, NULL::timestamp AS read_at,
+       CASE WHEN m.state IN ('sent', 'failed') THEN m.state ELSE 'pending' END::varchar(20) AS status
+FROM mails m
+WHERE m.user_id IS NOT NULL;
