@@ -46,7 +46,20 @@ def test_there_are_the_five_presets_and_no_other() -> None:
 
 def test_presets_are_data_only() -> None:
     kinds = {path.suffix for path in PRESETS.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    assert kinds <= {".toml", ".css", ".svg", ".webp", ".woff2", ".txt", ".jsonl", ".csv", ".md", ".m3u8", ".ts", ".sql"}
+    assert kinds <= {
+        ".toml",
+        ".css",
+        ".svg",
+        ".webp",
+        ".woff2",
+        ".txt",
+        ".jsonl",
+        ".csv",
+        ".md",
+        ".m3u8",
+        ".ts",
+        ".sql",
+    }
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -1,4 +1,4 @@
--- Sales summed up by day and by listing, and the views that the bakery's document names.
+-- Sales summed up by day and by listing.
 
 CREATE TABLE sales_days (
     day DATE NOT NULL,
@@ -31,9 +31,8 @@ CREATE INDEX ix_sales_changed_day ON sales_changed (day);
 COMMENT ON TABLE sales_changed IS 'A day whose orders changed since it was summed up, once for every change.';
 
 -- The store's own days. Installing a store writes its time zone; until then it is UTC.
-CREATE FUNCTION store_timezone() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce((SELECT value FROM store_facts WHERE name = 'timezone'), 'UTC')
-$$;
+CREATE FUNCTION store_timezone() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce((SELECT value FROM store_facts WHERE name = 'timezone'), 'UTC');
 -- An order is a sale when its goods have been handed over: the states that a move with that effect leads to.
 CREATE VIEW sale_states WITH (security_invoker = true) AS
     SELECT DISTINCT process, to_state AS state FROM order_transitions WHERE 'complete_fulfilments' = ANY (effects);
@@ -76,7 +75,7 @@ CREATE TRIGGER sales_changed_deleted AFTER DELETE ON order_lines REFERENCING OLD
 
 -- What the orders of these days say, straight from them.
 CREATE FUNCTION sum_up_days(days date[]) RETURNS TABLE (day date, currency char(3), orders bigint, revenue_minor numeric, refunded_minor numeric)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE SET search_path = public AS $$
     SELECT d.day, o.currency, count(*), sum(o.total_minor),
            sum((SELECT coalesce(sum(l.refunded_minor), 0) FROM order_lines l WHERE l.order_id = o.id)
                + (SELECT coalesce(sum(f.shipping_refunded_minor), 0) FROM fulfilments f WHERE f.order_id = o.id))
@@ -87,7 +86,7 @@ LANGUAGE sql STABLE AS $$
     GROUP BY d.day, o.currency
 $$;
 CREATE FUNCTION sum_up_listings(days date[]) RETURNS TABLE (listing_id uuid, day date, currency char(3), quantity numeric, revenue_minor numeric, orders bigint)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE SET search_path = public AS $$
     SELECT l.listing_id, d.day, o.currency, sum(l.quantity), sum(l.total_minor), count(DISTINCT o.id)
     FROM unnest(days) AS d(day)
     JOIN orders o ON o.placed_at >= d.day::timestamp AT TIME ZONE store_timezone()
@@ -146,36 +145,9 @@ CREATE FUNCTION major_units(minor bigint, of_currency text) RETURNS numeric LANG
     SELECT CASE WHEN of_currency IN ('BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'UYI', 'VND', 'VUV', 'XAF', 'XOF', 'XPF')
                 THEN minor::numeric
                 WHEN of_currency IN ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') THEN round(minor / 1000.0, 3)
+                WHEN of_currency IN ('CLF', 'UYW') THEN round(minor / 10000.0, 4)
                 ELSE round(minor / 100.0, 2) END
 $$;
-
-CREATE SCHEMA IF NOT EXISTS documented;
-COMMENT ON SCHEMA documented IS 'Names of the documents that a store implements, as views to read.';
-GRANT USAGE ON SCHEMA documented TO tradepost_app, tradepost_readonly;
-
--- Each sum is made where its rows are, before anything is joined: the document's own joins counted a sale once for every review.
-CREATE VIEW documented.product_stats WITH (security_invoker = true) AS
-    SELECT l.id, l.title AS name, c.slug AS category, major_units(l.price_minor, l.currency) AS price,
-           (SELECT sum(v.on_hand - v.reserved) FROM variants v WHERE v.listing_id = l.id AND v.is_active) AS stock,
-           CASE WHEN l.rating_count > 0 THEN round(l.rating_sum::numeric / l.rating_count, 4) ELSE 0 END AS avg_rating,
-           l.rating_count AS review_count, coalesce(s.quantity, 0) AS total_sold
-    FROM listings l LEFT JOIN categories c ON c.id = l.category_id
-    LEFT JOIN (SELECT listing_id, sum(quantity) AS quantity FROM sales_by_listing GROUP BY listing_id) s ON s.listing_id = l.id
-    WHERE l.source_id IS NULL AND l.status <> 'removed';
-
-CREATE VIEW documented.user_order_summary WITH (security_invoker = true) AS
-    SELECT u.id AS user_id, u.display_name AS name, u.email, coalesce(o.orders, 0) AS total_orders, coalesce(o.spent, 0) AS total_spent,
-           coalesce(o.last_at, u.created_at) AS last_order_date, coalesce(a.points, 0) AS loyalty_points
-    FROM users u
-    LEFT JOIN (SELECT buyer_id, count(*) AS orders, sum(major_units(total_minor, currency)) AS spent, max(placed_at) AS last_at
-               FROM orders JOIN sale_states USING (process, state) WHERE buyer_id IS NOT NULL GROUP BY buyer_id) o ON o.buyer_id = u.id
-    LEFT JOIN loyalty_accounts a ON a.user_id = u.id
-    WHERE u.erased_at IS NULL;
-
-CREATE VIEW documented.daily_sales WITH (security_invoker = true) AS
-    SELECT day AS sale_date, sum(orders) AS order_count, sum(major_units(revenue_minor, currency)) AS total_revenue,
-           round(sum(major_units(revenue_minor, currency)) / sum(orders), 2) AS avg_order_value
-    FROM sales_by_day GROUP BY day ORDER BY day DESC;
 
 DO $$
 DECLARE
@@ -189,4 +161,3 @@ BEGIN
     END LOOP;
 END $$;
 GRANT SELECT ON sales_by_day, sales_by_listing TO tradepost_app, tradepost_readonly;
-GRANT SELECT ON ALL TABLES IN SCHEMA documented TO tradepost_app, tradepost_readonly;

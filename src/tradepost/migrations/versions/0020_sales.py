@@ -1,4 +1,4 @@
-"""Sales summed up by day and by listing, and the views of the bakery's document."""
+"""Sales summed up by day and by listing."""
 
 from alembic import op
 
@@ -15,7 +15,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
-    op.execute("DROP SCHEMA documented CASCADE")
+    op.execute("DROP SCHEMA IF EXISTS documented CASCADE")
     op.execute("DROP VIEW sales_by_day, sales_by_listing")
     for name in ("inserted", "updated", "deleted"):
         op.execute(f"DROP TRIGGER sales_changed_{name} ON order_lines")

@@ -24,7 +24,7 @@ FROM tokens t;
 -- What members offer themselves has no outside id and address: its own id and address in the API stand for them.
 CREATE VIEW documented.listings WITH (security_invoker = true) AS
 SELECT l.id, coalesce(l.external_id, l.id::text)::varchar(100) AS external_id, l.title::varchar(255) AS title, l.description,
-       documented.amount(l.price_minor, l.currency)::numeric(10, 2) AS price, l.currency::varchar(3) AS currency,
+       major_units(l.price_minor, l.currency)::numeric(10, 2) AS price, l.currency::varchar(3) AS currency,
        l.location_text::varchar(255) AS location,
        coalesce(parent.name, c.name)::varchar(100) AS category,
        CASE WHEN parent.id IS NOT NULL THEN c.name END::varchar(100) AS subcategory,

@@ -14,7 +14,7 @@ SELECT v.id,
             ELSE l.title || ' (' || (SELECT string_agg(o.value, ', ' ORDER BY o.key) FROM jsonb_each_text(v.options) o) || ')'
        END::varchar(255) AS name,
        l.description,
-       documented.amount(p.amount_minor, p.currency)::numeric(10, 2) AS price,
+       major_units(p.amount_minor, p.currency)::numeric(10, 2) AS price,
        l.category_id, l.brand::varchar(100) AS brand, v.sku::varchar(100) AS sku,
        greatest(v.on_hand - v.reserved, 0)::integer AS stock_quantity,  -- null: not counted
        (SELECT documented.picture_url(i.file_id, i.url) FROM listing_images i
@@ -42,8 +42,8 @@ FROM users u;
 
 CREATE VIEW documented.orders WITH (security_invoker = true) AS
 SELECT o.id, o.buyer_id AS user_id, o.number::varchar(50) AS order_number, s.documented::varchar(50) AS status,
-       documented.amount(o.total_minor, o.currency)::numeric(10, 2) AS total_amount,
-       documented.amount(o.tax_minor + o.included_tax_minor, o.currency)::numeric(10, 2) AS tax_amount,
+       major_units(o.total_minor, o.currency)::numeric(10, 2) AS total_amount,
+       major_units(o.tax_minor + o.included_tax_minor, o.currency)::numeric(10, 2) AS tax_amount,
        NULL::jsonb AS shipping_address, NULL::jsonb AS billing_address,  -- encrypted
        o.payment_method::varchar(50) AS payment_method, o.payment_state::varchar(50) AS payment_status,
        o.placed_at AT TIME ZONE 'UTC' AS created_at, o.updated_at AT TIME ZONE 'UTC' AS updated_at
@@ -52,8 +52,8 @@ JOIN order_states s ON s.process = o.process AND s.code = o.state;
 
 CREATE VIEW documented.order_items WITH (security_invoker = true) AS
 SELECT documented.part_id(l.order_id, l.line_no::text) AS id, l.order_id, l.variant_id AS product_id, l.quantity::integer AS quantity,
-       documented.amount(l.unit_price_minor, o.currency)::numeric(10, 2) AS unit_price,
-       documented.amount(l.total_minor, o.currency)::numeric(10, 2) AS total_price,
+       major_units(l.unit_price_minor, o.currency)::numeric(10, 2) AS unit_price,
+       major_units(l.total_minor, o.currency)::numeric(10, 2) AS total_price,
        o.placed_at AT TIME ZONE 'UTC' AS created_at
 FROM order_lines l
 JOIN orders o ON o.id = l.order_id;

@@ -27,7 +27,7 @@ FROM users u;
 
 CREATE VIEW documented.products WITH (security_invoker = true) AS
 SELECT l.id, l.seller_id, l.title::varchar(255) AS title, l.description,
-       documented.amount(l.price_minor, l.currency)::numeric(12, 3) AS price, l.currency::varchar(3) AS currency,
+       major_units(l.price_minor, l.currency)::numeric(12, 3) AS price, l.currency::varchar(3) AS currency,
        coalesce(parent.name, c.name)::varchar(50) AS category, l.condition::varchar(20) AS condition, l.feed::varchar(20) AS feed_type,
        l.location, l.location_text::varchar(255) AS location_name,
        coalesce((SELECT jsonb_agg(documented.picture_url(i.file_id, i.url) ORDER BY i.position) FROM listing_images i
@@ -79,7 +79,7 @@ WHERE m.deleted_at IS NULL;
 -- An offer that was answered with another price is one that was not taken.
 CREATE VIEW documented.offers WITH (security_invoker = true) AS
 SELECT o.id, o.listing_id AS product_id, o.buyer_id, o.seller_id, o.conversation_id,
-       documented.amount(o.amount_minor, o.currency)::numeric(12, 3) AS amount,
+       major_units(o.amount_minor, o.currency)::numeric(12, 3) AS amount,
        NULL::text AS message,  -- as the messages
        CASE o.status WHEN 'countered' THEN 'rejected' ELSE o.status END::varchar(20) AS status,
        o.expires_at, o.created_at, o.updated_at
@@ -90,11 +90,11 @@ CREATE VIEW documented.transactions WITH (security_invoker = true) AS
 SELECT documented.part_id(l.order_id, l.line_no::text) AS id, l.buyer_id, l.seller_id, l.listing_id AS product_id,
        p.gateway_ref::varchar(255) AS payment_intent_id,
        NULL::varchar(255) AS charge_id,  -- in the gateway's own notice, which reports do not see
-       documented.amount(l.gross_minor, o.currency)::numeric(12, 3) AS subtotal,
-       documented.amount(l.commission_minor, o.currency)::numeric(12, 3) AS platform_fee,
-       documented.amount(l.gross_minor - l.discount_minor + l.store_discount_minor - l.included_tax_minor - l.commission_minor,
+       major_units(l.gross_minor, o.currency)::numeric(12, 3) AS subtotal,
+       major_units(l.commission_minor, o.currency)::numeric(12, 3) AS platform_fee,
+       major_units(l.gross_minor - l.discount_minor + l.store_discount_minor - l.included_tax_minor - l.commission_minor,
                          o.currency)::numeric(12, 3) AS seller_payout,
-       documented.amount(l.total_minor, o.currency)::numeric(12, 3) AS total, o.currency::varchar(3) AS currency,
+       major_units(l.total_minor, o.currency)::numeric(12, 3) AS total, o.currency::varchar(3) AS currency,
        s.documented::varchar(20) AS status, p.settled_at AS paid_at, x.settled_at AS payout_at, o.placed_at AS created_at, o.updated_at
 FROM order_lines l
 JOIN orders o ON o.id = l.order_id
@@ -139,7 +139,7 @@ SELECT e.id, e.kind::varchar(100) AS event_type, e.user_id, e.data, e.at AS crea
 
 CREATE VIEW documented.stream_products WITH (security_invoker = true) AS
 SELECT documented.part_id(p.stream_id, p.position::text) AS id, p.stream_id, p.listing_id AS product_id, p.position,
-       documented.amount(p.price_minor, p.currency)::numeric(12, 3) AS price, p.pinned_from, p.pinned_to, p.created_at
+       major_units(p.price_minor, p.currency)::numeric(12, 3) AS price, p.pinned_from, p.pinned_to, p.created_at
 FROM stream_listings p;
 
 CREATE VIEW documented.badges WITH (security_invoker = true) AS

@@ -24,7 +24,7 @@ FROM places p;
 
 CREATE VIEW documented.teseapi_listing WITH (security_invoker = true) AS
 SELECT l.id, l.kind::varchar(20) AS listing_type, l.seller_id AS user_id, l.title::varchar(255) AS name,
-       l.location_text::varchar(255) AS location, documented.amount(l.price_minor, l.currency)::numeric(10, 2) AS price,
+       l.location_text::varchar(255) AS location, major_units(l.price_minor, l.currency)::numeric(10, 2) AS price,
        l.unit::varchar(50) AS unit, l.description,
        CASE WHEN l.status IN ('active', 'sold') THEN l.status ELSE 'inactive' END::varchar(20) AS status,
        l.created_at, l.updated_at, c.name::varchar(100) AS category,
@@ -41,20 +41,20 @@ FROM listing_images i;
 -- Quantities are not whole numbers here: what a market sells by the kilogram would add up to something else.
 CREATE VIEW documented.teseapi_cartitem WITH (security_invoker = true) AS
 SELECT documented.part_id(l.cart_id, l.line_no::text) AS id, c.user_id, v.listing_id, l.quantity,
-       documented.amount(l.unit_price_minor, c.currency)::numeric(10, 2) AS price, l.created_at
+       major_units(l.unit_price_minor, c.currency)::numeric(10, 2) AS price, l.created_at
 FROM cart_lines l
 JOIN carts c ON c.id = l.cart_id
 JOIN variants v ON v.id = l.variant_id
 WHERE c.user_id IS NOT NULL;
 
 CREATE VIEW documented.teseapi_order WITH (security_invoker = true) AS
-SELECT o.id, o.buyer_id AS user_id, documented.amount(o.total_minor, o.currency)::numeric(10, 2) AS total_amount,
+SELECT o.id, o.buyer_id AS user_id, major_units(o.total_minor, o.currency)::numeric(10, 2) AS total_amount,
        s.documented::varchar(20) AS status, o.placed_at AS created_at, o.payment_method::varchar(50) AS payment_method,
        jsonb_build_object('method', o.shipping_method) AS shipping_info,  -- the address is encrypted
        (SELECT jsonb_agg(jsonb_build_object(
                    'listing_id', l.listing_id, 'name', l.title, 'unit', l.unit, 'quantity', trim_scale(l.quantity),
-                   'price', documented.amount(l.unit_price_minor, o.currency)::numeric(10, 2),
-                   'subtotal', documented.amount(l.gross_minor, o.currency)::numeric(10, 2)) ORDER BY l.line_no)
+                   'price', major_units(l.unit_price_minor, o.currency)::numeric(10, 2),
+                   'subtotal', major_units(l.gross_minor, o.currency)::numeric(10, 2)) ORDER BY l.line_no)
         FROM order_lines l WHERE l.order_id = o.id) AS items,
        (SELECT p.gateway_ref FROM payments p WHERE p.order_id = o.id
         ORDER BY p.state IN ('success', 'partly_refunded', 'refunded') DESC, p.created_at DESC, p.id DESC LIMIT 1)::varchar(255) AS transaction_ref
@@ -62,7 +62,7 @@ FROM orders o
 JOIN order_states s ON s.process = o.process AND s.code = o.state;
 
 CREATE VIEW documented.teseapi_payment WITH (security_invoker = true) AS
-SELECT p.id, p.order_id, documented.amount(p.amount_minor, p.currency)::numeric(10, 2) AS amount, p.gateway::varchar(50) AS method,
+SELECT p.id, p.order_id, major_units(p.amount_minor, p.currency)::numeric(10, 2) AS amount, p.gateway::varchar(50) AS method,
        CASE p.state WHEN 'partly_refunded' THEN 'SUCCESS' WHEN 'cancelled' THEN 'FAILED' ELSE upper(p.state) END::varchar(20) AS status,
        p.gateway_ref::varchar(255) AS transaction_ref, p.created_at
 FROM payments p;
