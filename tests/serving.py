@@ -32,16 +32,32 @@ async def serve(dsn: str, cache_url: str, files: str, port: int, preset: str) ->
         await Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False).serve()
 
 
-@contextmanager
-def running(dsn: str, cache_url: str, files: Path, preset: Path) -> Iterator[str]:
-    """Run the server in a process of its own; yield its address."""
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def launched(dsn: str, cache_url: str, files: Path, preset: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start the server in a process of its own and wait until it takes connections; whoever asked ends it."""
     command = [sys.executable, "-m", "tests.serving", dsn, cache_url, str(files), str(port), str(preset)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1])  # noqa: S603  # our own module
     try:
         _wait(port, process)
+    except BaseException:
+        process.kill()
+        process.wait(10)
+        raise
+    return process
+
+
+@contextmanager
+def running(dsn: str, cache_url: str, files: Path, preset: Path) -> Iterator[str]:
+    """Run the server in a process of its own; yield its address."""
+    port = free_port()
+    process = launched(dsn, cache_url, files, preset, port)
+    try:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
