@@ -5,6 +5,7 @@ import re
 import resource
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -59,7 +60,7 @@ async def measure() -> dict[str, float]:
 
 async def _measure(port: int, pid: int, talks: list[Talk]) -> dict[str, float]:
     heard = Heard()
-    await _write(port, talks[0], 0, heard)  # everything is loaded and compiled
+    await send_all(port, [0], _request(talks[:1], heard))  # everything is loaded and compiled
     before = _memory_kb(pid)
     streams = [
         asyncio.create_task(_watch(port, n, talk, side, heard)) for n, talk in enumerate(talks) for side in (0, 1)
@@ -68,12 +69,13 @@ async def _measure(port: int, pid: int, talks: list[Talk]) -> dict[str, float]:
     idle_kb = (_memory_kb(pid) - before) / len(streams)
     heard.waits.clear()
     cpu = cpu_seconds(pid)
-    marks = await _steady(port, talks[:TALKING], heard)
+    marks, request = int(RATE * SECONDS), _request(talks[:TALKING], heard)
+    await send_all(port, range(1, marks + 1), request, rate=RATE)
     await asyncio.sleep(2)
     cpu_ms = (cpu_seconds(pid) - cpu) * 1000 / marks
     waits = sorted(heard.waits)
     began = time.perf_counter()
-    await _flood(port, talks[:TALKING], heard, marks)
+    await send_all(port, range(marks + 1, marks + FLOOD + 1), request)
     messages_s = FLOOD / (time.perf_counter() - began)
     await asyncio.sleep(3)
     open_streams = sum(not s.done() for s in streams)
@@ -141,63 +143,69 @@ async def _watch(port: int, number: int, talk: Talk, side: int, heard: Heard) ->
         await asyncio.sleep(0.1)
 
 
-async def _write(port: int, talk: Talk, mark: int, heard: Heard) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        await _send(reader, writer, talk, mark, heard)
-    finally:
-        writer.close()
-
-
-async def _send(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, talk: Talk, mark: int, heard: Heard
+async def send_all(
+    port: int,
+    marks: Iterable[int],
+    request: Callable[[int], tuple[str, str, bytes]],
+    *,
+    rate: float = 0,
+    clients: int = SENDERS,
+    waits: list[float] | None = None,
+    allowed: tuple[bytes, ...] = (b"201",),
 ) -> None:
-    body = msgspec.json.encode({"body": str(mark)})
-    if mark:
-        heard.sent[mark] = time.perf_counter()
-    writer.write(
-        f"POST /api/v1/conversations/{talk.id}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {talk.tokens[mark % 2]}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        + body
-    )
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-    await reader.readexactly(int(length[1]) if length else 0)
-    if b" 201 " not in head.split(b"\r\n", 1)[0]:
-        raise RuntimeError(head.split(b"\r\n", 1)[0].decode())
-
-
-async def _sender(port: int, queue: "asyncio.Queue[tuple[Talk, int] | None]", heard: Heard) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        while (item := await queue.get()) is not None:
-            await _send(reader, writer, *item, heard)
-    finally:
-        writer.close()
-
-
-async def _steady(port: int, talks: list[Talk], heard: Heard) -> int:
-    """Write RATE messages a second, in turn in each conversation; return how many."""
-    queue: asyncio.Queue[tuple[Talk, int] | None] = asyncio.Queue()
-    senders = [asyncio.create_task(_sender(port, queue, heard)) for _ in range(SENDERS)]
-    count, began = int(RATE * SECONDS), time.perf_counter()
-    for mark in range(1, count + 1):
-        await asyncio.sleep(max(0.0, began + mark / RATE - time.perf_counter()))
-        queue.put_nowait((talks[mark % len(talks)], mark))
+    """Post what `request` says for each mark (path, token, body), at a pace or as fast as all clients can; note how long each took."""
+    queue: asyncio.Queue[int | None] = asyncio.Queue()
+    senders = [asyncio.create_task(_sender(port, queue, request, waits, allowed)) for _ in range(clients)]
+    began = time.perf_counter()
+    for n, mark in enumerate(marks, 1):
+        if rate:
+            await asyncio.sleep(max(0.0, began + n / rate - time.perf_counter()))
+        queue.put_nowait(mark)
     for _ in senders:
         queue.put_nowait(None)
     await asyncio.gather(*senders)
-    return count
 
 
-async def _flood(port: int, talks: list[Talk], heard: Heard, after: int) -> None:
-    """Write FLOOD messages as fast as all senders can."""
-    queue: asyncio.Queue[tuple[Talk, int] | None] = asyncio.Queue()
-    for mark in range(after + 1, after + FLOOD + 1):
-        queue.put_nowait((talks[mark % len(talks)], mark))
-    for _ in range(SENDERS):
-        queue.put_nowait(None)
-    await asyncio.gather(*(_sender(port, queue, heard) for _ in range(SENDERS)))
+async def _sender(
+    port: int,
+    queue: "asyncio.Queue[int | None]",
+    request: Callable[[int], tuple[str, str, bytes]],
+    waits: list[float] | None,
+    allowed: tuple[bytes, ...],
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        while (mark := await queue.get()) is not None:
+            path, token, body = request(mark)
+            began = time.perf_counter()
+            writer.write(
+                f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            answer = await reader.readexactly(int(length[1]) if length else 0)
+            if head.split(b" ", 2)[1] not in allowed:
+                raise RuntimeError(f"{head.splitlines()[0].decode()}: {answer[:300].decode()}")
+            if waits is not None:
+                waits.append((time.perf_counter() - began) * 1000)
+    finally:
+        writer.close()
+
+
+def _request(talks: list[Talk], heard: Heard) -> Callable[[int], tuple[str, str, bytes]]:
+    def request(mark: int) -> tuple[str, str, bytes]:
+        talk = talks[mark % len(talks)]
+        if mark:
+            heard.sent[mark] = time.perf_counter()
+        return (
+            f"/api/v1/conversations/{talk.id}/messages",
+            talk.tokens[mark % 2],
+            msgspec.json.encode({"body": str(mark)}),
+        )
+
+    return request
 
 
 def _memory_kb(pid: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import chat, checkout, pages, search, start, trust  # the path must be set first when run as a file
+from benchmarks import chat, checkout, feed, pages, search, show, start, trust  # the path must be set first when run as a file
 
 MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "json_page": lambda _data: pages.measure("json_page"),
@@ -19,6 +19,9 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "search": search.measure,
     "chat": lambda _data: chat.measure(),
     "trust": lambda _data: trust.measure(),
+    "show": lambda _data: show.measure_show(),
+    "auction": lambda _data: show.measure_auction(),
+    "feed": lambda _data: feed.measure(),
     "start": lambda _data: start.measure(),
 }
 

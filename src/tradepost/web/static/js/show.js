@@ -291,7 +291,7 @@ if (show) {
     if (!answer) { say("No connection. Try again in a moment.", "bad"); return; }
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const column = fresh.querySelector(".goods");
-    if (!column || new URL(answer.url).pathname !== location.pathname) {
+    if (!column) {
       if (answer.url.includes("/sign-in")) location.href = answer.url;
       else location.reload();
       return;
