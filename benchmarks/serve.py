@@ -18,6 +18,7 @@ from litestar import Litestar, get
 
 from tradepost.app import create_app
 from tradepost.catalog.queries import listing_page
+from tradepost.cli.serve import BACKLOG, MOST_OPEN
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import compiled
 from tradepost.core.log import configure_logging
@@ -71,7 +72,15 @@ async def worker(_port: int, dsn: str, code: str, cache_url: str, files: str, pr
 
 
 async def _serve(app: Any, port: int) -> None:
-    server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
+    server = Server(
+        app,
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGI,
+        log_enabled=False,
+        backlog=BACKLOG,
+        backpressure=MOST_OPEN,
+    )
     await server.serve()
 
 

@@ -29,7 +29,15 @@ async def serve(dsn: str, cache_url: str, files: str, port: int, preset: str) ->
     )  # fmt: skip
     async with opened as store:
         app = create_app({store.code: store}, show_costs=True)
-        await Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False).serve()
+        await Server(
+            app,
+            address="127.0.0.1",
+            port=port,
+            interface=Interfaces.ASGI,
+            log_enabled=False,
+            backlog=2_048,
+            backpressure=20_000,
+        ).serve()
 
 
 def free_port() -> int:

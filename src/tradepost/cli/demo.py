@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tradepost.app import create_app
+from tradepost.cli.serve import BACKLOG, MOST_OPEN
 from tradepost.core.crypto import open_keyring
 from tradepost.core.database import Database
 from tradepost.core.embedded import EmbeddedServices, embedded_services
@@ -164,7 +165,15 @@ def introduction(stores: dict[str, Store], port: int) -> Table:
 
 async def serve(stores: dict[str, Store], services: EmbeddedServices, port: int) -> None:
     """Serve pages and run jobs in this process until SIGINT or SIGTERM, or until a server ends by itself."""
-    server = Server(create_app(stores), address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
+    server = Server(
+        create_app(stores),
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGI,
+        log_enabled=False,
+        backlog=BACKLOG,
+        backpressure=MOST_OPEN,
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

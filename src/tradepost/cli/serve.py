@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from granian import Granian
 from granian.constants import Interfaces
@@ -28,6 +28,9 @@ from tradepost.web.proxies import networks_of
 from tradepost.worker import compose, run_worker
 
 SETTINGS_VARIABLE = "TRADEPOST_SETTINGS_FILE"
+# People who watch keep a connection each; the server's own limit would be some hundred and count them like requests.
+BACKLOG: Final = 2_048
+MOST_OPEN: Final = 20_000
 
 
 @dataclass(eq=False)
@@ -77,7 +80,7 @@ def serve_forever(settings_file: Path | None) -> None:
     networks_of(settings.http.trusted_proxies)  # said here, before any process starts
     Granian(
         "tradepost.cli.serve:application", address=settings.http.host, port=settings.http.port, interface=Interfaces.ASGI,
-        workers=settings.http.workers, factory=True, log_access=False,
+        workers=settings.http.workers, factory=True, log_access=False, backlog=BACKLOG, backpressure=MOST_OPEN,
     ).serve()  # fmt: skip
 
 
