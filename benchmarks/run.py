@@ -10,7 +10,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import chat, checkout, feed, pages, search, show, start, trust  # the path must be set first when run as a file
+from benchmarks import (
+    chat,
+    checkout,
+    feed,
+    pages,
+    search,
+    show,
+    start,
+    trust,
+)  # the path must be set first when run as a file
 
 MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "json_page": lambda _data: pages.measure("json_page"),
