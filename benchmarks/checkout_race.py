@@ -308,10 +308,11 @@ async def _shop(arena: Arena, buyer: Buyer, goods: list[Good], slots: list[UUID]
                 arena.answers[f"not in the cart: {answer.get('code', status)}"] += 1
         if arena.chance.random() < 0.3:
             await _until_answered(arena, buyer, "/api/v1/cart/promo-codes", {"code": PROMO}, until)
+        slot = arena.chance.choice(slots) if arena.chance.random() < 0.5 else None
         form = {
-            "gateway": "sandbox", "method": arena.chance.choice(METHODS), "shipping": "bakery-van", "shipping_address": ADDRESS,
+            "gateway": "sandbox", "method": arena.chance.choice(METHODS), "shipping_address": ADDRESS, "slot_id": slot,
+            "shipping": "bakery-van" if slot else "counter-pickup",  # what is brought needs a window
             "points": arena.chance.choice((0, 0, 20, 100)),
-            "slot_id": arena.chance.choice(slots) if arena.chance.random() < 0.5 else None,
         }  # fmt: skip
         if not await _check_out(arena, buyer, form, f"{buyer.user_id}-{turn}", until):
             for line in [line for group in cart.get("groups", ()) for line in group["lines"]]:

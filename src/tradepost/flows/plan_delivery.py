@@ -140,7 +140,9 @@ _ZONE = text("""
     WHERE geo_distance_m(home.location, geo_lat(there.location), geo_lon(there.location)) <= z.radius_m
     ORDER BY z.radius_m LIMIT 1
 """)
-_HAS_ZONES = text("SELECT EXISTS (SELECT FROM delivery_zones)")
+_HAS_ZONES = text("""
+    SELECT EXISTS (SELECT FROM delivery_zones) AND EXISTS (SELECT FROM places WHERE lower(name) = :home)
+""")
 
 
 async def priced_by_distance(
@@ -152,9 +154,9 @@ async def priced_by_distance(
     """
     if address is None or not address.city.strip() or not any(o.by_distance for o in options):
         return options
-    if not await tx.value(_HAS_ZONES):
-        return options
     home = settings.store.place.split(",", maxsplit=1)[0].strip().lower()
+    if not await tx.value(_HAS_ZONES, home=home):  # without zones, or where nobody knows where the store is
+        return options
     zone = await tx.maybe(_ZONE, into=Zone, home=home, city=address.city.strip().lower(), country=address.country)
     if zone is None:
         return tuple(msgspec.structs.replace(o, out_of_reach=True) if o.by_distance else o for o in options)
