@@ -17,6 +17,7 @@ from benchmarks import (
     pages,
     search,
     show,
+    slots,
     start,
     trust,
 )  # the path must be set first when run as a file
@@ -26,6 +27,7 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "html_page": lambda _data: pages.measure("html_page"),
     "checkout": lambda _data: checkout.measure(),
     "search": search.measure,
+    "slots": lambda _data: slots.measure(),
     "chat": lambda _data: chat.measure(),
     "trust": lambda _data: trust.measure(),
     "show": lambda _data: show.measure_show(),

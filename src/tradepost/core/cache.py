@@ -49,6 +49,19 @@ return 1
 """
 
 
+class HitRate(msgspec.Struct, frozen=True):
+    """How often a kind of key (what stands before the colon) was asked for since the process began, and was there."""
+
+    kind: str
+    asked: int
+    found: int
+
+    @property
+    def percent(self) -> int:
+        """How many of a hundred were there."""
+        return round(100 * self.found / self.asked) if self.asked else 0
+
+
 class Cache:
     """A connection to the cache. Made by `open`; none of its methods raises because the cache is down."""
 
@@ -62,6 +75,7 @@ class Cache:
         self._up = True
         self._local = _LocalCounters()
         self._owed: set[str] = set()
+        self._asked: dict[str, list[int]] = {}
         self._making: dict[str, asyncio.Task[Any]] = {}
 
     @classmethod
@@ -92,6 +106,8 @@ class Cache:
 
     async def get(self, key: str, *, into: type[T]) -> T | None:
         """Return the value under the key, or None where there is none, or one that is not an `into` (any more)."""
+        asked = self._asked.setdefault(key.partition(":")[0], [0, 0])
+        asked[0] += 1
         data = await self._try(lambda: self._client.get(self._prefix + key), otherwise=None)
         if data is None:
             return None
@@ -99,7 +115,12 @@ class Cache:
             value: T = _decoder(into).decode(data)
         except msgspec.DecodeError:
             return None
+        asked[1] += 1
         return value
+
+    def rates(self) -> list["HitRate"]:
+        """Return how often each kind of key was asked for by this process, and how often it was there."""
+        return [HitRate(kind, asked, found) for kind, (asked, found) in sorted(self._asked.items())]
 
     async def set(self, key: str, value: Any, ttl_s: float) -> None:
         """Keep a value for so many seconds at most."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from tradepost.accounts.types import Caller
+from tradepost.core.cache import HitRate
 from tradepost.core.database import SYSTEM, Actor
 from tradepost.core.health import Health, readiness
 from tradepost.core.jobs import FailedJob, QueueState, discard_failed, list_failed, queue_state, retry_failed
@@ -12,11 +13,12 @@ from tradepost.flows.store import Store
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator looks at first. `failed`: the latest 50 jobs that gave up."""
+    """What an operator looks at first. `failed`: the latest 50 jobs that gave up; `rates`: of the cache, in this process."""
 
     health: Health
     queue: QueueState
     failed: tuple[FailedJob, ...]
+    rates: tuple[HitRate, ...]
 
 
 async def get_engine(store: Store, caller: Caller) -> Engine:
@@ -26,7 +28,7 @@ async def get_engine(store: Store, caller: Caller) -> Engine:
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
         queue = await queue_state(tx)
         failed = await list_failed(tx)
-    return Engine(health=health, queue=queue, failed=tuple(failed))
+    return Engine(health=health, queue=queue, failed=tuple(failed), rates=tuple(store.cache.rates()))
 
 
 async def decide_jobs(store: Store, caller: Caller, ids: Iterable[int], *, retry: bool) -> int:

@@ -4,6 +4,7 @@ from litestar import Response, get, post
 from litestar.response import Redirect
 
 from tradepost.flows.engine import decide_jobs, get_engine
+from tradepost.flows.process_diagrams import HEIGHT, WIDTH, get_diagrams
 from tradepost.web.forms import read_form
 from tradepost.web.pages import go, page
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
@@ -29,4 +30,13 @@ async def decide_failed(request: HttpRequest, store: GivenStore, caller: GivenCa
     return go(request, ENGINE, say=f"{done} to be tried again." if retry else f"{done} forgotten.")
 
 
-engine_routes = [engine_page, decide_failed]
+@get("/office/processes", include_in_schema=False)
+async def processes_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
+    """Show the store's processes as drawings."""
+    diagrams = await get_diagrams(store, caller)
+    return await page(
+        request, store, caller, "office_processes", diagrams=diagrams, size=(WIDTH, HEIGHT), tab="processes"
+    )
+
+
+engine_routes = [engine_page, decide_failed, processes_page]
