@@ -1,10 +1,11 @@
 """Signing in with Google, Apple and Facebook: what is believed of a provider, and whose account that opens."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 import pytest_asyncio
@@ -490,8 +491,22 @@ async def test_after_a_quarter_of_an_hour_adding_goes_by_a_proof_and_back(
     with stopped_at(begun):
         await browse.sign_up("ann")
     with stopped_at(begun + timedelta(minutes=16)):
-        asked = await browse.get("/sign-in/with/google?link=true", follow=False)
-        assert asked.headers["location"] == "/me/confirm?next=/sign-in/with/google%3Flink%3Dtrue"
+        page = await browse.get("/me/security")
+        link = re.search(r"/sign-in/with/google\?link=[0-9a-f]+", page.text)
+        assert link
+        asked = await browse.get(link[0], follow=False)
+        assert asked.headers["location"] == f"/me/confirm?next={quote(link[0])}"
+
+
+async def test_no_other_site_begins_to_add_a_way_in(store: Store, provider: FakeProvider, browse: Visitor) -> None:
+    """Who is signed in over there as somebody else would let that one in here."""
+    await browse.sign_up("ann")
+    for made_up in ("true", "1", "0" * 80, browse.token[:-1] + ("1" if browse.token[-1] == "0" else "0")):
+        answer = await browse.get(f"/sign-in/with/google?link={made_up}", follow=False)
+        assert (answer.status_code, "location" in answer.headers) == (403, False)
+    away = await browse.get(f"/sign-in/with/google?link={browse.token}", follow=False)
+    await browse.get("/sign-in/with/google/back?" + urlencode(provider.agree(away.headers["location"])))
+    assert [row["provider"] for row in await rows(store, "SELECT provider FROM outside_logins")] == ["google"]
 
 
 async def test_who_signs_in_elsewhere_proves_it_there_again(

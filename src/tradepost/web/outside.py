@@ -17,7 +17,7 @@ from tradepost.flows import sign_in_outside
 from tradepost.flows.sign_in_outside import NAMES, Answer
 from tradepost.web.pages import go
 from tradepost.web.recovery import second_step_page, welcome
-from tradepost.web.security import cookie, forget
+from tradepost.web.security import StaleForm, cookie, forget, form_secret, is_form_token
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 JOURNEY_COOKIE = "outside"
@@ -31,10 +31,15 @@ async def leave(
     caller: GivenCaller,
     provider: FromPath[str],
     next: FromQuery[str] = "",  # noqa: A002  # the parameter's name
-    link: FromQuery[bool] = False,  # a query's flag
+    link: FromQuery[str] = "",
 ) -> Redirect:
-    """Send the visitor to the provider; `link` adds its sign-in to the account they are in."""
-    address, journey = await sign_in_outside.begin(store, caller, provider, next, is_link=link)
+    """Send the visitor to the provider; `link`, a form's token, adds its sign-in to the account they are in.
+
+    Without the token another site could send somebody here who is signed in there as its owner, and have that one let in.
+    """
+    if link and not is_form_token(form_secret(store.keys), request, caller, link):
+        raise StaleForm
+    address, journey = await sign_in_outside.begin(store, caller, provider, next, is_link=bool(link))
     kept = cookie(JOURNEY_COOKIE, journey, secure=request.url.scheme == "https", max_age=_SECONDS)
     return Redirect(address, status_code=303, cookies=[kept], headers={"cache-control": "no-store"})
 

@@ -108,14 +108,16 @@ async def check_csrf(secret: bytes, request: HttpRequest, caller: Caller) -> Non
     if given is None and request.headers.get("content-type", "").startswith(("application/x-www-form", "multipart/")):
         value = (await request.form()).get("csrf_token")
         given = value if isinstance(value, str) else None
-    known = request.cookies.get(CSRF_COOKIE, "")
-    expected = _sign(secret, known, (given or "")[:_SALT_LENGTH], caller)
-    if (
-        not given
-        or not known
-        or not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))
-    ):
+    if not is_form_token(secret, request, caller, given or ""):
         raise StaleForm
+
+
+def is_form_token(secret: bytes, request: HttpRequest, caller: Caller, given: str) -> bool:
+    """Whether this is a token that only a page of this store could put before this browser."""
+    known = request.cookies.get(CSRF_COOKIE, "")
+    expected = _sign(secret, known, given[:_SALT_LENGTH], caller)
+    same = hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))
+    return bool(given and known and same)
 
 
 def comes_from_elsewhere(request: HttpRequest) -> bool:
