@@ -177,3 +177,21 @@ async def test_a_programme_of_shows_and_its_costs(browse: Visitor, stand: Market
     assert (await browse.get("/live?category=none")).status_code == 404
     assert (await browse.get("/live/nothing-here")).status_code == 404
     assert plan().title == "Friday lamps"
+
+
+async def test_a_sellers_page_has_their_shows(browse: Visitor, stand: Market) -> None:
+    await stand.live()
+    page = await browse.get("/u/hana")
+    assert "Friday lamps" in page.text
+    assert "avatar-live" in page.text
+
+
+async def test_who_follows_a_host_sees_on_every_page_that_they_are_live(browse: Visitor, stand: Market) -> None:
+    await sign_in(browse, stand)
+    await browse.post("/u/hana/follow")
+    assert "people you follow:" not in (await browse.get("/")).text
+    before = (await browse.get("/")).headers["x-query-count"]
+    await stand.live()
+    page = await browse.get("/")
+    assert "people you follow: </span>1" in page.text
+    assert page.headers["x-query-count"] == before

@@ -1,23 +1,36 @@
 """What the head of every page counts, in one statement."""
 
 import msgspec
-from sqlalchemy import literal_column, select
+from sqlalchemy import bindparam, func, literal_column, select
+from sqlalchemy.dialects.postgresql import UUID
 
+from tradepost.accounts.tables import follows
 from tradepost.accounts.types import Caller
 from tradepost.cart.queries import COUNT_OF_PERSON
 from tradepost.flows.cart import count_cart
 from tradepost.flows.store import Store
 from tradepost.messaging.queries import UNREAD
+from tradepost.streams.tables import streams
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Lines in the cart, and conversations with something unread; None where there are no messages."""
+    """Lines in the cart, conversations with something unread (None where there are no messages), followed people who are live."""
 
     cart: int
     unread: int | None = None
+    live: int = 0
 
 
-_COUNTS = select(COUNT_OF_PERSON.scalar_subquery().label("cart"), UNREAD.scalar_subquery().label("unread"))
+_LIVE = (
+    select(func.count())
+    .select_from(streams.join(follows, follows.c.followed_id == streams.c.host_id))
+    .where(streams.c.status == literal_column("'live'"), follows.c.follower_id == bindparam("user_id", type_=UUID))
+)
+_COUNTS = select(
+    COUNT_OF_PERSON.scalar_subquery().label("cart"),
+    UNREAD.scalar_subquery().label("unread"),
+    _LIVE.scalar_subquery().label("live"),
+)
 _ONLY_CART = select(COUNT_OF_PERSON.scalar_subquery().label("cart"), literal_column("NULL::int").label("unread"))
 
 

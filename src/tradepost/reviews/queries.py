@@ -12,7 +12,7 @@ from tradepost.core.columns import Timestamp
 from tradepost.core.database import Database, Transaction
 from tradepost.core.pages import Page, newest_first, page_of, page_size, to_cursor
 from tradepost.reviews.tables import reviews
-from tradepost.reviews.types import NoSuchReview, OwnReview, RatingSummary, Review, WrittenReview
+from tradepost.reviews.types import NoSuchReview, OwnReview, RatingSummary, Review, SellerReview, WrittenReview
 
 _LISTING_ID = bindparam("listing_id", type_=postgresql.UUID)
 _USER_ID = bindparam("user_id", type_=postgresql.UUID)
@@ -30,6 +30,18 @@ REVIEWS_OF = (
     .where(
         reviews.c.listing_id == _LISTING_ID, reviews.c.status == "shown", tuple_(reviews.c.created_at, reviews.c.id) < _BEFORE
     )
+    .order_by(reviews.c.created_at.desc(), reviews.c.id.desc())
+    .limit(_LIMIT)
+)  # fmt: skip
+REVIEWS_OF_SELLER = (
+    select(
+        reviews.c.id, users.c.display_name.label("author_name"), users.c.avatar_file_id.label("author_avatar_file_id"),
+        reviews.c.rating, reviews.c.comment, listings.c.title.label("listing_title"), reviews.c.created_at,
+    )
+    .select_from(
+        listings.join(reviews, reviews.c.listing_id == listings.c.id).join(users, users.c.id == reviews.c.user_id)
+    )
+    .where(listings.c.seller_id == bindparam("seller_id", type_=postgresql.UUID), reviews.c.status == "shown")
     .order_by(reviews.c.created_at.desc(), reviews.c.id.desc())
     .limit(_LIMIT)
 )  # fmt: skip
@@ -83,6 +95,11 @@ async def summarise_reviews(db: Database, listing_id: UUID) -> RatingSummary:
 async def seller_rating(db: Database, seller_id: UUID) -> RatingSummary:
     """Return how all of a seller's listings together are rated, without `counts`."""
     return (await db.read(RATING_OF_SELLER, into=RatingSummary, seller_id=seller_id))[0]
+
+
+async def list_seller_reviews(db: Database, seller_id: UUID, limit: int = 6) -> list[SellerReview]:
+    """Return the latest reviews of all that somebody sells."""
+    return await db.read(REVIEWS_OF_SELLER, into=SellerReview, seller_id=seller_id, limit=limit)
 
 
 async def list_reviews_by(

@@ -51,6 +51,18 @@ class Review(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class SellerReview(msgspec.Struct, frozen=True):
+    """A review of something that somebody sells, as their page shows it."""
+
+    id: UUID
+    author_name: str
+    author_avatar_file_id: UUID | None
+    rating: int
+    comment: str
+    listing_title: str
+    created_at: datetime
+
+
 class OwnReview(msgspec.Struct, frozen=True):
     """A review as its author has it, hidden or not."""
 

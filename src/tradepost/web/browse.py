@@ -32,8 +32,9 @@ from tradepost.flows.haggle import own_floor
 from tradepost.flows.moderate import has_blocked
 from tradepost.flows.preset import HomeSection
 from tradepost.flows.review_listing import review_listing, review_standing
+from tradepost.flows.shows import list_shows_of
 from tradepost.flows.store import Store
-from tradepost.reviews.queries import list_reviews, seller_rating, summarise_reviews
+from tradepost.reviews.queries import list_reviews, list_seller_reviews, seller_rating, summarise_reviews
 from tradepost.reviews.types import ReviewDraft
 from tradepost.web.forms import first_problem, read_form
 from tradepost.web.pages import go, page
@@ -309,11 +310,13 @@ async def person(
     profile = await find_profile(store.db, username, caller.user_id)
     cards = await list_listings(store.db, ListingFilter(seller_id=profile.id), after=after)
     summary = await seller_rating(store.db, profile.id)
+    hosted = await list_shows_of(store, caller, profile.id) if store.settings.features.shows and after is None else None
     return await page(
         request, store, caller, "person", profile=profile, is_self=profile.id == caller.user_id, cards=cards.items,
         liked_ids=await liked_ids(store, caller), next_path=f"/u/{username}?after={cards.after}" if cards.after else None,
         rating=summary.average, rating_count=summary.count, badges=await badges_of(store.db, profile.id),
-        is_blocked=await has_blocked(store, caller, profile.id),
+        is_blocked=await has_blocked(store, caller, profile.id), shows=hosted.items if hosted else (),
+        reviews=await list_seller_reviews(store.db, profile.id) if after is None else (),
     )  # fmt: skip
 
 
