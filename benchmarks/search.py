@@ -142,7 +142,7 @@ async def _over_http(on: Ground, name: str, rounds: Sequence[Sequence[Asked]]) -
         typing = await ask(typed, requests=len(typed), clients=1)
     return {
         "p50_ms": round(one.percentile(50), 1), "p95_ms": round(one.percentile(95), 1), "p99_ms": round(one.percentile(99), 1),
-        "rps_8": round(eight.rps, 1), "p95_8_ms": round(eight.percentile(95), 1), "server_cpu_ms": round(one.cpu_ms, 1),
+        "qps8": round(eight.rps, 1), "p95_8_ms": round(eight.percentile(95), 1), "server_cpu_ms": round(one.cpu_ms, 1),
         "suggest_p50_ms": round(typing.percentile(50), 1), "suggest_p95_ms": round(typing.percentile(95), 1),
     }  # fmt: skip
 
