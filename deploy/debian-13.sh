@@ -1,0 +1,70 @@
+#!/bin/sh
+# Set up PostgreSQL 17 with PostGIS and pgvector, Valkey, and Tradepost's user and folders on a plain Debian 13 server, as root.
+# Safe to repeat. With `--in FOLDER` it makes such a system in a folder instead (debootstrap), for tests of the production engine.
+set -eu
+
+PACKAGES="postgresql-17 postgresql-17-postgis-3 postgresql-17-pgvector valkey-server"
+
+say() { printf '%s\n' "$*" >&2; }
+
+in_folder() {
+    [ -x "$1/usr/bin/apt-get" ] || debootstrap --variant=minbase trixie "$1" "${MIRROR:-http://deb.debian.org/debian}"
+    printf '#!/bin/sh\nexit 101\n' > "$1/usr/sbin/policy-rc.d"  # nothing is started in a folder
+    chmod 0755 "$1/usr/sbin/policy-rc.d"
+    chroot "$1" apt-get update
+    # shellcheck disable=SC2086  # several packages
+    DEBIAN_FRONTEND=noninteractive chroot "$1" apt-get install --yes --no-install-recommends $PACKAGES
+    say "PostgreSQL 17 and Valkey are in $1; run them by chroot --userspec=postgres."
+}
+
+on_this_machine() {
+    . /etc/os-release
+    [ "${VERSION_ID:-}" = 13 ] && [ "${ID:-}" = debian ] || { say "This is for Debian 13; here is ${PRETTY_NAME:-another system}."; exit 1; }
+    apt-get update
+    # shellcheck disable=SC2086  # several packages
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $PACKAGES python3 python3-venv make
+    people_and_folders
+    database
+    systemctl enable --now valkey-server
+}
+
+people_and_folders() {
+    id tradepost >/dev/null 2>&1 || useradd --system --home-dir /var/lib/tradepost --shell /usr/sbin/nologin tradepost
+    install -d -o tradepost -g tradepost -m 0700 /var/lib/tradepost /var/backups/tradepost
+    install -d -o root -g root -m 0755 /etc/tradepost
+    if [ ! -e /etc/tradepost/secrets.env ]; then
+        (umask 077 && printf 'TRADEPOST_SECRET_KEY=%s\n' "$(head -c 32 /dev/urandom | base64)" > /etc/tradepost/secrets.env)
+        say "Made /etc/tradepost/secrets.env. Keep a copy elsewhere: without that key no backup can be read."
+    fi
+}
+
+# People of the machine are people of the database, without passwords: `tradepost` may be the server's role and the one for backups.
+database() {
+    configuration=/etc/postgresql/17/main
+    if ! grep -q '^tradepost ' "$configuration/pg_ident.conf"; then
+        printf '%s\n' 'tradepost tradepost tradepost_app' 'tradepost tradepost tradepost_backup' >> "$configuration/pg_ident.conf"
+        rules=$(printf 'local all tradepost_app,tradepost_backup peer map=tradepost\n'; cat "$configuration/pg_hba.conf")
+        printf '%s\n' "$rules" > "$configuration/pg_hba.conf"
+    fi
+    cat > "$configuration/conf.d/tradepost.conf" <<'CONF'
+shared_preload_libraries = 'pg_stat_statements'
+max_connections = 200
+random_page_cost = 1.1
+CONF
+    systemctl restart postgresql
+    runuser -u postgres -- psql --quiet --set ON_ERROR_STOP=1 <<'SQL'
+SELECT format('CREATE ROLE %I LOGIN', name) FROM unnest(ARRAY['tradepost_app', 'tradepost_backup']) AS name
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
+GRANT pg_read_all_data TO tradepost_backup;
+ALTER ROLE tradepost_backup BYPASSRLS;
+ALTER ROLE tradepost_app SET statement_timeout = '10s';
+ALTER ROLE tradepost_app SET lock_timeout = '5s';
+ALTER ROLE tradepost_app SET idle_in_transaction_session_timeout = '60s';
+SQL
+}
+
+case "${1:-}" in
+    --in) in_folder "${2:?a folder}" ;;
+    '') on_this_machine ;;
+    *) say "Usage: $0 [--in FOLDER]"; exit 2 ;;
+esac
