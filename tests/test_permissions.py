@@ -55,6 +55,7 @@ SENT: dict[str, dict[str, Any]] = {
     "/office/money/payouts": {"seller": "seller-one", "currency": "USD", "amount": "1", "action": "pay"},
     "/office/payouts": {"currency": "USD", "decision": "paid"},
     "/orders/{number:str}/returns": {"reason": "late"},
+    "/office/listings/change": {"action": "withdraw"},
     "/auctions/": {"max": "60", "max_minor": 6000},
     "/api/v1/listings": {"variants": [{"unit": "piece", "price_minor": 100}]},
 }
@@ -68,6 +69,7 @@ ELSEWHERE = {
     "/feeds/": {"feed": "discover"},
     "/feed/": {"code": "discover"},
     "/office/figures/": {"name": "days.csv"},
+    "/office/listings/file/": {"name": "listings.csv"},
 }
 
 
@@ -167,10 +169,10 @@ class World:
             "gateway": "sandbox", "slug": "tools", "code": "NONE", "action": "withdraw", "answer": "reject", "path": "absent",
             "name": f"hammer-{short_id(listing)}", "stream_id": str(stream.id), "auction_id": str(auction.id),
             "giveaway_id": str(giveaway.id), "mail_id": str(letter), "order_id": str(order), "seller_id": str(seller.user_id),
-            "payout_id": str(ABSENT), "provider": "google",
+            "payout_id": str(ABSENT), "provider": "google", "promo_id": str(ABSENT),
         }  # fmt: skip
         self.fields = {
-            "variant_id": str(variant), "quantity": "1", "listing_id": str(haggled), "rating": 5, "comment": "Good.", "to_state": "shipped",
+            f"row.{variant}": "1", "variant_id": str(variant), "quantity": "1", "listing_id": str(haggled), "rating": 5, "comment": "Good.", "to_state": "shipped",
             "reason": "Because of this.", "text": "Hello there.", "body": "Hello there.", "details": "x", "role": "seller", "answer": "Since you ask.",
             "grant": "0", "verify": "0", "word": "nail", "means": "spike", "login": "owner-one", "password": "not the one", "name": "Something",
             "query": "hammer", "amount": "50", "amount_minor": 5000, "floor_minor": 100, "username": "new-name", "email": "new@example.com", "q": "hammer",
