@@ -33,7 +33,7 @@ class Viewer(asyncio.Protocol):
     """One open stream that counts the comments it hears; every tenth notes when. It does little, because a thousand share a processor."""
 
     def __init__(self, number: int, path: str, heard: Heard) -> None:
-        self.is_noting, self.path, self.heard, self.last, self.held = number % 10 == 0, path, heard, 0, b""
+        self.is_noting, self.path, self.heard, self.seen, self.held = number % 10 == 0, path, heard, 0, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the show's events."""
@@ -53,10 +53,10 @@ class Viewer(asyncio.Protocol):
         self.held = data[max(at, len(data) - 64) :] if found < 0 else data[found:]
 
     def _count(self, mark: int) -> None:
-        if mark <= self.last:
+        if self.seen >> mark & 1:
             self.heard.doubled += 1
             return
-        self.last = mark
+        self.seen |= 1 << mark
         self.heard.count += 1
         if self.is_noting:
             self.heard.waits.append((time.perf_counter() - self.heard.sent[mark]) * 1000)
