@@ -167,3 +167,24 @@ async def test_failed_jobs_are_tried_again_or_forgotten(shop: Shop) -> None:
     assert await shop.rows(
         "SELECT entrypoint, status::text, attempts FROM pgqueuer WHERE entrypoint LIKE 'search.%'"
     ) == [("search.embed", "queued", 0)]
+
+
+async def test_tables_are_read_and_nothing_secret_is(shop: Shop) -> None:
+    await three_orders(shop)
+    desk = await browser_of(shop, await shop.make.person("admin"))
+    shown = await desk.get("/office/data?table=orders")
+    assert "MK-" in shown.text
+    assert "shipping_address_enc" in shown.text.split("Not shown:")[1].split(".")[0]
+    users = await desk.get("/office/data?table=users")
+    assert "password_hash" not in users.text.split("<table")[1]
+    for name in ("sessions", "tokens", "messages", "pg_authid", "orders; DROP TABLE orders"):
+        assert (await desk.get("/office/data", follow=True)).status_code == 200
+        assert (await desk.client.get("/office/data", params={"table": name})).status_code == 404
+    looked = await shop.rows("SELECT DISTINCT table_name FROM audit_log WHERE action = 'look' ORDER BY 1")
+    assert looked == [("orders",), ("users",)]
+    for table in re.findall(r'<option value="([a-z_]+)"', shown.text):
+        assert (await desk.client.get("/office/data", params={"table": table})).status_code == 200
+    staff = await browser_of(shop, await shop.make.person("staff"))
+    assert (await staff.get("/office/data")).status_code == 403
+    processes = await staff.get("/office/processes")
+    assert "Confirm receipt" in processes.text

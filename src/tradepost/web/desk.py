@@ -94,6 +94,7 @@ def _common_moves(orders: Any) -> list[tuple[str, str]]:
 @post(f"{ORDERS}/move", include_in_schema=False)
 async def move_several(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
     """Move the ticked orders, each on its own."""
+    caller.check_can("move_orders")
     form = await read_form(request)
     back = local_path(form.get("next"), ORDERS)
     chosen = [found for text in form.below("order") if (found := _id(text)) is not None]

@@ -1,8 +1,10 @@
 """The engine room in the back office: probes, the queue, jobs that gave up."""
 
 from litestar import Response, get, post
+from litestar.params import FromQuery
 from litestar.response import Redirect
 
+from tradepost.flows.browse_tables import read_table, tables
 from tradepost.flows.engine import decide_jobs, get_engine
 from tradepost.flows.process_diagrams import HEIGHT, WIDTH, get_diagrams
 from tradepost.web.forms import read_form
@@ -39,4 +41,14 @@ async def processes_page(request: HttpRequest, store: GivenStore, caller: GivenC
     )
 
 
-engine_routes = [engine_page, decide_failed, processes_page]
+@get("/office/data", include_in_schema=False)
+async def data_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, table: FromQuery[str] = ""
+) -> Response[str]:
+    """Show the tables of the store, and the latest rows of one."""
+    caller.check_can("manage_store")
+    found = await read_table(store, caller, table) if table else None
+    return await page(request, store, caller, "office_data", tables=tables(), found=found, tab="data")
+
+
+engine_routes = [engine_page, decide_failed, processes_page, data_page]

@@ -64,6 +64,7 @@ async def listings_page(
 @post(f"{LISTINGS}/change", include_in_schema=False)
 async def change(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
     """Change the ticked variants."""
+    caller.check_can("manage_catalog")
     form = await read_form(request)
     back = local_path(form.get("next"), LISTINGS)
     ids = [found for text in form.below("row") if (found := _id(text)) is not None]
