@@ -104,7 +104,7 @@ async def test_profile_keeps_what_its_person_writes(store: Store) -> None:
     profile = await edit_profile(store, me.caller, written)
     assert profile == await own_profile(store, me.caller)
     assert msgspec.structs.asdict(profile) | {"created_at": None, "last_login_at": None, "id": None} == {
-        "id": None, "username": "tendai", "email": "tendai@example.com", "email_verified_at": None, "phone": "+263771234567",
+        "id": None, "username": "tendai", "email": "tendai@example.com", "email_verified_at": None, "phone": "+263771234567", "phone_verified_at": None,
         "first_name": "Tendai", "last_name": "Moyo", "display_name": "Tendai Moyo", "bio": "Maize.\n\nAnd more maize.",
         "business_name": "Moyo Farm", "service_type": None, "place": "Mutare", "locale": "en_ZW", "timezone": "Africa/Harare",
         "avatar_file_id": None, "has_password": True, "roles": ("buyer",), "last_login_at": None, "created_at": None,
