@@ -13,11 +13,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 from sqlalchemy import text
+from structlog.testing import LogCapture
 
 from tests.factories import Factory
 from tradepost.accounts.types import Caller
-from tradepost.core import minilm
+from tradepost.core import embeddings, minilm
 from tradepost.core.database import SYSTEM
 from tradepost.core.embeddings import Endpoint, EndpointFailed, LocalModel, open_embedder
 from tradepost.core.settings import EmbeddingSettings, Settings
@@ -188,17 +190,15 @@ async def test_either_index_finds_the_same(store: Store, store_dsn: str, make: F
     assert found["ivfflat"] == found["hnsw"]
 
 
-async def test_without_a_model_search_goes_by_words(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any
-) -> None:
-    chosen = EmbeddingSettings(folder=str(tmp_path / "models"))
-    assert open_embedder(EmbeddingSettings(provider="off")) is None
+async def test_without_a_model_search_goes_by_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = LogCapture()
+    monkeypatch.setattr(embeddings, "_log", structlog.wrap_logger(None, processors=[said]))
     monkeypatch.setattr(minilm, "PACKAGE", "no_such_package")
+    assert open_embedder(EmbeddingSettings(provider="off")) is None
+    assert said.entries == []
     for _ in range(2):
-        assert open_embedder(chosen) is None
-    said = capfd.readouterr().out
-    assert said.count("search.by_words_only") == 1
-    assert "warning" not in said
+        assert open_embedder(EmbeddingSettings(folder=str(tmp_path / "models"))) is None
+    assert [(line["event"], line["log_level"]) for line in said.entries] == [("search.by_words_only", "info")]
 
 
 async def test_model_on_this_machine_knows_what_is_alike(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from sqlalchemy import text
 from tests.conftest import MARKET, Servers
 from tradepost.accounts.types import Caller
 from tradepost.app import create_app
-from tradepost.cli.serve import AddressShared, check_addresses, files_address
+from tradepost.cli.serve import AddressShared, check_addresses, files_address, files_of
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import SYSTEM
-from tradepost.core.settings import DatabaseSettings, Settings
+from tradepost.core.home import open_home
+from tradepost.core.settings import DatabaseSettings, FileSettings, Settings
 from tradepost.flows.sign_in import load_caller, open_visit
 from tradepost.flows.store import Store, open_store
 from tradepost.web.proxies import NotANetwork, networks_of, visitor_of
@@ -44,8 +45,14 @@ def test_two_stores_never_share_a_database(field: str) -> None:
         ),
     ],
 )
-def test_every_store_has_a_folder_of_its_own_for_files(url: str, expected: str) -> None:
+def test_every_store_has_a_folder_of_its_own_for_files(url: str, expected: str, tmp_path: Path) -> None:
     assert files_address(url, "tese") == expected
+    assert files_of(Settings(files=FileSettings(url=url)), open_home(tmp_path), "tese") == expected
+
+
+def test_files_live_in_the_home_where_the_settings_name_no_place(tmp_path: Path) -> None:
+    home = open_home(tmp_path)
+    assert files_of(Settings(), home, "tese") == str(home.files("tese"))
 
 
 async def test_what_one_store_remembers_of_a_session_opens_no_other(

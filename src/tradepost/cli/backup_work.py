@@ -23,7 +23,7 @@ from alembic.script import ScriptDirectory
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tradepost.cli.serve import address, files_address
+from tradepost.cli.serve import address, files_of
 from tradepost.core.archive import ArchiveBroken, ArchiveWriter, Member, unpack, write_archive
 from tradepost.core.crypto import Keyring, open_keyring
 from tradepost.core.embedded import embedded_services
@@ -100,8 +100,7 @@ class Place:
 
     def files(self, store: str) -> FileStore:
         """Return the store's files."""
-        url = self.settings.files.url
-        return FileStore.open(files_address(url, store) if url else str(self.home.files(store)))
+        return FileStore.open(files_of(self.settings, self.home, store))
 
     def keys(self) -> Keyring:
         """Return the installation's keys."""

@@ -16,7 +16,7 @@ from tradepost.app import create_app
 from tradepost.core.crypto import open_keyring
 from tradepost.core.database import Database, DatabaseUnreachable
 from tradepost.core.errors import Invalid
-from tradepost.core.home import find_home, open_home
+from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.log import configure_logging
 from tradepost.core.settings import Settings, load_settings
 from tradepost.flows.install_store import install_store
@@ -70,6 +70,11 @@ def files_address(url: str, code: str) -> str:
     """Return where a store keeps its files: a folder of its own in the installation's, before what an S3 address asks for."""
     place, mark, options = url.partition("?")
     return f"{place.rstrip('/')}/{code}{mark}{options}"
+
+
+def files_of(settings: Settings, home: Home, code: str) -> str:
+    """Return where a store keeps its files: in the installation's place, or in the home where the settings name none."""
+    return files_address(settings.files.url, code) if settings.files.url else str(home.files(code))
 
 
 def serve_forever(settings_file: Path | None) -> None:
@@ -136,8 +141,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Mapping[str, Store]]:
             opened = open_store(
                 code, settings, dsn=address(settings.database.url, "database.url", database_name(code)),
                 cache_url=address(settings.cache.url, "cache.url", database_name(code)),
-                files_url=files_address(settings.files.url, code) if settings.files.url else str(home.files(code)), keys=keys,
-                cache_prefix=f"{code}:",
+                files_url=files_of(settings, home, code), keys=keys, cache_prefix=f"{code}:",
             )  # fmt: skip
             stores[code] = await stack.enter_async_context(opened)
             await _check_keys(stores[code])

@@ -59,10 +59,15 @@ class Slot(msgspec.Struct, frozen=True):
         return self.capacity - self.taken
 
     @property
+    def window(self) -> str:
+        """The hours in words: “10:00–12:00”."""
+        return f"{self.starts_at:%H:%M}–{self.ends_at:%H:%M}"
+
+    @property
     def label(self) -> str:
         """The window in words: “Sat 21 Nov, 10:00–12:00”."""
         day = self.delivery_on
-        return f"{day:%a} {day.day} {day:%b}, {self.starts_at:%H:%M}–{self.ends_at:%H:%M}"
+        return f"{day:%a} {day.day} {day:%b}, {self.window}"
 
 
 _SLOT = "SELECT id, delivery_on, starts_at, ends_at, capacity, taken, rider_id, status FROM delivery_slots"

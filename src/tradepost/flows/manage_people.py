@@ -6,7 +6,6 @@ They act as staff, under their own name, whatever else their roles allow.
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
 from sqlalchemy import text
 
 from tradepost.accounts import service
@@ -60,17 +59,9 @@ async def reactivate_person(store: Store, caller: Caller, user_id: UUID) -> bool
         return await service.reactivate(tx, caller, user_id)
 
 
-class PersonFile(msgspec.Struct, frozen=True):
+class PersonFile(ManagedPerson, frozen=True):
     """A person as those see them who manage people. `verified` are the kinds of papers that hold."""
 
-    id: UUID
-    username: str
-    display_name: str
-    email: str | None
-    roles: tuple[str, ...]
-    is_active: bool
-    last_login_at: datetime | None
-    created_at: datetime
     email_verified_at: datetime | None
     suspended_until: datetime | None
     erase_at: datetime | None

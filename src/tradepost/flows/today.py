@@ -2,13 +2,13 @@
 
 from datetime import date, datetime, time, timedelta
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import text
 
 from tradepost.accounts.types import Caller
 from tradepost.core.clock import now
+from tradepost.delivery.slots import Slot
 from tradepost.flows.office_orders import OfficeColumn, read_columns
 from tradepost.flows.orders import reading
 from tradepost.flows.store import Store
@@ -33,7 +33,7 @@ _WAITING = text(f"""
                 AND payment_state IN ('paid', 'deposit_paid', 'partly_refunded') LIMIT 10000) n) AS sold_today_minor
 """)
 _SLOTS = text("""
-    SELECT s.id, s.delivery_on, s.starts_at, s.ends_at, s.capacity, s.taken, s.status, s.rider_id,
+    SELECT s.id, s.delivery_on, s.starts_at, s.ends_at, s.capacity, s.taken, s.rider_id, s.status,
            coalesce(u.display_name, '') AS rider_name
     FROM delivery_slots s LEFT JOIN users u ON u.id = s.rider_id
     WHERE s.delivery_on BETWEEN :today AND :last ORDER BY s.delivery_on, s.starts_at, s.id LIMIT 60
@@ -53,23 +53,10 @@ class Waiting(msgspec.Struct, frozen=True):
     sold_today_minor: int
 
 
-class SlotToday(msgspec.Struct, frozen=True):
-    """A delivery window of today or tomorrow."""
+class SlotToday(Slot, frozen=True):
+    """A delivery window of today or tomorrow, and who drives."""
 
-    id: UUID
-    delivery_on: date
-    starts_at: time
-    ends_at: time
-    capacity: int
-    taken: int
-    status: str
-    rider_id: UUID | None
     rider_name: str
-
-    @property
-    def window(self) -> str:
-        """The hours in words."""
-        return f"{self.starts_at:%H:%M}–{self.ends_at:%H:%M}"
 
 
 class Today(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,9 +58,7 @@ def plan_search(
     if walk:
         ranked = page_size(request.limit) + 1
     tier = _tier(expected, SAMPLE if walk else weights.ranked, facts) if walk or popular_will_do else 0
-    way = _vector_way(vector, weights, sort, facts, kept)
-    if way == "index" and has_words and expected > _PLENTY:
-        way = "glance"
+    way = _vector_way(vector, weights, sort, facts, kept, has_plenty=has_words and expected > _PLENTY)
     near = request.near is not None
     shape = Shape(
         sort=sort, groups=tuple(len(g) for g in spellings.groups), loose=len(spellings.groups) > 1 and sort == "best",
@@ -113,10 +111,15 @@ def _amount(
     return _WHOLE, expected > 2 * weights.ranked, False
 
 
-def _vector_way(vector: Sequence[float] | None, weights: Weights, sort: Sort, facts: QueryFacts, kept: float) -> str:
+def _vector_way(
+    vector: Sequence[float] | None, weights: Weights, sort: Sort, facts: QueryFacts, kept: float, *, has_plenty: bool
+) -> str:
+    """Return how the nearest are found: not at all, among all that are left, by the index, or by a glance at it."""
     if vector is None or sort != "best" or weights.meaning == 0:
         return ""
-    return "few" if facts.documents * kept <= _NARROW else "index"
+    if facts.documents * kept <= _NARROW:
+        return "few"
+    return "glance" if has_plenty else "index"
 
 
 def _reach(weights: Weights, kept: float, way: str) -> int:

@@ -229,11 +229,12 @@ _INDEXED = {"index": "search_nearest", "glance": "search_near"}
 
 def _meaning(shape: Shape, pool: str) -> list[str]:
     """Return the steps that compare by meaning: the best by words, and the nearest of all that pass the filters."""
-    tests = " AND ".join(_tests(shape)) or "true"
+    filters = _tests(shape)
+    tests = " AND ".join(filters) or "true"
     if shape.vector == "few":
         # Signs alone miss one in five of the ten nearest; comparing eight times as many exactly mends that. A whole small store is not
         # helped by it (benchmarks/search_quality.py), for its words find what signs miss.
-        most = (16 if tests != "true" else 2) * shape.neighbours
+        most = (16 if filters else 2) * shape.neighbours
         alike = (
             "SELECT d.listing_id FROM search_documents d "
             f"WHERE d.signature IS NOT NULL AND {tests} ORDER BY d.signature <~> :signature LIMIT {most}"

@@ -14,16 +14,6 @@ function show() {
     stop.classList.toggle("ride__stop--waiting", moves.some((move) => move.stop === stop.id));
   }
 }
-function say(text, tone) {
-  const toast = document.createElement("div");
-  toast.className = `toast toast--${tone}`;
-  toast.setAttribute("role", tone === "bad" ? "alert" : "status");
-  const words = document.createElement("p");
-  words.textContent = text;
-  toast.append(words);
-  document.querySelector("#flash")?.append(toast);
-  setTimeout(() => toast.remove(), tone === "bad" ? 15000 : 5000);
-}
 
 /* Pictures are made small before they are kept: a phone's storage and a weak network both are. */
 async function small(file) {

@@ -25,10 +25,10 @@ on("click", "[data-scheme-form] button", (event, button) => {
 });
 
 /* Toasts leave by themselves, unless they report a failure or are being read. */
-const leave = (toast) => setTimeout(() => {
+const leave = (toast, after = 6000) => setTimeout(() => {
   if (toast.matches(":hover, :focus-within")) leave(toast);
   else toast.remove();
-}, 6000);
+}, after);
 function say(text, tone = "info") {
   const toast = document.createElement("div");
   toast.className = `toast toast--${tone}`;
@@ -37,7 +37,7 @@ function say(text, tone = "info") {
   words.textContent = text;
   toast.append(words);
   $("#flash")?.append(toast);
-  leave(toast);
+  leave(toast, tone === "bad" ? 15000 : 6000);
 }
 on("click", "[data-dismiss]", (_event, button) => button.closest("[data-toast]").remove());
 
