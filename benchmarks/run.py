@@ -11,6 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import (
+    cache,
     chat,
     checkout,
     feed,
@@ -27,6 +28,7 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "html_page": lambda _data: pages.measure("html_page"),
     "checkout": lambda _data: checkout.measure(),
     "search": search.measure,
+    "cache": lambda _data: cache.measure(),
     "slots": lambda _data: slots.measure(),
     "chat": lambda _data: chat.measure(),
     "trust": lambda _data: trust.measure(),

@@ -1,14 +1,18 @@
 """Carts: filling, changing, prices that moved, stock that ran out, and a visitor who signs in."""
 
+import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from redis.asyncio import Redis
 from sqlalchemy import bindparam, select, text, update
 
+from tests.conftest import Servers
 from tests.factories import Factory
+from tests.shop import Shop
 from tradepost.accounts.types import Caller
 from tradepost.cart import service
 from tradepost.cart.configuration import configured
@@ -21,9 +25,11 @@ from tradepost.cart.types import (
     NotForSale,
     OwnGoods,
 )
+from tradepost.catalog.listing_pages import listing_of_variant
 from tradepost.catalog.tables import listings, prices, variants
 from tradepost.core.database import SYSTEM, count_queries
-from tradepost.flows.cart import accept_prices, add_to_cart, change_line, count_cart, get_cart, remove_line
+from tradepost.flows.cart import accept_prices, add_to_cart, cart_copy, change_line, count_cart, get_cart, remove_line
+from tradepost.flows.checkout import checkout
 from tradepost.flows.store import Store
 
 GUEST = Caller(session=b"a visitor's session")
@@ -253,3 +259,31 @@ async def test_configured_cakes_are_lines_of_their_own(store: Store, make: Facto
     with pytest.raises(BadConfiguration):
         await add_to_cart(store, buyer, variant, Decimal(1))
     assert len(await store.db.read(select(listings.c.id))) == 1
+
+
+async def test_the_kept_copy_is_the_documented_one_for_a_day_and_forgotten_with_every_change(
+    shop: Shop, servers: Servers
+) -> None:
+    user_id = shop.buyer.user_id
+    assert user_id is not None
+    assert (await cart_copy(shop.store, shop.buyer, user_id)).items == ()
+    apples = await shop.goods("Apples", price=2599)
+    await shop.put(apples, 2)
+    copy = await cart_copy(shop.store, shop.buyer, user_id)
+    raw = Redis.from_url(servers.cache_url)
+    kept = json.loads(await raw.get(f"cart:{user_id}"))
+    listing = await listing_of_variant(shop.store.db, apples)
+    assert kept["user_id"] == str(user_id)
+    assert kept["items"] == [{"product_id": str(listing), "quantity": 2.0, "unit_price": 25.99, "subtotal": 51.98}]
+    assert kept["total_amount"] == 51.98
+    assert copy.updated_at is not None
+    assert 86_390 < await raw.ttl(f"cart:{user_id}") <= 86_400
+    with count_queries() as count:
+        assert await cart_copy(shop.store, shop.buyer, user_id) == copy
+    assert count.queries == 0
+    await change_line(shop.store, shop.buyer, 1, Decimal(3))
+    assert await raw.get(f"cart:{user_id}") is None
+    assert (await cart_copy(shop.store, shop.buyer, user_id)).total_amount == 77.97
+    await checkout(shop.store, shop.buyer, shop.form(), "once")
+    assert await raw.get(f"cart:{user_id}") is None
+    await raw.aclose()

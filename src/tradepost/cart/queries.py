@@ -58,7 +58,7 @@ _rules_version = (
 )
 _CART = (
     select(
-        carts.c.id.label("cart_id"), carts.c.version, carts.c.currency, carts.c.promo_codes, carts.c.slot_id,
+        carts.c.id.label("cart_id"), carts.c.version, carts.c.updated_at, carts.c.currency, carts.c.promo_codes, carts.c.slot_id,
         _rules_version.label("rules_version"),
         cart_lines.c.line_no, cart_lines.c.variant_id, cart_lines.c.quantity, cart_lines.c.unit_price_minor.label("price_when_added"),
         cart_lines.c.configuration, *_GOODS, categories.c.path.label("category_path"),
@@ -74,6 +74,20 @@ CART_OF_SESSION: Select[Any] = _CART.where(OF_SESSION)
 _COUNT = select(func.count()).select_from(cart_lines.join(carts, carts.c.id == cart_lines.c.cart_id))
 COUNT_OF_PERSON = _COUNT.where(OF_PERSON)
 COUNT_OF_SESSION = _COUNT.where(OF_SESSION)
+
+COPY_OF_PERSON = (
+    select(
+        variants.c.listing_id, cart_lines.c.quantity, cart_lines.c.unit_price_minor.label("price_when_added"),
+        carts.c.currency, carts.c.updated_at,
+    )
+    .select_from(
+        carts.join(cart_lines, cart_lines.c.cart_id == carts.c.id).join(
+            variants, variants.c.id == cart_lines.c.variant_id
+        )
+    )
+    .where(OF_PERSON)
+    .order_by(cart_lines.c.line_no)
+)  # fmt: skip
 
 _OFFER_PRICE = current_price(_CURRENCY)
 OFFER = (

@@ -28,6 +28,7 @@ from tradepost.cart.types import (
     OwnGoods,
     SellerGroup,
     StockState,
+    cart_key,
 )
 from tradepost.core.database import Transaction
 from tradepost.core.ids import short_id
@@ -85,7 +86,7 @@ _TAKE_OUT = delete(cart_lines).where(_ONE_LINE)
 _SET_PRICE = update(cart_lines).values(unit_price_minor=_PRICE).where(_ONE_LINE)
 _SET_PROMOS = update(carts).values(promo_codes=bindparam("codes", type_=ARRAY(Text))).where(carts.c.id == _CART)
 _DROP = delete(carts).where(carts.c.id == _CART)
-_USE_UP = _DROP.where(carts.c.version == bindparam("version", type_=Integer))
+_USE_UP = _DROP.where(carts.c.version == bindparam("version", type_=Integer)).returning(carts.c.user_id)
 _guest_lines = cart_lines.alias("guest")
 _move_lines = insert(cart_lines).from_select(
     ["cart_id", "line_no", "variant_id", "quantity", "unit_price_minor", "configuration", "configuration_hash"],
@@ -226,6 +227,7 @@ async def put_in(
     """
     opening = _OPEN_OF_PERSON if caller.user_id else _OPEN_OF_SESSION
     cart_id, cart_currency = await tx.one(opening, **_owner(caller), currency=currency)
+    _forget(tx, caller.user_id)
     offer = await tx.maybe(queries.OFFER, variant_id=variant_id, currency=cart_currency)
     if offer is None or offer["status"] != "active" or not offer["is_active"] or offer["amount_minor"] is None:
         raise NotForSale
@@ -256,7 +258,13 @@ def _check_quantity(offer: Any, quantity: Decimal) -> None:
 
 async def _touched(tx: Transaction, caller: Caller) -> Any:
     """Lock the caller's cart and return its id, currency and promo codes; None where there is no cart."""
+    _forget(tx, caller.user_id)
     return await tx.maybe(_TOUCH_OF_PERSON if caller.user_id else _TOUCH_OF_SESSION, **_owner(caller))
+
+
+def _forget(tx: Transaction, user_id: UUID | None) -> None:
+    if user_id is not None:
+        tx.forget(cart_key(user_id))
 
 
 async def set_quantity(tx: Transaction, caller: Caller, line_no: int, quantity: Decimal) -> None:
@@ -298,8 +306,10 @@ async def strike_promo(tx: Transaction, caller: Caller, code: str) -> None:
 
 async def use_up(tx: Transaction, cart_id: UUID | None, version: int) -> None:
     """Empty a cart that becomes an order. Raises `CartChanged` where something was put in since it was read, or it is gone."""
-    if not await tx.run(_USE_UP, cart_id=cart_id, version=version):
+    used = await tx.maybe(_USE_UP, cart_id=cart_id, version=version)
+    if used is None:
         raise CartChanged
+    _forget(tx, used["user_id"])
 
 
 async def put_again(
@@ -309,6 +319,7 @@ async def put_again(
     opening = _OPEN_OF_PERSON if user_id else _OPEN_OF_SESSION
     owner: dict[str, Any] = {"user_id": user_id} if user_id else {"session": session}
     cart_id, _ = await tx.one(opening, **owner, currency=currency)
+    _forget(tx, user_id)
     for line in lines:
         await tx.run(_PUT_AGAIN, cart_id=cart_id, **line, hash=configuration_hash(line["configuration"]))
 
@@ -322,6 +333,7 @@ async def merge_guest_cart(tx: Transaction, session: bytes, user_id: UUID) -> No
     if guest is None:
         return
     cart_id, _ = await tx.one(_OPEN_OF_PERSON, user_id=user_id, currency=guest["currency"])
+    _forget(tx, user_id)
     await tx.run(_MOVE_LINES, cart_id=cart_id, guest_id=guest["id"])
     if guest["promo_codes"]:
         await tx.run(_SET_PROMOS, cart_id=cart_id, codes=list(guest["promo_codes"]))

@@ -1,7 +1,7 @@
 """What the rest of the product sees of a cart."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -13,6 +13,11 @@ from tradepost.core.errors import Conflict, Invalid, NotFound, Refused
 MOST_LINES = 100
 
 StockState = Literal["available", "backorder", "short", "gone"]
+
+
+def cart_key(user_id: UUID) -> str:
+    """Return the cache's key of a person's cart, as documented."""
+    return f"cart:{user_id}"
 
 
 class NoCart(Refused):
@@ -121,6 +126,25 @@ class SellerGroup(msgspec.Struct, frozen=True, kw_only=True):
     seller_username: str
     lines: tuple[CartLine, ...]
     subtotal_minor: int
+
+
+class CartItem(msgspec.Struct, frozen=True):
+    """A line of a cart as the cache holds it; amounts in the unit people say."""
+
+    product_id: UUID
+    quantity: float
+    unit_price: float
+    subtotal: float
+
+
+class CartCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's cart as the cache holds it, in the documented form; `checked_at` is when it was read."""
+
+    user_id: UUID
+    items: tuple[CartItem, ...]
+    total_amount: float
+    updated_at: datetime | None
+    checked_at: datetime
 
 
 class CartView(msgspec.Struct, frozen=True, kw_only=True):

@@ -207,6 +207,11 @@ async def saved_ids(tx: Transaction, user_id: UUID) -> frozenset[UUID]:
     return frozenset(await tx.values(queries.LIKED, me=user_id))
 
 
+async def is_saved(tx: Transaction, user_id: UUID, listing_id: UUID) -> bool:
+    """Whether a person has saved a listing."""
+    return bool(await tx.value(queries.IS_SAVED, me=user_id, listing_id=listing_id))
+
+
 async def list_saved(tx: Transaction, user_id: UUID) -> list[ListingCard]:
     """Return the listings a person has saved, the newest first."""
     return await tx.all(queries.SAVED_CARDS, into=ListingCard, me=user_id)

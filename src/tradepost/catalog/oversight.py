@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from tradepost.catalog.events import ListingPublished, ListingWithdrawn
 from tradepost.catalog.tables import listings
-from tradepost.catalog.types import ListingHidden
+from tradepost.catalog.types import ListingHidden, product_key
 from tradepost.core.database import Transaction, on_violation
 from tradepost.core.events import record, record_all
 
@@ -54,6 +54,7 @@ _REMOVE_ALL = (
 async def hide_listing(tx: Transaction, listing_id: UUID, by: UUID) -> bool:
     """Take a listing off everybody's sight by a decision; return whether it was on offer. Locks the listing."""
     was_active: bool = await tx.value(_LOCK, listing_id=listing_id) == "active"
+    tx.forget(product_key(listing_id))
     if await tx.run(_HIDE, listing_id=listing_id, by=by):
         await record(tx, ListingWithdrawn(listing_id), subject_id=listing_id)
     return was_active
@@ -62,6 +63,7 @@ async def hide_listing(tx: Transaction, listing_id: UUID, by: UUID) -> bool:
 async def hide_listings_of(tx: Transaction, seller_id: UUID, by: UUID) -> int:
     """Take everything that a seller has on offer off everybody's sight by a decision; return how many there were."""
     hidden = await tx.values(_HIDE_ALL, seller_id=seller_id, by=by)
+    tx.forget(*map(product_key, hidden))
     await record_all(tx, [(ListingWithdrawn(listing_id), listing_id) for listing_id in hidden])
     return len(hidden)
 
@@ -77,5 +79,6 @@ async def show_listings(tx: Transaction, by: UUID, *, as_active: bool) -> int:
 async def remove_listings_of(tx: Transaction, seller_id: UUID) -> int:
     """Remove everything a person offers, for good; orders keep what they need of it. Return how many there were."""
     gone = await tx.values(_REMOVE_ALL, seller_id=seller_id)
+    tx.forget(*map(product_key, gone))
     await record_all(tx, [(ListingWithdrawn(listing_id), listing_id) for listing_id in gone])
     return len(gone)

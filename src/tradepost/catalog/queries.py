@@ -286,6 +286,9 @@ NEWEST_PATHS = (
 LIKED = (
     select(wishlists.c.listing_id).where(wishlists.c.user_id == _ME).order_by(wishlists.c.created_at.desc()).limit(500)
 )
+IS_SAVED = select(
+    exists().where(wishlists.c.user_id == _ME, wishlists.c.listing_id == bindparam("listing_id", type_=UUID))
+)
 SAVED_CARDS = (
     select(*card_columns(distance=False))
     .select_from(CARD_TABLES.join(wishlists, wishlists.c.listing_id == listings.c.id))

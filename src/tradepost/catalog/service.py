@@ -25,6 +25,7 @@ from tradepost.catalog.types import (
     SellersOnly,
     SkuTaken,
     VariantDraft,
+    product_key,
 )
 from tradepost.core.columns import Timestamp
 from tradepost.core.database import Transaction, on_violation
@@ -206,10 +207,14 @@ async def count_view(tx: Transaction, listing_id: UUID) -> None:
 
 
 async def _lock_own(tx: Transaction, caller: Caller, listing_id: UUID) -> Any:
-    """Lock a listing that the caller may change. Raises `NoSuchListing`, `SellersOnly`."""
+    """Lock a listing that the caller may change; what is kept of it is forgotten with the commit.
+
+    Raises `NoSuchListing`, `SellersOnly`.
+    """
     caller.check_signed_in()
     found = await tx.maybe(_LOCK, listing_id=listing_id)
     _check_may_change(found, caller)
+    tx.forget(product_key(listing_id))
     return found
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import ARRAY, Numeric, String, bindparam, func, insert, or_, sel
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
 from tradepost.catalog.tables import reservations, stock_movements, variants
+from tradepost.catalog.types import product_key
 from tradepost.core.columns import Timestamp
 from tradepost.core.database import Transaction, on_violation
 from tradepost.core.errors import Conflict, Invalid, NotFound
@@ -63,7 +64,7 @@ _ORDER = bindparam("order", type_=PG_UUID)
 _ONLY = bindparam("only", None, type_=ARRAY(PG_UUID))
 
 _LOCK_VARIANT = (
-    select(variants.c.on_hand, variants.c.reserved, variants.c.backorder_until)
+    select(variants.c.on_hand, variants.c.reserved, variants.c.backorder_until, variants.c.listing_id)
     .where(variants.c.id == _VARIANT)
     .with_for_update(key_share=True)
 )
@@ -155,6 +156,7 @@ async def set_stock(
     now = await tx.maybe(_LOCK_VARIANT, variant=variant_id)
     if now is None:
         raise NoSuchVariant
+    tx.forget(product_key(now["listing_id"]))
     if on_hand is None:
         if now["on_hand"] is not None:
             await tx.run(_STOP_TRACKING, variant=variant_id)

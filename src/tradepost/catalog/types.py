@@ -15,6 +15,11 @@ from tradepost.core.ids import short_id
 Sort = Literal["newest", "popular", "nearest", "cheapest", "dearest"]
 
 
+def product_key(listing_id: UUID) -> str:
+    """Return the cache's key of a listing, as documented."""
+    return f"product:{listing_id}"
+
+
 class ListingHidden(Conflict):
     """The staff have taken this listing down; under “Decisions about you” you can say why they should not have."""
 

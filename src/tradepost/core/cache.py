@@ -26,6 +26,7 @@ T = TypeVar("T")
 PAUSE_S: Final = 3.0
 _LOCK_MS: Final = 3_000
 _LOOK_AGAIN_S: Final = 0.02
+_TIMES_JOINED: Final = 3
 _MOST_OWED: Final = 10_000
 _FAILURES: Final = (RedisError, OSError, TimeoutError)
 _log = structlog.get_logger()
@@ -104,8 +105,11 @@ class Cache:
         """Try to reach the cache, unless it was found down a moment ago; return whether it is up."""
         return bool(await self._try(self._client.ping, otherwise=False))
 
-    async def get(self, key: str, *, into: type[T]) -> T | None:
-        """Return the value under the key, or None where there is none, or one that is not an `into` (any more)."""
+    async def get(self, key: str, *, into: type[T], still: Callable[[T], Awaitable[bool]] | None = None) -> T | None:
+        """Return the value under the key, or None where there is none, or one that is not an `into` (any more).
+
+        A value that `still` says no to is as good as none, and is counted so.
+        """
         asked = self._asked.setdefault(key.partition(":")[0], [0, 0])
         asked[0] += 1
         data = await self._try(lambda: self._client.get(self._prefix + key), otherwise=None)
@@ -114,6 +118,8 @@ class Cache:
         try:
             value: T = _decoder(into).decode(data)
         except msgspec.DecodeError:
+            return None
+        if still is not None and not await still(value):
             return None
         asked[1] += 1
         return value
@@ -171,28 +177,39 @@ class Cache:
         data = msgspec.json.encode(value)
         await self._try(lambda: self._keep_script(keys=names, args=[lease, data, _ms(ttl_s)]), otherwise=None)
 
-    async def get_or_make(self, key: str, *, into: type[T], ttl_s: float, make: Callable[[], Awaitable[T]]) -> T:
+    async def get_or_make(
+        self, key: str, *, into: type[T], ttl_s: float, make: Callable[[], Awaitable[T]],
+        still: Callable[[T], Awaitable[bool]] | None = None,
+    ) -> T:  # fmt: skip
         """Return the value under the key; where there is none, make it once for everybody who asks meanwhile, and keep it.
 
-        Errors of `make` reach all who wait for it and are not kept. Two processes make a value at once only when the first
-        takes longer than three seconds, or when the cache is down.
+        With `still`, nobody gets a value that it says no to: neither one that was kept, nor one that another had begun to
+        make before. Errors of `make` reach all who wait for it and are not kept. Two processes make a value at once only
+        when the first takes longer than three seconds, or when the cache is down.
         """
-        found = await self.get(key, into=into)
+        found = await self.get(key, into=into, still=still)
         if found is not None:
             return found
-        task = self._making.get(key)
-        if task is None:
-            task = self._making[key] = asyncio.create_task(self._make(key, into, ttl_s, make))
-            task.add_done_callback(lambda done: self._made(key, done))
-        value: T = await asyncio.shield(task)  # whoever asked first may hang up; the others still wait
-        return value
+        for _ in range(_TIMES_JOINED):
+            task = self._making.get(key)
+            is_own = task is None
+            if task is None:
+                task = self._making[key] = asyncio.create_task(self._make(key, into, ttl_s, make, still))
+                task.add_done_callback(lambda done: self._made(key, done))
+            value: T = await asyncio.shield(task)  # whoever asked first may hang up; the others still wait
+            if is_own or still is None or await still(value):
+                return value
+        return await make()  # it changes faster than it is made; at least this one was begun after it was asked for
 
     def _made(self, key: str, task: "asyncio.Task[Any]") -> None:
         self._making.pop(key, None)
         if not task.cancelled():
             task.exception()  # looked at here, so that one nobody waits for any more is not reported as lost
 
-    async def _make(self, key: str, into: type[T], ttl_s: float, make: Callable[[], Awaitable[T]]) -> T:
+    async def _make(
+        self, key: str, into: type[T], ttl_s: float, make: Callable[[], Awaitable[T]],
+        still: Callable[[T], Awaitable[bool]] | None,
+    ) -> T:  # fmt: skip
         token = secret_token()
         deadline = time.monotonic() + _LOCK_MS / 1000
         lock = self._lock_of(key)
@@ -200,7 +217,7 @@ class Cache:
             lambda: self._client.set(lock, token, nx=True, px=_LOCK_MS), otherwise=True
         ):  # another process is making it
             await asyncio.sleep(_LOOK_AGAIN_S)
-            found = await self.get(key, into=into)
+            found = await self.get(key, into=into, still=still)
             if found is not None:
                 return found
             if time.monotonic() > deadline:

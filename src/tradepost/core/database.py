@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin, overload
+from typing import Any, Literal, Protocol, Self, TypeVar, get_args, get_origin, overload
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -202,8 +202,9 @@ def _literal(text: str) -> str:
     return f"'{text}'"
 
 
-def _begin(actor: Actor, *, read_only: bool) -> str:
-    return f"BEGIN{' READ ONLY' if read_only else ''}; {_set_actor(actor)}"
+def _begin(actor: Actor, *, read_only: bool, snapshot: bool = False) -> str:
+    level = " ISOLATION LEVEL REPEATABLE READ" if snapshot else ""
+    return f"BEGIN{level}{' READ ONLY' if read_only else ''}; {_set_actor(actor)}"
 
 
 def _set_actor(actor: Actor) -> str:
@@ -347,6 +348,7 @@ class Transaction(_Runner):
         self.actor = actor
         self.database = database
         self.reactions: list[Callable[[], Awaitable[None]]] = []
+        self._forgotten: set[str] = set()
         self._only_looks = actor.behind is not None
 
     def _translated(self, error: Exception) -> BaseException:
@@ -381,6 +383,16 @@ class Transaction(_Runner):
     def after_commit(self, reaction: Callable[[], Awaitable[None]]) -> None:
         """Have `reaction` awaited once this transaction has committed; never when it rolls back."""
         self.reactions.append(reaction)
+
+    def forget(self, *keys: str) -> None:
+        """Have the store's cache forget these keys once this transaction has committed: what they hold has changed."""
+        if keys and not self._forgotten:
+            self.after_commit(self._forget)
+        self._forgotten.update(keys)
+
+    async def _forget(self) -> None:
+        if self.database.cache is not None:
+            await self.database.cache.delete(*self._forgotten)
 
     @asynccontextmanager
     async def acting_as(self, actor: Actor) -> AsyncIterator[Self]:
@@ -418,6 +430,13 @@ async def _borrow(pool: asyncpg.Pool) -> asyncpg.Connection:
         raise DatabaseBusy from None
 
 
+class Forgetful(Protocol):
+    """A cache, as far as transactions know it: it forgets what they changed."""
+
+    async def delete(self, *keys: str) -> None:
+        """Forget what is under these keys."""
+
+
 class Database:
     """The pool of one store's database in this process, with a replica's beside it where the settings name one."""
 
@@ -427,6 +446,7 @@ class Database:
         self._pool = pool
         self._replica = replica
         self._connect = connect
+        self.cache: Forgetful | None = None
 
     @classmethod
     async def open(  # one keyword per setting of the pool
@@ -514,10 +534,12 @@ class Database:
         return outer if outer is not None and outer.database is self else None
 
     @asynccontextmanager
-    async def transaction(self, *, actor: Actor, read_only: bool = False) -> AsyncIterator[Transaction]:
+    async def transaction(
+        self, *, actor: Actor, read_only: bool = False, snapshot: bool = False
+    ) -> AsyncIterator[Transaction]:
         """Open a transaction for an actor; commit at the end of the block, roll back on any error.
 
-        Within `joined_by` it is a step of the transaction around it: an error undoes the step, the commit comes later.
+        With `snapshot` all its statements see the same moment. Within `joined_by` it is a step of the transaction around it: an error undoes the step, the commit comes later.
         """
         outer = self._outer()
         if outer is not None:
@@ -526,7 +548,7 @@ class Database:
             return
         async with self.connection() as connection:
             tx = Transaction(connection, actor, self)
-            await tx.control(_begin(actor, read_only=read_only or actor.behind is not None))
+            await tx.control(_begin(actor, read_only=read_only or actor.behind is not None, snapshot=snapshot))
             try:
                 yield tx
                 await tx.control("COMMIT")

@@ -3,6 +3,7 @@
 Every function is for the caller's own cart: a person's, or that of a visitor's session. Nothing here holds stock.
 """
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,19 +12,28 @@ from sqlalchemy import text
 
 from tradepost.accounts.types import Caller
 from tradepost.cart import service
-from tradepost.cart.types import BadConfiguration, CartView
+from tradepost.cart.queries import COPY_OF_PERSON
+from tradepost.cart.types import BadConfiguration, CartCopy, CartItem, CartView, cart_key
 from tradepost.catalog.pictures import add_picture, receive_picture
+from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Transaction
 from tradepost.core.limits import check_rate, network_of
+from tradepost.core.money import times, to_major
 from tradepost.flows.quote import CheckoutChoice, read_basket
 from tradepost.flows.store import Store
 from tradepost.promotions.types import PromoUnknown
 
+_KEPT_FOR, _BELIEVED_FOR = timedelta(days=1), timedelta(minutes=1)
+
 
 async def get_cart(store: Store, caller: Caller) -> CartView:
-    """Return the caller's cart with today's prices and stock; an empty one where there is none."""
+    """Return the caller's cart with today's prices and stock; an empty one where there is none. A person's is kept, too."""
+    lease = await store.cache.lease(cart_key(caller.user_id)) if caller.user_id else None
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
-        return await service.read_cart(tx, caller, store.currency)
+        rows = await service.read_rows(tx, caller)
+    if caller.user_id is not None:
+        await _keep(store, _copy_of(caller.user_id, rows), lease)
+    return service.cart_view(rows, store.currency)
 
 
 async def count_cart(store: Store, caller: Caller) -> int:
@@ -32,6 +42,41 @@ async def count_cart(store: Store, caller: Caller) -> int:
         return 0
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         return await service.count_lines(tx, caller)
+
+
+async def cart_copy(store: Store, caller: Caller, user_id: UUID) -> CartCopy:
+    """Return a person's own cart as it is kept for a day under `cart:{user_id}`, as documented.
+
+    It is believed for a minute, and forgotten with every change of the cart; what was read before a change is never kept after
+    it. For the badge and for whoever reads the cache: prices are those remembered in the cart, not today's.
+    """
+    key, moment = cart_key(user_id), now()
+    found = await store.cache.get(key, into=CartCopy)
+    if found is not None and moment - _BELIEVED_FOR < found.checked_at <= moment:
+        return found
+    lease = await store.cache.lease(key)
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        found = _copy_of(user_id, await tx.all(COPY_OF_PERSON, user_id=user_id))
+    await _keep(store, found, lease)
+    return found
+
+
+async def _keep(store: Store, copy: CartCopy, lease: str | None) -> None:
+    await store.cache.keep(cart_key(copy.user_id), copy, lease, ttl_s=_KEPT_FOR.total_seconds())
+
+
+def _copy_of(user_id: UUID, rows: list[Any]) -> CartCopy:
+    items = tuple(_item(row) for row in rows if row["listing_id"] is not None)
+    return CartCopy(
+        user_id=user_id, items=items, total_amount=round(sum(i.subtotal for i in items), 4),
+        updated_at=rows[0]["updated_at"] if rows else None, checked_at=now(),
+    )  # fmt: skip
+
+
+def _item(row: Any) -> CartItem:
+    price, currency = row["price_when_added"], row["currency"]
+    subtotal = to_major(times(price, row["quantity"]), currency)
+    return CartItem(row["listing_id"], float(row["quantity"]), float(to_major(price, currency)), float(subtotal))
 
 
 async def add_to_cart(

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import UUID
 from tradepost.accounts.tables import follows
 from tradepost.accounts.types import Caller
 from tradepost.cart.queries import COUNT_OF_PERSON
-from tradepost.flows.cart import count_cart
+from tradepost.flows.cart import cart_copy, count_cart
 from tradepost.flows.store import Store
 from tradepost.messaging.queries import UNREAD
 from tradepost.streams.tables import streams
@@ -31,13 +31,13 @@ _COUNTS = select(
     UNREAD.scalar_subquery().label("unread"),
     _LIVE.scalar_subquery().label("live"),
 )
-_ONLY_CART = select(COUNT_OF_PERSON.scalar_subquery().label("cart"), literal_column("NULL::int").label("unread"))
 
 
 async def read_head(store: Store, caller: Caller) -> Head:
-    """Return the counts for whoever looks; no query for a visitor without a session."""
+    """Return the counts for whoever looks; no query for a visitor without a session, nor where a cart is all there is and kept."""
     if caller.user_id is None:
         return Head(await count_cart(store, caller))
-    statement = _COUNTS if store.settings.features.messages else _ONLY_CART
+    if not store.settings.features.messages:
+        return Head(len((await cart_copy(store, caller, caller.user_id)).items))
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
-        return await tx.one(statement, into=Head, user_id=caller.user_id)
+        return await tx.one(_COUNTS, into=Head, user_id=caller.user_id)

@@ -114,7 +114,7 @@ async def open_store(
         statement_cache=installation.database.statement_cache,
         name=f"tradepost-{code}",
     )
-    cache = await Cache.open(cache_url, timeout_ms=installation.cache.timeout_ms, prefix=cache_prefix)
+    db.cache = cache = await Cache.open(cache_url, timeout_ms=installation.cache.timeout_ms, prefix=cache_prefix)
     base_url = store_url(installation, code)
     gateways = open_gateways(settings, installation, db, keys, base_url, is_demo=is_demo)
     try:

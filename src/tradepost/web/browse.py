@@ -20,23 +20,22 @@ from tradepost.catalog.listing_pages import (
     get_listing,
     list_listings,
     list_saved,
-    price_curve,
-    saved_ids,
 )
 from tradepost.catalog.service import count_view, toggle_saved
-from tradepost.catalog.types import Listing, ListingCard, ListingFilter, NoSuchListing, Sort, Variant
+from tradepost.catalog.types import ListingCard, ListingFilter, NoSuchListing, Sort
 from tradepost.core.errors import DomainError
 from tradepost.core.ids import from_short_id
-from tradepost.core.money import percent_of, to_major
-from tradepost.flows.haggle import own_floor
 from tradepost.flows.moderate import has_blocked
 from tradepost.flows.preset import HomeSection
-from tradepost.flows.review_listing import review_listing, review_standing
+from tradepost.flows.product_page import read_product, see_facts
+from tradepost.flows.review_listing import review_listing
 from tradepost.flows.shows import list_shows_of
 from tradepost.flows.store import Store
-from tradepost.reviews.queries import list_reviews, list_seller_reviews, seller_rating, summarise_reviews
+from tradepost.reviews.queries import list_seller_reviews, seller_rating
 from tradepost.reviews.types import ReviewDraft
 from tradepost.web.forms import first_problem, read_form
+from tradepost.web.kept import easel_of, is_for_all, kept_page
+from tradepost.web.listing_view import liked_ids, listing_context
 from tradepost.web.pages import go, page
 from tradepost.web.position import position_of
 from tradepost.web.search_visit import note_visit
@@ -118,14 +117,6 @@ def _more(store: Store, section: HomeSection) -> str:
     return f"{base}?{'&'.join(parts)}"
 
 
-async def liked_ids(store: Store, caller: Caller) -> frozenset[UUID]:
-    """Return which listings the person has saved, to draw their hearts full."""
-    if caller.user_id is None:
-        return frozenset()
-    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
-        return await saved_ids(tx, caller.user_id)
-
-
 def listing_id_of(name: str) -> UUID:
     """Return the id at the end of a listing's address. Raises `NoSuchListing`."""
     found = from_short_id(name[-22:])
@@ -144,11 +135,21 @@ async def listing_page(
 ) -> Response[Any]:
     """Show one listing. An address with an old title still leads here."""
     listing_id = listing_id_of(name)
-    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
-        found = await get_listing(tx, listing_id, currency=store.currency, near=position_of(request))
+    near = position_of(request)
+    if is_for_all(caller) and near is None and variant is None:
+        product = await read_product(store, listing_id, easel_of(store))
+        if product.path != f"/l/{name}":
+            return go(request, product.path)
+        answer = await kept_page(request, store, caller, product)
+        answer.background = (
+            BackgroundTask(_note_view, request, store, caller, listing_id) if product.is_active else None
+        )
+        return answer
+    facts = await see_facts(store, caller, listing_id, easel_of(store), near)
+    found = facts.listing
     if found.path != f"/l/{name}":
         return go(request, found.path)
-    answer = await page(request, store, caller, "listing", **await listing_context(store, caller, found, variant))
+    answer = await page(request, store, caller, "listing", **await listing_context(store, caller, facts, variant))
     if found.status == "active" and found.seller_id != caller.user_id and caller.behind is None:
         answer.background = BackgroundTask(_note_view, request, store, caller, listing_id)
     return answer
@@ -159,106 +160,6 @@ async def _note_view(request: HttpRequest, store: Store, caller: Caller, listing
     async with store.db.transaction(actor=caller.actor) as tx:
         await count_view(tx, listing_id)
     await note_visit(request, store, caller, listing_id)
-
-
-async def listing_context(store: Store, caller: Caller, listing: Listing, variant: str | None) -> dict[str, Any]:
-    """Return what the listing's page shows beside the frame."""
-    tree = await category_tree(store.db)
-    chosen = _chosen(listing, variant)
-    ancestry = tree.ancestry(listing.category_id)
-    related = await _related(store, listing, tree)
-    reviews = await list_reviews(store.db, listing.id, limit=20)
-    summary = await summarise_reviews(store.db, listing.id)
-    standing = await review_standing(store, caller, listing.id)
-    curve = await price_curve(store.db, listing.id) if listing.source_name else ()
-    return {
-        "listing": listing, "variant": chosen, "variants": listing.offered, "attributes": attribute_pairs(store, listing),
-        "breadcrumbs": [(c.name, f"/c/{c.slug}") for c in ancestry], "category": ancestry[-1] if ancestry else None,
-        "reviews": reviews.items, "rating_counts": summary.counts, "related": related,
-        "liked_ids": await liked_ids(store, caller), "is_owner": caller.user_id is not None and caller.user_id == listing.seller_id,
-        "may_review": standing.may_review, "seller_share": _seller_share(store, listing, chosen), "price_history": curve,
-        "json_ld": json_ld(store, listing, ancestry), "form": {}, "errors": {}, "floor": await _floor(store, caller, listing),
-    }  # fmt: skip
-
-
-async def _floor(store: Store, caller: Caller, listing: Listing) -> str | None:
-    """Return the least the caller would take for a listing of their own, as they would type it."""
-    if caller.user_id is None or caller.user_id != listing.seller_id or not store.settings.features.offers:
-        return None
-    floor = await own_floor(store, caller, listing.id)
-    return f"{to_major(floor, store.currency):f}" if floor else None
-
-
-def _chosen(listing: Listing, wanted: str | None) -> Variant | None:
-    offered = listing.offered
-    by_id = {str(v.id): v for v in offered}
-    return by_id.get(wanted or "") or next((v for v in offered if v.in_stock), offered[0] if offered else None)
-
-
-async def _related(store: Store, listing: Listing, tree: CategoryTree) -> tuple[ListingCard, ...]:
-    category = tree.by_id.get(listing.category_id)
-    wanted = ListingFilter(category_ids=tree.subtree(category) if category else ())
-    cards = await list_listings(store.db, wanted, sort="popular", limit=7)
-    return tuple(card for card in cards.items if card.id != listing.id)[:6]
-
-
-def _seller_share(store: Store, listing: Listing, variant: Variant | None) -> tuple[int, int] | None:
-    """What of the price reaches the seller, where the store takes a commission and is a market of many."""
-    commission = store.settings.payments.commission
-    if not commission or listing.seller_id is None or variant is None or variant.price_minor is None:
-        return None
-    return int(100 - commission), variant.price_minor - percent_of(variant.price_minor, commission)
-
-
-def attribute_pairs(store: Store, listing: Listing) -> list[tuple[str, str]]:
-    """Return a listing's attributes as label and text, in the order of its kind's fields; unknown ones follow."""
-    fields = {f.key: f for kind in store.settings.kinds if kind.code == listing.kind for f in kind.fields}
-    known = [
-        (fields[k].label, _attribute_text(listing.attributes[k], fields[k].unit))
-        for k in fields
-        if k in listing.attributes
-    ]
-    other = [
-        (k.replace("_", " ").capitalize(), _attribute_text(v, ""))
-        for k, v in listing.attributes.items()
-        if k not in fields
-    ]
-    start = [("Brand", listing.brand)] if listing.brand else []
-    return [*start, *known, *other]
-
-
-def _attribute_text(value: Any, unit: str) -> str:
-    if isinstance(value, bool):
-        return "Yes" if value else "No"
-    text = (
-        ", ".join(map(str, value))
-        if isinstance(value, list)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
-    return f"{text} {unit}".strip()
-
-
-def json_ld(store: Store, listing: Listing, ancestry: tuple[Any, ...]) -> str:
-    """Return the listing in schema.org's words, safe inside a script element."""
-    offers = [
-        {"@type": "Offer", "priceCurrency": v.currency, "price": str(to_major(v.price_minor, v.currency)), "sku": v.sku,
-         "availability": f"https://schema.org/{'InStock' if v.in_stock else 'OutOfStock'}", "url": store.base_url + listing.path}
-        for v in listing.offered if v.price_minor is not None and v.currency is not None
-    ]  # fmt: skip
-    data: dict[str, Any] = {
-        "@context": "https://schema.org", "@type": "Service" if listing.kind == "service" else "Product", "name": listing.title,
-        "description": listing.description[:500], "offers": offers, "category": " > ".join(c.name for c in ancestry),
-        "image": [f"{store.base_url}/media/{i.file_id}/960.webp" for i in listing.images if i.file_id],
-    }  # fmt: skip
-    if listing.brand:
-        data["brand"] = {"@type": "Brand", "name": listing.brand}
-    if listing.rating is not None:
-        data["aggregateRating"] = {
-            "@type": "AggregateRating", "ratingValue": round(listing.rating, 2), "reviewCount": listing.rating_count
-        }  # fmt: skip
-    return msgspec.json.encode(data).decode().replace("<", "\\u003c")
 
 
 @post("/listings/{listing_id:uuid}/like", include_in_schema=False)

@@ -14,7 +14,7 @@ from litestar.response import Redirect
 from tradepost.accounts.types import Caller
 from tradepost.cart.configuration import nested
 from tradepost.cart.types import CartView
-from tradepost.catalog.listing_pages import get_listing, list_listings, listing_of_variant
+from tradepost.catalog.listing_pages import list_listings, listing_of_variant
 from tradepost.catalog.types import ListingFilter
 from tradepost.core.clock import now
 from tradepost.core.errors import DomainError, FieldErrors, Invalid
@@ -35,6 +35,7 @@ from tradepost.flows.hand_over import Standing, get_standing
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_order, list_orders
 from tradepost.flows.plan_delivery import offered_slots
+from tradepost.flows.product_page import see_facts
 from tradepost.flows.quote import CheckoutChoice, Quote, payment_choices, quote_cart
 from tradepost.flows.refund_by_hand import refunds_by_hand
 from tradepost.flows.reorder import reorder
@@ -44,8 +45,9 @@ from tradepost.flows.settle_payment import check_payment, look_again
 from tradepost.flows.sign_in import open_visit
 from tradepost.flows.store import Store
 from tradepost.orders.types import OrderLine, OrderView
-from tradepost.web.browse import liked_ids, listing_context
 from tradepost.web.forms import Form, first_problem, problems_of, read_form
+from tradepost.web.kept import easel_of
+from tradepost.web.listing_view import liked_ids, listing_context
 from tradepost.web.pages import go, page
 from tradepost.web.security import SESSION_COOKIE, cookie, local_path
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
@@ -92,9 +94,8 @@ async def _listing_again(
     listing_id = await listing_of_variant(store.db, variant_id)
     if listing_id is None:
         raise error
-    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
-        found = await get_listing(tx, listing_id, currency=store.currency)
-    context = await listing_context(store, caller, found, str(variant_id))
+    facts = await see_facts(store, caller, listing_id, easel_of(store), None)
+    context = await listing_context(store, caller, facts, str(variant_id))
     shown = context | {"form": form.texts, "errors": problems_of(error)}
     return await page(
         request, store, caller, "listing", status=409 if error.kind == "conflict" else 422, cookies=cookies, **shown

@@ -13,7 +13,7 @@ from tradepost.catalog.types import Category
 from tradepost.flows.search_listings import search, suggestions
 from tradepost.flows.store import Store
 from tradepost.search.types import SearchResult
-from tradepost.web.browse import liked_ids
+from tradepost.web.listing_view import liked_ids
 from tradepost.web.pages import page
 from tradepost.web.position import position_of
 from tradepost.web.rendering import template

@@ -49,9 +49,13 @@ def framed(
     cookies: tuple[Cookie, ...] = (),
     unread_count: int | None = None,
     live_count: int = 0,
+    place_of_token: str = "",
     **context: Any,
 ) -> Response[str]:
-    """Render a page whose categories and cart count are known already; asks nobody anything."""
+    """Render a page whose categories and cart count are known already; asks nobody anything.
+
+    `place_of_token` stands in what was drawn before where the token of this browser's forms belongs.
+    """
     token, fresh = csrf_token(form_secret(store.keys), request, caller)
     flashes = _read_flashes(request)
     body = template(f"pages/{name}.html").render(
@@ -59,6 +63,8 @@ def framed(
         caller=caller, unread_count=unread_count, live_count=live_count, scheme=request.cookies.get(SCHEME_COOKIE, ""), path=request.url.path,
         csrf_token=token, messages=flashes, status=status, **context,
     )  # fmt: skip
+    if place_of_token:
+        body = body.replace(place_of_token, token)
     set_cookies = [*cookies, *([fresh] if fresh else []), *([forget(FLASH_COOKIE)] if flashes else [])]
     keep = "no-store" if caller.is_signed_in or flashes else "private, no-cache"
     return Response(
