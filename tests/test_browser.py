@@ -90,8 +90,9 @@ async def test_guest_buys_and_sees_the_order(browser: Browser, shop: str, width:
         >= 8
     )
     await button.click()
+    await expect(page.locator("#cart-count")).to_contain_text("1")  # going on at once would call the request off
     await page.goto(f"{shop}/cart")
-    await expect(page.locator("main")).to_contain_text("Green pears")
+    await expect(page.locator("#line-1")).to_contain_text("Green pears")
     await assert_fits(page)
     await sign_up(page, shop, f"wanda{width}", "buyer")
     await page.goto(f"{shop}/checkout")

@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 import pytest
 import pytest_asyncio
-from sqlalchemy import bindparam, column, insert, select, table, text
+from sqlalchemy import bindparam, column, insert, select, table, text, update
 
 from tests.conftest import Servers
 from tradepost.catalog.tables import categories, feeds
@@ -575,3 +575,91 @@ async def test_who_waits_too_long_for_a_connection_is_told(servers: Servers, dat
         assert (await small.read(text("SELECT 1")))[0][0] == 1
     finally:
         await small.close()
+
+
+RENAME = update(feeds).values(name=bindparam("new_name")).where(feeds.c.code == bindparam("old_code"))
+ADD_TEXT = text("INSERT INTO feeds (code, name) VALUES (:code, :name) RETURNING name")
+NOTE_IT = text("""
+    INSERT INTO units (code, name, short) SELECT :unit, name, :unit FROM changed_feeds
+""")
+
+
+NOTE_UNIT = text("INSERT INTO units (code, name, short) VALUES (:unit, :unit, :unit)")
+
+
+class NothingRenamed(Conflict):
+    """There was nothing to rename."""
+
+
+async def feeds_named(db: Database) -> dict[str, str]:
+    return {feed.code: feed.name for feed in await db.read(FEEDS, into=Feed)}
+
+
+async def test_changes_that_wait_are_one_round_trip_with_their_own_parameters(db: Database) -> None:
+    with count_queries() as count:
+        async with db.transaction(actor=SYSTEM) as tx:
+            await tx.later(ADD_TEXT, NOTE_IT, code="fresh", name="Fresh", unit="firkin")
+            assert count.queries == 0
+    assert count.queries == 1
+    assert (await feeds_named(db))["fresh"] == "Fresh"
+    assert await db.read(text("SELECT name FROM units WHERE code = 'firkin'")) == [("Fresh",)]
+
+
+async def test_a_table_that_changes_twice_changes_in_order(db: Database) -> None:
+    with count_queries() as count:
+        async with db.transaction(actor=SYSTEM) as tx:
+            await tx.later(ADD, code="fresh", name="Fresh")
+            await tx.later(RENAME, old_code="fresh", new_name="Fresher", refusal=NothingRenamed)
+    assert count.queries == 2
+    assert (await feeds_named(db))["fresh"] == "Fresher"
+
+
+async def test_whoever_reads_sees_what_waited(db: Database) -> None:
+    async with db.transaction(actor=SYSTEM) as tx:
+        await tx.later(ADD, code="fresh", name="Fresh")
+        assert "fresh" in await tx.values(CODES)
+
+
+async def test_a_change_that_touches_nothing_is_refused_with_all_that_waited(db: Database) -> None:
+    with pytest.raises(NothingRenamed):
+        async with db.transaction(actor=SYSTEM) as tx:
+            await tx.later(NOTE_UNIT, unit="firkin")
+            await tx.later(RENAME, old_code="nowhere", new_name="Fresher", refusal=NothingRenamed)
+    assert await db.read(text("SELECT FROM units WHERE code = 'firkin'")) == []
+
+
+async def test_an_error_of_what_waited_undoes_its_step_alone(db: Database) -> None:
+    async with db.transaction(actor=SYSTEM) as tx:
+        await tx.later(ADD, code="fresh", name="Fresh")
+        with pytest.raises(NothingRenamed):
+            async with tx.savepoint():
+                await tx.later(RENAME, old_code="nowhere", new_name="Fresher", refusal=NothingRenamed)
+        await tx.later(NOTE_UNIT, unit="firkin")
+    assert "fresh" in await feeds_named(db)
+    assert len(await db.read(text("SELECT FROM units WHERE code = 'firkin'"))) == 1
+
+
+async def test_what_waits_is_forgotten_with_its_step(db: Database) -> None:
+    async with db.transaction(actor=SYSTEM) as tx:
+        with suppress(NothingRenamed):
+            async with tx.savepoint():
+                await tx.later(ADD, code="fresh", name="Fresh")
+                raise NothingRenamed
+    assert "fresh" not in await feeds_named(db)
+
+
+async def test_a_broken_rule_is_told_when_the_change_is_made(db: Database) -> None:
+    with pytest.raises(RuleBroken):
+        async with db.transaction(actor=SYSTEM) as tx:
+            await tx.later(ADD, code="fresh", name="Fresh")
+            await tx.later(ADD, code="fresh", name="Fresh again")
+
+
+async def test_only_changes_wait_and_only_with_parameters_they_know(db: Database) -> None:
+    async with db.transaction(actor=SYSTEM) as tx:
+        with pytest.raises(TypeError, match="not an INSERT"):
+            await tx.later(CODES)
+        with pytest.raises(TypeError, match="unknown parameters"):
+            await tx.later(ADD, code="fresh", name="Fresh", colour="red")
+        with pytest.raises(TypeError, match="missing parameter"):
+            await tx.later(ADD, code="fresh")

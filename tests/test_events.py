@@ -69,8 +69,8 @@ async def test_a_fact_and_the_jobs_of_its_subscribers_are_one_query(db: Database
     subscribe(LetterPosted, "post.sort_letter")
     subscribe(LetterPosted, "post.count_letter", priority=Priority.BACKGROUND)
     subscribe(OfficeOpened, "post.ring_bell")
-    async with db.transaction(actor=ANYBODY) as tx:
-        with count_queries() as count:
+    with count_queries() as count:
+        async with db.transaction(actor=ANYBODY) as tx:
             await record(tx, LetterPosted(SUBJECT, "red"), subject_id=SUBJECT)
     assert count.queries == 1
     payload = f'{{"letter_id":"{SUBJECT}","stamp":"red"}}'
@@ -82,8 +82,8 @@ async def test_a_fact_and_the_jobs_of_its_subscribers_are_one_query(db: Database
 
 async def test_several_facts_are_one_query_and_keep_their_order(db: Database) -> None:
     subscribe(OfficeOpened, "post.ring_bell", after=timedelta(hours=1))
-    async with db.transaction(actor=SYSTEM) as tx:
-        with count_queries() as count:
+    with count_queries() as count:
+        async with db.transaction(actor=SYSTEM) as tx:
             ids = await record_all(
                 tx, [(OfficeOpened(), None), (LetterPosted(SUBJECT, "blue"), SUBJECT), (OfficeOpened(), SUBJECT)]
             )

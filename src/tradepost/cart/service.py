@@ -86,7 +86,7 @@ _TAKE_OUT = delete(cart_lines).where(_ONE_LINE)
 _SET_PRICE = update(cart_lines).values(unit_price_minor=_PRICE).where(_ONE_LINE)
 _SET_PROMOS = update(carts).values(promo_codes=bindparam("codes", type_=ARRAY(Text))).where(carts.c.id == _CART)
 _DROP = delete(carts).where(carts.c.id == _CART)
-_USE_UP = _DROP.where(carts.c.version == bindparam("version", type_=Integer)).returning(carts.c.user_id)
+_USE_UP = _DROP.where(carts.c.version == bindparam("version", type_=Integer))
 _guest_lines = cart_lines.alias("guest")
 _move_lines = insert(cart_lines).from_select(
     ["cart_id", "line_no", "variant_id", "quantity", "unit_price_minor", "configuration", "configuration_hash"],
@@ -304,12 +304,10 @@ async def strike_promo(tx: Transaction, caller: Caller, code: str) -> None:
         await tx.run(_SET_PROMOS, cart_id=cart["id"], codes=[c for c in cart["promo_codes"] if c != code])
 
 
-async def use_up(tx: Transaction, cart_id: UUID | None, version: int) -> None:
+async def use_up(tx: Transaction, caller: Caller, cart_id: UUID | None, version: int) -> None:
     """Empty a cart that becomes an order. Raises `CartChanged` where something was put in since it was read, or it is gone."""
-    used = await tx.maybe(_USE_UP, cart_id=cart_id, version=version)
-    if used is None:
-        raise CartChanged
-    _forget(tx, used["user_id"])
+    await tx.later(_USE_UP, cart_id=cart_id, version=version, refusal=CartChanged)
+    _forget(tx, caller.user_id)
 
 
 async def put_again(

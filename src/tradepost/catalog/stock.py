@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -171,7 +171,7 @@ async def set_stock(
         await tx.run(_MOVE, variant=variant_id, quantity=change, reason=why, actor=actor_id, note=note)
 
 
-def _arrays(wants: Sequence[Want]) -> dict[str, list[object]]:
+def _arrays(wants: Sequence[Want]) -> dict[str, Any]:
     """Return wants as two arrays in the order of the variants' ids, several of one variant added up."""
     whole: dict[UUID, Decimal] = {}
     for want in wants:
@@ -182,7 +182,7 @@ def _arrays(wants: Sequence[Want]) -> dict[str, list[object]]:
 
 async def reserve(tx: Transaction, order_id: UUID, wants: Sequence[Want], expires_at: datetime) -> None:
     """Hold stock for an order. Whether there is enough shows at the commit, which raises `NotEnoughStock`."""
-    await tx.run(_RESERVE, order=order_id, expires_at=expires_at, **_arrays(wants))
+    await tx.later(_RESERVE, order=order_id, expires_at=expires_at, **_arrays(wants))
 
 
 async def sell(tx: Transaction, order_id: UUID) -> int:

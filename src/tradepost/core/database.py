@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Protocol, Self, TypeVar, get_args, get_origin, overload
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -127,6 +128,10 @@ class _Compiled(msgspec.Struct):
     defaults: dict[str, Any]
     readers: dict[type, Callable[[Any], Any]]
 
+    def chosen(self, params: Mapping[str, Any]) -> list[Any]:
+        """Return the arguments among parameters that are also those of other statements."""
+        return self.arguments({name: params[name] for name in self.names if name in params})
+
     def arguments(self, params: Mapping[str, Any]) -> list[Any]:
         if len(params) > len(self.names) or not params.keys() <= set(self.names):
             raise TypeError(f"unknown parameters {sorted(params.keys() - set(self.names))} for: {self.sql}")
@@ -152,6 +157,44 @@ def compiled(statement: ClauseElement) -> _Compiled:
             raise TypeError(f"expanding IN is not run on this path, use = ANY(:ids): {result}")
         found = _compiled[statement] = _Compiled(str(result), names, optional, {})
     return found
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """A change that waits to be made with others. `refusal`: what is raised where it touches no row."""
+
+    table: str
+    sql: str
+    arguments: list[Any]
+    refusal: Callable[[], DomainError] | None
+
+
+_CHANGED = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)")
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+def _table_of(sql: str) -> str:
+    found = _CHANGED.match(sql)
+    if found is None:
+        raise TypeError(f"not an INSERT, UPDATE or DELETE: {sql}")
+    return found[1]
+
+
+def _shifted(sql: str, by: int) -> str:
+    return _PARAMETER.sub(lambda found: f"${int(found[1]) + by}", sql)
+
+
+@lru_cache(maxsize=1000)
+def _as_one(parts: tuple[tuple[str, str, int, bool], ...]) -> str:
+    """Write changes (table, SQL, number of parameters, whether it may be refused) as one statement that counts the rows of those."""
+    steps, counts, before = [], [], 0
+    for table, sql, size, is_checked in parts:
+        shifted = _shifted(sql, before)
+        if is_checked:
+            shifted += "" if "RETURNING" in sql else " RETURNING 1"
+            counts.append(f"(SELECT count(*) FROM changed_{table})")
+        steps.append(f"changed_{table} AS ({shifted})")
+        before += size
+    return f"WITH {', '.join(steps)} SELECT {', '.join(counts) or '1'}"
 
 
 def _reader(names: tuple[str, ...], into: type[Any]) -> Callable[[Any], Any]:
@@ -349,6 +392,7 @@ class Transaction(_Runner):
         self.database = database
         self.reactions: list[Callable[[], Awaitable[None]]] = []
         self._forgotten: set[str] = set()
+        self._waiting: list[_Change] = []
         self._only_looks = actor.behind is not None
 
     def _translated(self, error: Exception) -> BaseException:
@@ -356,8 +400,44 @@ class Transaction(_Runner):
             return OnlyLooking()
         return super()._translated(error)  # a write where nobody meant to write is a defect
 
+    async def _call(self, method: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        if self._waiting:
+            await self._make_changes()
+        return await super()._call(method, *arguments)
+
+    async def later(
+        self, *statements: ClauseElement, refusal: Callable[[], DomainError] | None = None, **params: Any
+    ) -> None:
+        """Make changes in one round trip with others that wait, at the latest before the next statement or the commit.
+
+        None sees what another one did, except as `changed_<table>`: what a statement before it in the same call returns. So a
+        table that changes twice takes another round trip. Errors come when the changes are made, and so does `refusal`, for a last
+        statement that touched no row.
+        """
+        ready = [compiled(statement) for statement in statements]
+        unknown = params.keys() - {name for one in ready for name in one.names}
+        if unknown:
+            raise TypeError(f"unknown parameters {sorted(unknown)} for: {ready[-1].sql}")
+        tables = [_table_of(one.sql) for one in ready]
+        if any(change.table in tables for change in self._waiting):
+            await self._make_changes()
+        self._waiting += [
+            _Change(table, one.sql, one.chosen(params), refusal if one is ready[-1] else None)
+            for table, one in zip(tables, ready, strict=True)
+        ]
+
+    async def _make_changes(self) -> None:
+        changes, self._waiting = self._waiting, []
+        sql = _as_one(tuple((c.table, c.sql, len(c.arguments), c.refusal is not None) for c in changes))
+        row = await super()._call(self.connection.fetchrow, sql, *(value for c in changes for value in c.arguments))
+        for refusal, count in zip((c.refusal for c in changes if c.refusal), row, strict=False):
+            if not count:
+                raise refusal()
+
     async def control(self, sql: str) -> None:
-        """Send BEGIN, COMMIT or SAVEPOINT; these are not counted as queries."""
+        """Send COMMIT or a step of a SAVEPOINT, after the changes that wait; these are not counted as queries."""
+        if self._waiting:
+            await self._make_changes()
         try:
             await self.connection.execute(sql)
         except Exception as error:
@@ -415,7 +495,10 @@ class Transaction(_Runner):
         await self.control("SAVEPOINT inner_step")
         try:
             yield self
+            if self._waiting:
+                await self._make_changes()
         except BaseException:
+            self._waiting.clear()
             # Rolled back to, a savepoint stays: released too, or a block around this one would end at it instead of its own.
             await self.control("ROLLBACK TO SAVEPOINT inner_step; RELEASE SAVEPOINT inner_step")
             raise

@@ -8,7 +8,7 @@ together, not where the event is declared.
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -42,7 +42,7 @@ _INSERT_EVENTS: Final = """
          AS e(id, kind, subject_id, data)
 """
 _RECORD = text(_INSERT_EVENTS)
-_RECORD_WITH_JOBS = text(f"WITH facts AS ({_INSERT_EVENTS}) {INSERT_JOBS}")
+_WITH_JOBS = text(INSERT_JOBS)
 
 
 def subscribe(
@@ -83,18 +83,18 @@ def check_subscriptions(registry: Registry) -> None:
 async def record(tx: Transaction, event: msgspec.Struct, *, subject_id: UUID | None = None) -> UUID:
     """Write down that something happened, about `subject_id`, with the jobs of its subscribers; return the fact's id.
 
-    One round trip. The transaction's actor is kept as who did it.
+    They are written with the other changes that wait (`Transaction.later`). The transaction's actor is kept as who did it.
     """
     (fact_id,) = await record_all(tx, [(event, subject_id)])
     return fact_id
 
 
 async def record_all(tx: Transaction, facts: Sequence[tuple[msgspec.Struct, UUID | None]]) -> list[UUID]:
-    """Record several facts with their subjects in one round trip; return their ids in the same order."""
+    """Record several facts with their subjects at once; return their ids in the same order."""
     if not facts:
         return []
     ids = [uuid7() for _ in facts]
-    rows = {
+    rows: dict[str, Any] = {
         "user_id": tx.actor.user_id,
         "session": tx.actor.session,
         "ids": ids,
@@ -108,8 +108,8 @@ async def record_all(tx: Transaction, facts: Sequence[tuple[msgspec.Struct, UUID
         for subscription in _subscriptions.get(type(event), ())
     ]
     if requests:
-        await tx.run(_RECORD_WITH_JOBS, **rows, **columns_of(requests))
+        await tx.later(_RECORD, _WITH_JOBS, **rows, **columns_of(requests))
         ring_after_commit(tx)
     else:
-        await tx.run(_RECORD, **rows)
+        await tx.later(_RECORD, **rows)
     return ids

@@ -94,7 +94,7 @@ async def claim(tx: Transaction, owner: str, key: str, fingerprint: bytes, respo
 
 async def finish(tx: Transaction, owner: str, key: str, status: int, response: Any) -> None:
     """Store the reply of a claimed key. Idempotent: the first reply stays."""
-    await tx.run(_FINISH, owner=owner, key=key, status=status, response=response)
+    await tx.later(_FINISH, owner=owner, key=key, status=status, response=response)
 
 
 async def forget_old_keys(tx: Transaction) -> int:

@@ -173,11 +173,11 @@ async def enqueue(
 async def enqueue_all(tx: Transaction, requests: Sequence[Request]) -> None:
     """Enqueue several jobs in one statement."""
     if requests:
-        await tx.run(_ENQUEUE, **columns_of(requests))
+        await tx.later(_ENQUEUE, **columns_of(requests))
         ring_after_commit(tx)
 
 
-def columns_of(requests: Sequence[Request]) -> dict[str, list[Any]]:
+def columns_of(requests: Sequence[Request]) -> dict[str, Any]:
     """Return the parameters of `INSERT_JOBS`; keys come once each and in order, so that two callers cannot lock crosswise."""
     for request in requests:
         _check_declared(request)

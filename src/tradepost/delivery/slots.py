@@ -131,13 +131,8 @@ async def has_open_slots(tx: Transaction, timezone: str, listing_ids: Sequence[U
     return bool(await tx.value(_ANY, here=_here(timezone), listing_ids=list(listing_ids)))
 
 
-async def take_slot(
-    tx: Transaction, order_id: UUID, slot_id: UUID, timezone: str, listing_ids: Sequence[UUID] = ()
-) -> None:
-    """Take a window for an order of these listings.
-
-    Raises `NoSuchSlot`, `SlotTooSoon`; `SlotFull` for one that has begun or is offered no longer, or at the commit.
-    """
+async def check_slot(tx: Transaction, slot_id: UUID, timezone: str, listing_ids: Sequence[UUID] = ()) -> None:
+    """Raise `NoSuchSlot`, `SlotTooSoon`, or `SlotFull` unless an order of these listings can take a window now."""
     row = await tx.maybe(_ONE, slot_id=slot_id, here=_here(timezone), listing_ids=list(listing_ids))
     if row is None:
         raise NoSuchSlot
@@ -149,6 +144,10 @@ async def take_slot(
         raise SlotFull
     if starts <= earliest:
         raise SlotTooSoon(f"{earliest:%a} {earliest.day} {earliest:%b}, {earliest:%H:%M}")
+
+
+async def take_slot(tx: Transaction, order_id: UUID, slot_id: UUID) -> None:
+    """Take a window for an order that is written. Whether it still has room shows at the commit: `SlotFull`."""
     await tx.run(_TAKE, order_id=order_id, slot_id=slot_id)
 
 

@@ -26,7 +26,7 @@ from tradepost.core.idempotency import Claim, KeyInFlight, claim, finish, owner_
 from tradepost.core.ids import readable_code, uuid7
 from tradepost.core.money import to_major
 from tradepost.core.postal import Address
-from tradepost.delivery.slots import SlotNeeded, has_open_slots, take_slot
+from tradepost.delivery.slots import SlotNeeded, check_slot, has_open_slots, take_slot
 from tradepost.flows.deposits import due_now
 from tradepost.flows.gateways import check_way, webhook_url
 from tradepost.flows.orders import access_order
@@ -168,15 +168,16 @@ async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Repl
         basket = await read_basket(tx, store, caller, choice, with_points=False, email_key=email_key)
         _check_basket(basket, form)
         course = _course_for(basket, form)
+        await _check_slot(tx, store, form, basket)
         if form.offer_id is None:
-            await carts.use_up(tx, basket.cart.id, basket.version)
+            await carts.use_up(tx, caller, basket.cart.id, basket.version)
         else:
             await hand_over(tx, caller, form.offer_id, order_id)
         draft = _draft(store, caller, form, basket, order_id, course)
         await orders.place(tx, draft)
         wants = [Want(p.line.variant_id, p.line.quantity) for p in basket.priced.lines]
         await stock.reserve(tx, order_id, wants, draft.due_at or now() + _HELD_FOR)
-        await _take_extras(tx, store, caller, form, basket, order_id, email_key)
+        await _take_extras(tx, caller, form, basket, order_id, email_key)
         amount = basket.priced.total_minor
         sellers = tuple(part.seller_id for part in draft.parts)
         fact = OrderPlaced(order_id, draft.number, draft.buyer_id, sellers, amount, draft.currency)
@@ -272,7 +273,7 @@ def _email_key(store: Store, caller: Caller, form: CheckoutForm) -> str:
 
 
 async def _take_extras(
-    tx: Transaction, store: Store, caller: Caller, form: CheckoutForm, basket: Basket, order_id: UUID, email_key: str
+    tx: Transaction, caller: Caller, form: CheckoutForm, basket: Basket, order_id: UUID, email_key: str
 ) -> None:
     """Take promo codes, points and the delivery window."""
     discounts = {
@@ -281,14 +282,15 @@ async def _take_extras(
     await promotions.use_promos(tx, order_id, caller.user_id, person_key(caller, email_key), discounts)
     if basket.priced.points_spent and caller.user_id is not None:
         await promotions.spend_points(tx, caller.user_id, basket.priced.points_spent, order_id)
-    await _take_slot(tx, store, form, basket, order_id)
+    if form.slot_id is not None:
+        await take_slot(tx, order_id, form.slot_id)
 
 
-async def _take_slot(tx: Transaction, store: Store, form: CheckoutForm, basket: Basket, order_id: UUID) -> None:
-    """Take the delivery window; what is brought where windows are offered needs one. Raises `SlotNeeded`, `SlotFull`, `SlotTooSoon`."""
+async def _check_slot(tx: Transaction, store: Store, form: CheckoutForm, basket: Basket) -> None:
+    """Check the delivery window; what is brought where windows are offered needs one. Raises `SlotNeeded`, `SlotFull`, `SlotTooSoon`."""
     listing_ids, timezone = [line.listing_id for line in basket.lines], store.settings.store.timezone
     if form.slot_id is not None:
-        await take_slot(tx, order_id, form.slot_id, timezone, listing_ids)
+        await check_slot(tx, form.slot_id, timezone, listing_ids)
         return
     option = basket.terms.shipping
     is_brought = store.settings.features.delivery and option is not None and not option.is_pickup

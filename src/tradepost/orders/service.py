@@ -76,24 +76,25 @@ class OrderDraft(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[PartDraft, ...]
 
 
-# Everything at once: the triggers that sum up an order run after the statement and find the totals right.
 _PLACE = text("""
-    WITH written AS (
-        INSERT INTO orders (id, number, buyer_id, session_hash, email_enc, seller_ids, process, state, due_at, currency,
-            tax_inclusive, subtotal_minor, discount_minor, points_minor, shipping_minor, tax_minor, included_tax_minor, points_spent,
-            shipping_address_enc, billing_address_enc, payment_method, shipping_method, cart_id, explanation, note, requested_on)
-        VALUES (:id, :number, :buyer_id, :session_hash, :email_enc, :seller_ids, :process, :state, :due_at, :currency,
-            :tax_inclusive, :subtotal_minor, :discount_minor, :points_minor, :shipping_minor, :tax_minor, :included_tax_minor,
-            :points_spent, :shipping_address_enc, :billing_address_enc, :payment_method, :shipping_method, :cart_id, :explanation,
-            :note, :requested_on)
-    ), parts AS (
-        INSERT INTO fulfilments (order_id, seller_id, buyer_id, session_hash, process, state, shipping_minor, shipping_method)
-        SELECT :id, p.seller_id, :buyer_id, :session_hash, :process, :state, p.shipping_minor, :shipping_method
-        FROM jsonb_to_recordset(:parts) AS p(seller_id uuid, shipping_minor bigint)
-    ), happened AS (
-        INSERT INTO order_events (order_id, seq, actor_id, actor_role, kind, to_state, buyer_id, session_hash)
-        VALUES (:id, 1, :buyer_id, :actor_role, 'placed', :state, :buyer_id, :session_hash)
-    )
+    INSERT INTO orders (id, number, buyer_id, session_hash, email_enc, seller_ids, process, state, due_at, currency,
+        tax_inclusive, subtotal_minor, discount_minor, points_minor, shipping_minor, tax_minor, included_tax_minor, points_spent,
+        shipping_address_enc, billing_address_enc, payment_method, shipping_method, cart_id, explanation, note, requested_on)
+    VALUES (:id, :number, :buyer_id, :session_hash, :email_enc, :seller_ids, :process, :state, :due_at, :currency,
+        :tax_inclusive, :subtotal_minor, :discount_minor, :points_minor, :shipping_minor, :tax_minor, :included_tax_minor,
+        :points_spent, :shipping_address_enc, :billing_address_enc, :payment_method, :shipping_method, :cart_id, :explanation,
+        :note, :requested_on)
+""")
+_PLACE_PARTS = text("""
+    INSERT INTO fulfilments (order_id, seller_id, buyer_id, session_hash, process, state, shipping_minor, shipping_method)
+    SELECT :id, p.seller_id, :buyer_id, :session_hash, :process, :state, p.shipping_minor, :shipping_method
+    FROM jsonb_to_recordset(:parts) AS p(seller_id uuid, shipping_minor bigint)
+""")
+_PLACED = text("""
+    INSERT INTO order_events (order_id, seq, actor_id, actor_role, kind, to_state, buyer_id, session_hash)
+    VALUES (:id, 1, :buyer_id, :actor_role, 'placed', :state, :buyer_id, :session_hash)
+""")
+_PLACE_LINES = text("""
     INSERT INTO order_lines (order_id, line_no, buyer_id, session_hash, seller_id, listing_id, variant_id, title, sku, options, unit,
         quantity, unit_price_minor, gross_minor, discount_minor, store_discount_minor, points_minor, tax_minor, included_tax_minor,
         commission_minor, snapshot)
@@ -120,7 +121,7 @@ _FORGET_BUYER = text("""
 
 
 async def place(tx: Transaction, draft: OrderDraft) -> None:
-    """Write an order with its lines, parts and first event, in one statement (two where something is made to order)."""
+    """Write an order with its lines, parts and first event: at once, so that the triggers that sum it up find the totals right."""
     totals = {
         name: sum(getattr(line, part) for line in draft.lines)
         for name, part in (
@@ -129,8 +130,11 @@ async def place(tx: Transaction, draft: OrderDraft) -> None:
         )
     }  # fmt: skip
     values = {name: getattr(draft, name) for name in OrderDraft.__struct_fields__}
-    await tx.run(
+    await tx.later(
         _PLACE,
+        _PLACE_PARTS,
+        _PLACED,
+        _PLACE_LINES,
         **values,
         **totals,
         shipping_minor=sum(part.shipping_minor for part in draft.parts),
@@ -142,7 +146,7 @@ async def place(tx: Transaction, draft: OrderDraft) -> None:
         if line.snapshot.get("configuration")
     ]
     if made:
-        await tx.run(_CONFIGURE, order_id=draft.id, lines=made)
+        await tx.later(_CONFIGURE, order_id=draft.id, lines=made)
 
 
 _LOCK = text("""
@@ -172,18 +176,19 @@ async def lock_parts(tx: Transaction, order_id: UUID) -> list[LockedPart]:
 
 # An order and those parts of it that are where it is (or one part alone) move together, with one line of history.
 _MOVE = text("""
-    WITH moved AS (
-        UPDATE orders SET state = :to_state, due_at = :due_at, payment_state = coalesce(:payment_state, payment_state)
-        WHERE id = :order_id AND state = :from_state AND :whole RETURNING id
-    ), parts AS (
-        UPDATE fulfilments SET state = :to_state, due_at = CASE WHEN coalesce(opened_at, :opened_at) IS NOT NULL THEN CAST(:part_due_at AS timestamptz) END,
-            opened_at = coalesce(opened_at, :opened_at), handed_over_at = coalesce(handed_over_at, :handed_over_at)
-        WHERE order_id = :order_id AND state = :from_state AND seller_id = ANY (:seller_ids) RETURNING seller_id
-    )
+    UPDATE orders SET state = :to_state, due_at = :due_at, payment_state = coalesce(:payment_state, payment_state)
+    WHERE id = :order_id AND state = :from_state AND :whole RETURNING id
+""")
+_MOVE_PARTS = text("""
+    UPDATE fulfilments SET state = :to_state, due_at = CASE WHEN coalesce(opened_at, :opened_at) IS NOT NULL THEN CAST(:part_due_at AS timestamptz) END,
+        opened_at = coalesce(opened_at, :opened_at), handed_over_at = coalesce(handed_over_at, :handed_over_at)
+    WHERE order_id = :order_id AND state = :from_state AND seller_id = ANY (:seller_ids) RETURNING seller_id
+""")
+_MOVED = text("""
     INSERT INTO order_events (order_id, seq, actor_id, actor_role, kind, from_state, to_state, seller_id, buyer_id, session_hash, reason)
     SELECT :order_id, (SELECT coalesce(max(seq), 0) + 1 FROM order_events WHERE order_id = :order_id), :actor_id, :actor_role,
            CASE WHEN :whole THEN 'moved' ELSE 'part_moved' END, :from_state, :to_state, :seller_id, :buyer_id, :session_hash, :reason
-    WHERE EXISTS (SELECT FROM moved) OR (NOT :whole AND EXISTS (SELECT FROM parts))
+    WHERE EXISTS (SELECT FROM changed_orders) OR (NOT :whole AND EXISTS (SELECT FROM changed_fulfilments))
 """)
 
 
@@ -209,8 +214,10 @@ async def write_move(tx: Transaction, order: LockedOrder, step: Step) -> None:
     """Move an order or parts of it. Raises `OrderChanged` where the state is another by now, or the move undeclared."""
     values = {name: getattr(step, name) for name in Step.__struct_fields__}
     values["seller_ids"] = list(step.seller_ids)
-    if not await tx.run(_MOVE, order_id=order.id, buyer_id=order.buyer_id, session_hash=order.session_hash, **values):
-        raise OrderChanged
+    await tx.later(
+        _MOVE, _MOVE_PARTS, _MOVED, refusal=OrderChanged,
+        order_id=order.id, buyer_id=order.buyer_id, session_hash=order.session_hash, **values,
+    )  # fmt: skip
 
 
 _NOTE = text("""

@@ -40,13 +40,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 _POST = text("""
-    WITH journal AS (
-        INSERT INTO ledger_journals (id, kind, reference, order_id) VALUES (:id, :kind, :reference, :order_id)
-        ON CONFLICT (kind, reference) DO NOTHING RETURNING id
-    )
+    INSERT INTO ledger_journals (id, kind, reference, order_id) VALUES (:id, :kind, :reference, :order_id)
+    ON CONFLICT (kind, reference) DO NOTHING RETURNING id
+""")
+_POST_ENTRIES = text("""
     INSERT INTO ledger_entries (journal_id, line_no, account_id, amount_minor)
     SELECT journal.id, e.line_no, e.account_id, e.amount_minor
-    FROM journal, unnest(CAST(:accounts AS uuid[]), CAST(:amounts AS bigint[])) WITH ORDINALITY AS e(account_id, amount_minor, line_no)
+    FROM changed_ledger_journals AS journal, unnest(CAST(:accounts AS uuid[]), CAST(:amounts AS bigint[])) WITH ORDINALITY AS e(account_id, amount_minor, line_no)
 """)
 _OPEN = text("""
     INSERT INTO ledger_accounts (kind, owner_id, name, currency)
@@ -65,8 +65,8 @@ _known: WeakKeyDictionary[Database, dict[_Key, UUID]] = WeakKeyDictionary()
 
 async def post(
     tx: Transaction, kind: str, reference: str, order_id: UUID | None, currency: str, entries: Iterable[Entry]
-) -> bool:
-    """Book a journal, entries on one account added up; return False where this fact was booked before.
+) -> None:
+    """Book a journal, entries on one account added up; nothing where this fact was booked before.
 
     Raises `BooksUnbalanced` at the commit.
     """
@@ -76,11 +76,11 @@ async def post(
         sums[key] = sums.get(key, 0) + entry.amount_minor
     sums = {key: amount for key, amount in sums.items() if amount}
     if not sums:
-        return False
+        return
     accounts = await _accounts(tx, list(sums))
-    return bool(
-        await tx.run(_POST, id=uuid7(), kind=kind, reference=reference, order_id=order_id,
-                     accounts=[accounts[key] for key in sums], amounts=list(sums.values()))
+    await tx.later(
+        _POST, _POST_ENTRIES, id=uuid7(), kind=kind, reference=reference, order_id=order_id,
+        accounts=[accounts[key] for key in sums], amounts=list(sums.values()),
     )  # fmt: skip
 
 

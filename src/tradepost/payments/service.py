@@ -105,7 +105,7 @@ _REFUNDS_DUE = text("""
 
 async def start(tx: Transaction, draft: PaymentDraft) -> None:
     """Write down a payment before its gateway is asked. Raises `PaymentUnderWay` where another one is open."""
-    await tx.run(_START, **{name: getattr(draft, name) for name in PaymentDraft.__struct_fields__})
+    await tx.later(_START, **{name: getattr(draft, name) for name in PaymentDraft.__struct_fields__})
 
 
 async def lock_payment(tx: Transaction, payment_id: UUID) -> LockedPayment:
@@ -126,7 +126,7 @@ async def settle(
     error: str | None = None,
 ) -> None:  # fmt: skip
     """Write down how a payment ended."""
-    await tx.run(
+    await tx.later(
         _SETTLE,
         payment_id=payment.id,
         state=state,
