@@ -177,11 +177,11 @@ async def _prepare(store: Store, caller: Caller, form: CheckoutForm, reply: Repl
         await orders.place(tx, draft)
         wants = [Want(p.line.variant_id, p.line.quantity) for p in basket.priced.lines]
         await stock.reserve(tx, order_id, wants, draft.due_at or now() + _HELD_FOR)
-        await _take_extras(tx, caller, form, basket, order_id, email_key)
         amount = basket.priced.total_minor
         sellers = tuple(part.seller_id for part in draft.parts)
         fact = OrderPlaced(order_id, draft.number, draft.buyer_id, sellers, amount, draft.currency)
         await record(tx, fact, subject_id=order_id)
+        await _take_extras(tx, caller, form, basket, order_id, email_key)
         first = course.payment_move(course.initial)
         if first is None:
             return await _ask_first(tx, reply, draft, amount)

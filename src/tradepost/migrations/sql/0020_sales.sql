@@ -45,7 +45,9 @@ $$;
 -- A day is noted as changed by rows that nobody else waits for; two orders of one day never meet here.
 CREATE FUNCTION orders_sales_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
-    IF (TG_OP <> 'INSERT' AND is_sale(OLD.process, OLD.state)) OR (TG_OP <> 'DELETE' AND is_sale(NEW.process, NEW.state)) THEN
+    -- One look: of a row that is made or goes, the other half is null.
+    IF EXISTS (SELECT FROM order_transitions t WHERE t.process = coalesce(NEW.process, OLD.process)
+               AND t.to_state IN (OLD.state, NEW.state) AND 'complete_fulfilments' = ANY (t.effects)) THEN
         INSERT INTO sales_changed (day)
             VALUES ((CASE WHEN TG_OP = 'DELETE' THEN OLD.placed_at ELSE NEW.placed_at END AT TIME ZONE store_timezone())::date);
         IF TG_OP = 'UPDATE' AND OLD.placed_at <> NEW.placed_at THEN
@@ -66,8 +68,15 @@ BEGIN
     WHERE is_sale(o.process, o.state);
     RETURN NULL;
 END $$;
-CREATE TRIGGER sales_changed_inserted AFTER INSERT ON order_lines REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION order_lines_sales_changed();
+CREATE FUNCTION order_lines_sales_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+BEGIN
+    INSERT INTO sales_changed (day)
+    SELECT (o.placed_at AT TIME ZONE store_timezone())::date FROM orders o WHERE o.id = NEW.order_id AND is_sale(o.process, o.state);
+    RETURN NULL;
+END $$;
+-- A line that costs something changes its order's total, and is noticed there; every checkout would pay for looking twice.
+CREATE TRIGGER sales_changed_inserted AFTER INSERT ON order_lines FOR EACH ROW
+    WHEN (NEW.total_minor = 0) EXECUTE FUNCTION order_lines_sales_added();
 CREATE TRIGGER sales_changed_updated AFTER UPDATE ON order_lines REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION order_lines_sales_changed();
 CREATE TRIGGER sales_changed_deleted AFTER DELETE ON order_lines REFERENCING OLD TABLE AS changed
