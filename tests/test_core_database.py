@@ -623,9 +623,9 @@ async def test_whoever_reads_sees_what_waited(db: Database) -> None:
 async def test_a_change_that_touches_nothing_is_refused_with_all_that_waited(db: Database) -> None:
     with pytest.raises(NothingRenamed):
         async with db.transaction(actor=SYSTEM) as tx:
-            await tx.later(NOTE_UNIT, unit="firkin")
+            await tx.later(NOTE_UNIT, unit="hogshead")
             await tx.later(RENAME, old_code="nowhere", new_name="Fresher", refusal=NothingRenamed)
-    assert await db.read(text("SELECT FROM units WHERE code = 'firkin'")) == []
+    assert await db.read(text("SELECT FROM units WHERE code = 'hogshead'")) == []
 
 
 async def test_an_error_of_what_waited_undoes_its_step_alone(db: Database) -> None:
@@ -634,9 +634,9 @@ async def test_an_error_of_what_waited_undoes_its_step_alone(db: Database) -> No
         with pytest.raises(NothingRenamed):
             async with tx.savepoint():
                 await tx.later(RENAME, old_code="nowhere", new_name="Fresher", refusal=NothingRenamed)
-        await tx.later(NOTE_UNIT, unit="firkin")
+        await tx.later(NOTE_UNIT, unit="kilderkin")
     assert "fresh" in await feeds_named(db)
-    assert len(await db.read(text("SELECT FROM units WHERE code = 'firkin'"))) == 1
+    assert len(await db.read(text("SELECT FROM units WHERE code = 'kilderkin'"))) == 1
 
 
 async def test_what_waits_is_forgotten_with_its_step(db: Database) -> None:
