@@ -13,6 +13,7 @@ import structlog
 from tradepost.core.events import check_subscriptions, subscribe
 from tradepost.core.job_runner import Pace, run_jobs
 from tradepost.core.jobs import DECLARED, Registry
+from tradepost.flows.editions import follow_editions
 from tradepost.flows.store import Store
 from tradepost.orders.events import OrderPlaced
 
@@ -25,6 +26,7 @@ JOB_MODULES: Final = (
     "tradepost.flows.plan_delivery",
     "tradepost.flows.figures",
     "tradepost.flows.haggle",
+    "tradepost.flows.manage_categories",
     "tradepost.flows.show_sales",
     "tradepost.flows.search_jobs",
     "tradepost.flows.trust_jobs",
@@ -46,4 +48,9 @@ def compose() -> Registry:
 async def run_worker(store: Store, stop: asyncio.Event, *, pace: Pace | None = None) -> None:
     """Do a store's jobs until `stop` is set: inside the server's process, or in one of its own (`tradepost worker`)."""
     with structlog.contextvars.bound_contextvars(store=store.code):
-        await run_jobs(store, compose(), stop, pace=pace)
+        following = asyncio.create_task(follow_editions(store, stop))
+        try:
+            await run_jobs(store, compose(), stop, pace=pace)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)

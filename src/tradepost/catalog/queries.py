@@ -49,12 +49,18 @@ _LAT, _LON = bindparam("lat", type_=Double), bindparam("lon", type_=Double)
 # Written into the statements, not bound: only so does a prepared plan match the partial indexes.
 ACTIVE = listings.c.status == literal_column("'active'")
 
+_above = categories.alias("above")
 CATEGORIES = (
     select(
         categories.c.id, categories.c.parent_id, categories.c.slug, categories.c.name, categories.c.description,
         categories.c.emoji, categories.c.path,
     )
-    .where(categories.c.is_active)
+    .where(
+        categories.c.is_active,
+        ~exists().where(
+            ~_above.c.is_active, func.starts_with(categories.c.path, _above.c.path + literal_column("'/'"))
+        ),
+    )
     .order_by(func.cardinality(func.string_to_array(categories.c.path, "/")), categories.c.position, categories.c.name)
 )  # fmt: skip
 
@@ -64,17 +70,22 @@ _PLACE = (
 )  # fmt: skip
 PLACES_BY_PREFIX = (
     select(*_PLACE)
-    .where(func.lower(places.c.name).like(bindparam("prefix", type_=String)))
+    .where(func.lower(places.c.name).like(bindparam("prefix", type_=String)), places.c.is_active)
     .order_by(places.c.population.desc(), places.c.name)
     .limit(10)
 )
 PLACE_BY_NAME = (
     select(*_PLACE)
-    .where(func.lower(places.c.name) == func.lower(bindparam("name", type_=String)))
+    .where(func.lower(places.c.name) == func.lower(bindparam("name", type_=String)), places.c.is_active)
     .order_by(places.c.population.desc())
     .limit(1)
 )
-PLACE_NEAREST = select(*_PLACE).order_by(func.geo_order(places.c.location, _LAT, _LON)).limit(1)
+PLACE_NEAREST = (
+    select(*_PLACE)
+    .where(places.c.is_active, places.c.location.is_not(None))
+    .order_by(func.geo_order(places.c.location, _LAT, _LON))
+    .limit(1)
+)
 
 _SELLER_NAME = func.coalesce(users.c.business_name, users.c.display_name).label("seller_name")
 _CARD = (

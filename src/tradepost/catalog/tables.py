@@ -45,6 +45,7 @@ places = Table(
     words("name"),
     Column("population", Integer, nullable=False, server_default="0"),
     Column("location", GeoPoint),
+    Column("is_active", Boolean, nullable=False, server_default="true"),
     UniqueConstraint("country", "region", "district", "name"),
     Index("ix_places_name", text("lower(name) text_pattern_ops")),
     Index("ix_places_location", "location", postgresql_using="gist"),
@@ -63,6 +64,7 @@ categories = Table(
     Column("is_active", Boolean, nullable=False, server_default="true"),
     Column("position", Integer, nullable=False, server_default="0"),
     words("path", default=""),
+    Column("is_own", Boolean, nullable=False, server_default="false"),
     created(),
     updated(),
     at_most("name", 100),
@@ -70,7 +72,17 @@ categories = Table(
     Index("ix_categories_parent_id", "parent_id"),
     Index("ix_categories_path", text("path text_pattern_ops")),
     Index("ix_categories_words", text("to_tsvector('english', name || ' ' || description)"), postgresql_using="gin"),
-    comment="The category tree; `path` is the slugs from the root, kept by a trigger that also refuses cycles.",
+    comment="The category tree; `path` is the slugs from the root, kept by a trigger that also refuses cycles. `is_own`: the staff's, and no longer the preset's to change.",
+)
+
+former_categories = Table(
+    "former_categories",
+    metadata,
+    Column("slug", Text, primary_key=True),
+    reference("category_id", "categories.id", nullable=True, on_delete="SET NULL"),
+    moment("at", default_now=True),
+    Index("ix_former_categories_category_id", "category_id"),
+    comment="Categories that the staff took away: their old addresses lead to `category_id`, and the preset does not bring them back.",
 )
 
 feeds = Table("feeds", metadata, Column("code", Text, primary_key=True), words("name"), words("description", default=""),

@@ -65,6 +65,27 @@ store_facts = Table(
     comment="What SQL itself must know of the store's settings: currency, country, preset version.",
 )
 
+store_editions = Table(
+    "store_editions",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    moment("at", default_now=True),
+    Column("by_id", UUID),
+    Column("changes", JSONB, nullable=False),
+    words("note", default=""),
+    Column("brings_back", Integer),
+    comment="What the staff set differently from the preset: each edition whole, the highest number in force. Never changed, only followed.",
+)
+
+store_drafts = Table(
+    "store_drafts",
+    metadata,
+    Column("user_id", UUID, primary_key=True),
+    Column("changes", JSONB, nullable=False),
+    moment("at", default_now=True),
+    comment="What somebody tries before it becomes an edition: one each, seen by them alone.",
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

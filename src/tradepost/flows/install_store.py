@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.schema import Table
 
 from tradepost.accounts.tables import role_permissions, roles
-from tradepost.catalog.tables import categories, conditions, feeds, listing_kinds, sources, units
+from tradepost.catalog.tables import categories, conditions, feeds, former_categories, listing_kinds, sources, units
 from tradepost.core.database import SYSTEM, Database, Transaction
 from tradepost.core.settings import BadSettings
 from tradepost.core.tables import store_facts
@@ -117,10 +117,15 @@ async def _put_by(tx: Transaction, table: Table, unique: str, values: Mapping[st
     )
 
 
+_CATEGORY_ID = select(categories.c.id).where(categories.c.slug == bindparam("slug"))
+
+
 async def _install_categories(tx: Transaction, settings: StoreSettings) -> None:
-    """Parents before children, whatever the order in the file."""
+    """Parents before children, whatever the order in the file; what the staff changed or took away stays as they want it."""
     ids: dict[str, object] = {}
-    left = list(settings.categories)
+    gone = set(await tx.values(select(former_categories.c.slug)))
+    left = [c for c in settings.categories if c.slug not in gone]
+    left = [msgspec.structs.replace(c, parent=None) if c.parent in gone else c for c in left]
     while left:
         ready = [c for c in left if c.parent is None or c.parent in ids]
         if not ready:
@@ -132,9 +137,12 @@ async def _install_categories(tx: Transaction, settings: StoreSettings) -> None:
                       "parent_id": ids.get(c.parent or "")}  # fmt: skip
             change = upsert(categories).values(values)
             change = change.on_conflict_do_update(
-                index_elements=["slug"], set_={n: change.excluded[n] for n in values if n != "slug"}
+                index_elements=["slug"],
+                set_={n: change.excluded[n] for n in values if n != "slug"},
+                where=~categories.c.is_own,
             )
-            ids[c.slug] = await tx.value(change.returning(categories.c.id))
+            await tx.run(change)
+            ids[c.slug] = await tx.value(_CATEGORY_ID, slug=c.slug)
         left = [c for c in left if c.slug not in ids]
 
 

@@ -24,9 +24,14 @@ from tradepost.notifications.adapters.texting import HttpMessenger, KeepingMesse
 from tradepost.notifications.ports import Mailer, Messenger
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Store:
-    """A store that is open: settings, database, cache, files, keys and payment gateways. `is_demo`: sample sign-ins are shown."""
+    """A store that is open: settings, database, cache, files, keys and payment gateways. `is_demo`: sample sign-ins are shown.
+
+    The staff's editions (flows/editions) change `settings` and `style` while it is open; nothing else of it ever changes.
+    `preset`: the settings before any edition, where there is one; `edition`: its number, -1 for a draft; `looked_at`: when this process
+    last asked for a newer one.
+    """
 
     code: str
     settings: StoreSettings
@@ -42,6 +47,15 @@ class Store:
     mailer: Mailer = field(default_factory=KeepingMailer)
     messenger: Messenger = field(default_factory=KeepingMessenger)
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    preset: StoreSettings | None = None
+    style: str = ""
+    edition: int = 0
+    looked_at: float = float("-inf")
+
+    @property
+    def style_path(self) -> str:
+        """The address of the staff's own colours, "" where they have none: another for each edition, so that it may be kept for ever."""
+        return f"/theme/edition.css?n={self.edition}" if self.style else ""
 
     @property
     def currency(self) -> str:

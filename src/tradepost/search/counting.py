@@ -192,3 +192,25 @@ async def rebuild(db: Database, progress: Callable[[int, int], Any] = lambda _do
 async def _refresh(tx: Transaction, ids: list[UUID]) -> None:
     await tx.run(text("SET LOCAL statement_timeout = '5min'"))
     await tx.value(_REFRESH_WORDS, ids=ids)
+
+
+_IN_CATEGORY = text("""
+    SELECT l.id FROM listings l WHERE l.status = 'active' AND l.id > CAST(:after AS uuid) AND l.category_id = ANY (ARRAY(
+        SELECT below.id FROM categories c JOIN categories below ON below.id = c.id OR starts_with(below.path, c.path || '/')
+        WHERE c.id = CAST(:category_id AS uuid)))
+    ORDER BY l.id LIMIT :limit
+""")
+
+
+async def refresh_category(db: Database, category_id: UUID) -> int:
+    """Bring the documents of a category and of all below it in line with its name and place; return how many."""
+    after, done = UUID(int=0), 0
+    while True:
+        async with db.transaction(actor=SYSTEM) as tx:
+            ids: list[UUID] = await tx.values(_IN_CATEGORY, category_id=category_id, after=after, limit=500)
+            if ids:
+                await tx.value(_REFRESH_WORDS, ids=ids)
+        done += len(ids)
+        if len(ids) < 500:
+            return done
+        after = ids[-1]

@@ -54,6 +54,7 @@ _CHANGE = text("""
     UPDATE streams SET title = :title, description = :description, category_id = :category_id, scheduled_at = :scheduled_at,
            stream_url = :stream_url, thumbnail_file_id = coalesce(CAST(:thumbnail_file_id AS uuid), thumbnail_file_id) WHERE id = :id
 """)
+_MOVE_SHOWS = text("UPDATE streams SET category_id = :target WHERE category_id = :source")
 _START = text("UPDATE streams SET status = 'live', started_at = clock_timestamp() WHERE id = :id")
 _END = text("UPDATE streams SET status = 'ended', ended_at = clock_timestamp() WHERE id = :id")
 _RECORDING = text("UPDATE streams SET recording_url = :recording_url WHERE id = :id")
@@ -107,6 +108,11 @@ _OTHERS = text(f"""
 def topic_of(stream_id: UUID) -> str:
     """Return the topic that is rung when something happens in a show."""
     return f"stream:{stream_id}"
+
+
+async def move_shows(tx: Transaction, source: UUID, target: UUID) -> int:
+    """Give the shows of one category to another; return how many."""
+    return await tx.run(_MOVE_SHOWS, source=source, target=target)
 
 
 async def note(

@@ -36,7 +36,7 @@ from tradepost.reviews.types import ReviewDraft
 from tradepost.web.forms import first_problem, read_form
 from tradepost.web.kept import easel_of, is_for_all, kept_page
 from tradepost.web.listing_view import liked_ids, listing_context
-from tradepost.web.pages import go, page
+from tradepost.web.pages import go, page, previewed
 from tradepost.web.position import position_of
 from tradepost.web.search_visit import note_visit
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
@@ -59,6 +59,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 @get("/", include_in_schema=False)
 async def home(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show the store's front page, as its preset composes it."""
+    store = await previewed(request, store, caller)
     tree = await category_tree(store.db)
     sections = [
         await _section(store, section, tree)

@@ -8,6 +8,7 @@ from tradepost.accounts.types import Caller
 from tradepost.core.database import OnlyLooking
 from tradepost.core.ids import token_hash
 from tradepost.core.limits import check_rate, network_of
+from tradepost.flows.editions import look_again
 from tradepost.flows.see_as import eyes_of
 from tradepost.flows.sign_in import load_caller, load_caller_by_token
 from tradepost.flows.store import Store
@@ -33,6 +34,7 @@ async def provide_caller(request: HttpRequest, store: GivenStore) -> Caller:
     What changes something is counted by address and endpoint first. Raises `StaleForm`, `TokenInvalid`, `TooOften`.
     """
     address = request.client.host if request.client else ""
+    await look_again(store)
     await count_change(request, store)
     authorization = request.headers.get("authorization", "")
     if authorization.lower().startswith("bearer "):

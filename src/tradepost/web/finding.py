@@ -5,10 +5,12 @@ from typing import Any
 import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
+from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
 from tradepost.alerts.rules import criteria_of
 from tradepost.catalog.listing_pages import CategoryTree, category_tree
+from tradepost.catalog.tree import now_called
 from tradepost.catalog.types import Category
 from tradepost.flows.search_listings import search, suggestions
 from tradepost.flows.store import Store
@@ -26,9 +28,11 @@ from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 @get("/c/{slug:str}", include_in_schema=False)
 async def category_page(
     request: HttpRequest, store: GivenStore, caller: GivenCaller, slug: FromPath[str]
-) -> Response[str]:
-    """Show what is on offer in a category and below it."""
+) -> Response[Any]:
+    """Show what is on offer in a category and below it; the address of a former category leads to the one it became part of."""
     tree = await category_tree(store.db)
+    if slug not in tree.by_slug and (now := await now_called(store.db, slug)):
+        return Redirect(f"/c/{now}", status_code=301)
     return await _results(request, store, caller, tree, tree.get(slug))
 
 

@@ -10,13 +10,14 @@ from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import category_tree
+from tradepost.flows.editions import as_drafted
 from tradepost.flows.head import read_head
 from tradepost.flows.store import Store
 from tradepost.web.rendering import template
 from tradepost.web.security import cookie, csrf_token, forget, form_secret, local_path
 from tradepost.web.typing import HttpRequest
 
-FLASH_COOKIE, SCHEME_COOKIE = "flash", "scheme"
+FLASH_COOKIE, SCHEME_COOKIE, PREVIEW_COOKIE = "flash", "scheme", "preview"
 Tone = Literal["good", "info", "warn", "bad"]
 
 
@@ -32,11 +33,19 @@ async def page(
     **context: Any,
 ) -> Response[str]:  # fmt: skip
     """Render `pages/<name>.html` with what every page needs besides `context`."""
+    store = await previewed(request, store, caller)
     tree, head = await category_tree(store.db), await read_head(store, caller)
     return framed(
         request, store, caller, name, status=status, cookies=cookies, categories=tree.top, cart_count=head.cart,
         unread_count=head.unread, live_count=head.live, **context,
     )  # fmt: skip
+
+
+async def previewed(request: HttpRequest, store: Store, caller: Caller) -> Store:
+    """Return the store as whoever asks is trying it out, if they are: their draft, for their own eyes."""
+    if PREVIEW_COOKIE not in request.cookies or store.edition < 0:
+        return store
+    return await as_drafted(store, caller) or store
 
 
 def framed(
@@ -59,7 +68,7 @@ def framed(
     token, fresh = csrf_token(form_secret(store.keys), request, caller)
     flashes = _read_flashes(request)
     body = template(f"pages/{name}.html").render(
-        open_store=store, store=store.settings, base_url=store.base_url, person=caller if caller.is_signed_in else None,
+        open_store=store, store=store.settings, style_path=store.style_path, is_draft=store.edition < 0, base_url=store.base_url, person=caller if caller.is_signed_in else None,
         caller=caller, unread_count=unread_count, live_count=live_count, scheme=request.cookies.get(SCHEME_COOKIE, ""), path=request.url.path,
         csrf_token=token, messages=flashes, status=status, **context,
     )  # fmt: skip

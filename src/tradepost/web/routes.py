@@ -26,8 +26,10 @@ from tradepost.web.riding import riding_routes
 from tradepost.web.saved_searches import saved_search_routes
 from tradepost.web.search_office import search_office_routes
 from tradepost.web.selling import selling_routes
+from tradepost.web.settings_office import settings_routes
 from tradepost.web.shows import show_pages
 from tradepost.web.site import site_routes
+from tradepost.web.tree_office import tree_office_routes
 from tradepost.web.trust import trust_routes
 from tradepost.web.ways_in import ways_in_routes
 
@@ -58,6 +60,8 @@ page_routes = [
     *kitchen_routes,
     *figures_routes,
     *listing_office_routes,
+    *tree_office_routes,
+    *settings_routes,
     *promo_routes,
     *riding_routes,
     *engine_routes,

@@ -3,9 +3,9 @@ const one = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 /* g and a letter go to a part; j and k walk the rows, x ticks, Enter opens; ? says so. */
-const PLACES = { t: "/office", o: "/office/orders", d: "/office/delivery", k: "/office/kitchen", l: "/office/listings", f: "/office/figures", p: "/office/promos", m: "/office/money", w: "/messages" };
-const WORDS = [["g t", "Today"], ["g o", "Orders"], ["g d", "Delivery"], ["g k", "Kitchen"], ["g l", "Listings"], ["g f", "Figures"], ["g p", "Promo codes"], ["g m", "Money"], ["g w", "Messages"],
-  ["/", "Find on this page"], ["j k", "Next and previous row"], ["x", "Tick the row"], ["Enter", "Open it"], ["← → ↑ ↓", "Move on a board"], ["?", "This list"]];
+const PLACES = { t: "/office", o: "/office/orders", d: "/office/delivery", k: "/office/kitchen", l: "/office/listings", c: "/office/categories", s: "/office/settings", f: "/office/figures", p: "/office/promos", m: "/office/money", w: "/messages" };
+const WORDS = [["g t", "Today"], ["g o", "Orders"], ["g d", "Delivery"], ["g k", "Kitchen"], ["g l", "Listings"], ["g c", "Categories"], ["g s", "Words and colours"], ["g f", "Figures"], ["g p", "Promo codes"], ["g m", "Money"], ["g w", "Messages"],
+  ["/", "Find on this page"], ["j k", "Next and previous row"], ["x", "Tick the row"], ["Enter", "Open it"], ["← → ↑ ↓", "Move on a board"], ["Alt+↑ ↓ ← →", "Move a category"], ["?", "This list"]];
 let waitsForPlace = 0;
 const isTyping = (target) => target.matches?.("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
 const rows = () => all("[data-rows] tbody tr");
@@ -85,3 +85,55 @@ document.addEventListener("drop", (event) => {
   one("ol", lane).append(dragged);
   choice.form.requestSubmit();
 });
+
+/* The category tree: rows are dragged before, after or inside another; Alt and an arrow key moves the row one is on. */
+const ARROWS = { ArrowUp: "up", ArrowDown: "down", ArrowLeft: "out", ArrowRight: "in" };
+let branch = null;
+function send(row, where, to = "") {
+  const form = one("form[data-place]", row);
+  form.elements.to.value = to;
+  form.requestSubmit(one(`button[value=${["up", "down", "in", "out"].includes(where) ? where : "up"}]`, form));
+}
+function place(row, where, to) {  // what no button says: the name of a target
+  const form = one("form[data-place]", row);
+  const said = document.createElement("input");
+  said.type = "hidden";
+  said.name = "where";
+  said.value = where;
+  form.append(said);
+  form.elements.to.value = to;
+  form.submit();
+}
+const unmark = () => { for (const row of all("[data-branch]")) row.classList.remove("tree__row--before", "tree__row--after", "tree__row--inside"); };
+function sideOf(event, row) {
+  const box = row.getBoundingClientRect();
+  const part = (event.clientY - box.top) / box.height;
+  return part < 0.3 ? "before" : part > 0.7 ? "after" : "inside";
+}
+function isBelow(row, other) {  // the rows after one that lie deeper are its own
+  for (let next = row.nextElementSibling; next && Number(next.dataset.depth) > Number(row.dataset.depth); next = next.nextElementSibling) if (next === other) return true;
+  return false;
+}
+for (const row of all("[data-branch]")) {
+  row.draggable = true;
+  row.addEventListener("dragstart", (event) => { branch = row; row.classList.add("tree__row--dragged"); event.dataTransfer.effectAllowed = "move"; });
+  row.addEventListener("dragend", () => { row.classList.remove("tree__row--dragged"); unmark(); branch = null; });
+  row.addEventListener("dragover", (event) => {
+    if (!branch || branch === row || isBelow(branch, row)) return;
+    event.preventDefault();
+    unmark();
+    row.classList.add(`tree__row--${sideOf(event, row)}`);
+  });
+  row.addEventListener("drop", (event) => {
+    if (!branch || branch === row || isBelow(branch, row)) return;
+    event.preventDefault();
+    place(branch, sideOf(event, row), row.dataset.branch);
+  });
+  row.addEventListener("keydown", (event) => {
+    if (!event.altKey || !ARROWS[event.key]) return;
+    event.preventDefault();
+    const button = one(`button[value=${ARROWS[event.key]}]`, row);
+    if (!button.disabled) send(row, ARROWS[event.key]);
+  });
+}
+if (location.hash.startsWith("#c-")) one(`[id="${CSS.escape(location.hash.slice(1))}"] .tree__name`)?.focus();
