@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
@@ -25,6 +25,9 @@ from tradepost.core.settings import Settings
 from tradepost.flows.install_store import install_store
 from tradepost.flows.store import Store, open_store
 from tradepost.migrations import create_database, migrate
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 MARKET = Path(__file__).parent / "presets" / "market"
 _real_connect = socket.socket.connect
@@ -183,6 +186,18 @@ async def make(store: Store) -> Factory:
 async def shop(store: Store, make: Factory) -> Shop:
     """Stand as a buyer in the test's store."""
     return await Shop.open(store, make)
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator["Browser"]:
+    """Start the Chromium that the runner of the tests found."""
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        path = os.environ.get("TRADEPOST_CHROMIUM", "/usr/bin/chromium")
+        started = await playwright.chromium.launch(executable_path=path, chromium_sandbox=False)
+        yield started
+        await started.close()
 
 
 @pytest.fixture

@@ -7,24 +7,19 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
-from sqlalchemy import bindparam, text, update
+from sqlalchemy import bindparam, update
 
+from tests.browsing import DESK, PHONE, assert_fits, assert_sound, come_in
 from tests.conftest import MARKET, Servers
 from tests.serving import running
 from tests.shop import Shop
-from tests.test_browser import assert_fits, open_page
-from tests.test_browser import browser as browser  # noqa: PLC0414  # the fixture
 from tests.test_delivery import plan_week
 from tests.test_kitchen import CAKE
 from tradepost.accounts.types import Caller
 from tradepost.catalog.tables import listings
-from tradepost.core.ids import secret_token, token_hash
-from tradepost.web.security import SESSION_COOKIE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PHONE, DESK = 360, 1440
 
 
 @pytest_asyncio.fixture
@@ -40,26 +35,6 @@ async def bakery(shop: Shop, store_dsn: str, servers: Servers, tmp_path: Path) -
     await shop.run(statement, schema=CAKE)
     with running(store_dsn, servers.cache_url, tmp_path / "files", MARKET) as address:
         yield address.replace("127.0.0.1", f"{MARKET.name}.localhost")
-
-
-async def come_in(browser: Browser, shop: Shop, bakery: str, person: Caller, width: int) -> tuple[Page, list[str]]:
-    """Open a browser in which a person is signed in."""
-    token = secret_token()
-    await shop.run(
-        text("INSERT INTO sessions (id_hash, user_id, expires_at) VALUES (:hash, :user_id, now() + interval '1 day')"),
-        hash=token_hash(token), user_id=person.user_id,
-    )  # fmt: skip
-    page, complaints = await open_page(browser, width)
-    await page.context.add_cookies([{"name": SESSION_COOKIE, "value": token, "url": bakery}])
-    return page, complaints
-
-
-async def assert_sound(page: Page) -> None:
-    """Nothing sticks out, and axe-core finds nothing serious."""
-    await assert_fits(page)
-    found = await Axe().run(page, options={"resultTypes": ["violations"]})
-    grave = [v for v in found.response["violations"] if v["impact"] in {"serious", "critical"}]
-    assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in grave] == [], page.url
 
 
 async def design_and_order(customer: Page, bakery: str) -> str:

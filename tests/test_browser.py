@@ -1,31 +1,21 @@
 """A shop day in a real browser, at phone and desktop width; nothing may complain in the console or stick out of the page."""
 
 import io
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from PIL import Image
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
+from tests.browsing import assert_fits, open_page
 from tests.conftest import MARKET, Servers
 from tests.factories import Factory
 from tests.serving import running
 
 pytestmark = pytest.mark.browser
 PASSWORD = "a-walnut-tree-in-may"
-
-
-@pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Start the Chromium that the runner of the tests found."""
-    async with async_playwright() as playwright:
-        path = os.environ.get("TRADEPOST_CHROMIUM", "/usr/bin/chromium")
-        started = await playwright.chromium.launch(executable_path=path, chromium_sandbox=False)
-        yield started
-        await started.close()
 
 
 @pytest_asyncio.fixture
@@ -40,17 +30,6 @@ async def shop(store_dsn: str, make: Factory, servers: Servers, tmp_path: Path) 
         yield address.replace("127.0.0.1", f"{MARKET.name}.localhost")  # as links say it; browsers know where that is
 
 
-async def open_page(browser: Browser, width: int, height: int = 850) -> tuple[Page, list[str]]:
-    """Open a window; return its page and the list in which complaints of the console collect."""
-    context = await browser.new_context(viewport={"width": width, "height": height})
-    page = await context.new_page()
-    page.set_default_timeout(20_000)
-    complaints: list[str] = []
-    page.on("console", lambda m: complaints.append(m.text) if m.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    return page, complaints
-
-
 async def sign_up(page: Page, shop: str, name: str, role: str) -> None:
     """Make an account through the form."""
     await page.goto(f"{shop}/sign-up")
@@ -60,18 +39,6 @@ async def sign_up(page: Page, shop: str, name: str, role: str) -> None:
     await page.locator(f"input[name=role][value={role}]").check(force=True)
     await page.locator("main form").get_by_role("button").last.click()
     await expect(page.locator("#flash")).to_contain_text("Welcome")
-
-
-async def assert_fits(page: Page) -> None:
-    """Nothing sticks out to the right, and every picture in view has arrived."""
-    wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    sticking_out = await page.evaluate(
-        "[...document.querySelectorAll('main *, header *, footer *')].filter(e => e.getBoundingClientRect().right > innerWidth + 0.5)"
-        ".map(e => e.tagName + '.' + e.className + ' ' + Math.round(e.getBoundingClientRect().right) + ' ' + (e.name ?? e.id))"
-    )
-    assert wide <= 0, f"{page.url} is {wide}px too wide: {sticking_out}"
-    broken = await page.evaluate("[...document.images].filter(i => i.complete && i.naturalWidth === 0).map(i => i.src)")
-    assert broken == []
 
 
 @pytest.mark.parametrize("width", [360, 1440])

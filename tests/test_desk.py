@@ -1,5 +1,6 @@
 """The desk: what waits today, every order found and moved, jobs that gave up; and that none of it is for strangers."""
 
+import json
 import re
 from datetime import timedelta
 
@@ -11,11 +12,12 @@ from tests.test_after_sale import browser_of
 from tests.visitor import text_of
 from tradepost.accounts.types import NotAllowed
 from tradepost.core.clock import now
+from tradepost.flows import today as today_flow
 from tradepost.flows.engine import decide_jobs, get_engine
 from tradepost.flows.move_order import move_order
 from tradepost.flows.office_orders import OrderQuestion, get_office_board, move_orders, search_orders
 from tradepost.flows.orders import get_order
-from tradepost.flows.today import get_today
+from tradepost.flows.today import count_desk, get_today, watch_desk
 
 OFFICE_PAGES = ("/office", "/office/orders", "/office/orders?view=list", "/office/engine")
 
@@ -118,6 +120,45 @@ async def test_today_counts_what_waits(shop: Shop) -> None:
     page = text_of((await (await browser_of(shop, staff)).get("/office")).text)
     assert "Paid today: 3 orders, $30.00" in page
     assert "1 waits for its payment" in page
+
+
+async def test_the_desk_counts_for_whoever_looks_and_tells_what_changed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(today_flow, "LOOK_EVERY_S", 0.02)
+    await three_orders(shop)
+    staff = await shop.make.person("staff")
+    await shop.run(
+        text("INSERT INTO verifications (user_id, kind, status) VALUES (:id, 'phone', 'pending')"),
+        id=shop.buyer.user_id,
+    )
+    await shop.run(
+        text(
+            "INSERT INTO pgqueuer (priority, entrypoint, status, created, updated) VALUES (0, 'x.y', 'failed', now(), now())"
+        )
+    )
+    watching = await watch_desk(shop.store, staff)
+    first = said(await anext(watching))
+    assert {n: v for n, v in first.items() if v and n != "state"} == {
+        "orders": 3,
+        "total": 3,
+    }  # papers and jobs are not theirs
+    admin = await count_desk(shop.store, await shop.make.person("admin"))
+    assert (admin.orders, admin.papers, admin.failed_jobs, admin.total) == (3, 1, 1, 5)
+    await shop.buy(next(iter(shop.sellers)))
+    async for event in watching:
+        if event:
+            assert (said(event)["orders"], said(event)["total"]) == (4, 4)
+            break
+    await watching.aclose()
+    with pytest.raises(NotAllowed):
+        await watch_desk(shop.store, shop.buyer)
+
+
+def said(event: bytes) -> dict[str, object]:
+    """Return what a server-sent event says."""
+    found: dict[str, object] = json.loads(event.split(b"data: ", 1)[1])
+    return found
 
 
 @pytest.mark.parametrize("path", OFFICE_PAGES)

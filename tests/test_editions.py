@@ -8,7 +8,7 @@ from tests.shop import Shop
 from tests.test_after_sale import browser_of
 from tests.visitor import text_of
 from tradepost.accounts.types import Caller, NotAllowed
-from tradepost.core.editions import SettingsChangedMeanwhile, NoSuchEdition
+from tradepost.core.editions import NoSuchEdition, SettingsChangedMeanwhile
 from tradepost.core.errors import FieldErrors
 from tradepost.flows.editions import (
     RULES,

@@ -125,10 +125,42 @@ async def test_wrong_columns_are_said(shop: Shop, head: tuple[str, ...]) -> None
 async def test_what_goes_out_comes_in_again_unchanged(shop: Shop) -> None:
     admin, *_ = await shelf(shop)
     await shop.run(text("UPDATE variants SET sku = 'S-1' WHERE sku IS NULL"))
-    rows = await export_listings(shop.store, admin, ListingQuestion())
+    pages = await export_listings(shop.store, admin, ListingQuestion())
+    rows = [row async for page in pages for row in page]
     for data in ("".join(write_csv(COLUMNS, rows)).encode(), write_xlsx("Listings", COLUMNS, rows)):
         report = await import_listings(shop.store, admin, read_sheet(data, most_rows=100), dry=False)
         assert [r.does for r in report.rows] == ["same", "same"]
+
+
+async def test_everything_goes_out_however_much_it_is(shop: Shop) -> None:
+    admin, hammer, _ = await shelf(shop)
+    listing = (await shop.row("SELECT listing_id FROM variants WHERE id = :id", id=hammer))[0]
+    await shop.run(
+        text(
+            "INSERT INTO variants (listing_id, unit, sku, options) SELECT :id, 'piece', '=CMD(' || n || ')', jsonb_build_object('Size', n::text) "
+            "FROM generate_series(1, 250) n"
+        ),
+        id=listing,
+    )
+    staff = await browser_of(shop, admin)
+    for name in ("listings.csv", "listings.xlsx"):
+        table = read_sheet((await staff.get(f"/office/listings/file/{name}")).content, most_rows=1000)
+        assert (len(table), len({row[0] for row in table[1:]})) == (253, 252)
+    sent = (await staff.get("/office/listings/file/listings.csv")).text
+    assert sent.count("'=CMD(") == 250
+    assert "\n=CMD(" not in sent
+
+
+async def test_a_table_of_200_000_rows_is_refused_and_changes_nothing(shop: Shop) -> None:
+    admin, hammer, _ = await shelf(shop)
+    table = "sku,price\nH-1,1.00\n" + "".join(f"S-{n},1.00\n" for n in range(200_000))
+    staff = await browser_of(shop, admin)
+    answer = await staff.post(
+        "/office/listings/import", {"action": "import"}, files={"file": ("big.csv", table.encode(), "text/csv")}
+    )
+    assert (answer.status_code, "more than 5000 rows" in text_of(answer.text)) == (422, True)
+    assert await price_of(shop, hammer) == 1000
+    assert await shop.count("listings", "true") == 2
 
 
 async def test_tables_are_brought_in_on_the_page(shop: Shop) -> None:

@@ -1,14 +1,13 @@
 """People in real browsers at once: haggling to a sale, a purchase that a third sees, a line that is cut, a server that is killed."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.conftest import MARKET, Servers
 from tests.factories import Factory
@@ -25,16 +24,6 @@ from tradepost.streams.types import Comment, PinForm
 from tradepost.web.security import SESSION_COOKIE
 
 pytestmark = pytest.mark.browser
-
-
-@pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Start the Chromium that the runner of the tests found."""
-    async with async_playwright() as playwright:
-        path = os.environ.get("TRADEPOST_CHROMIUM", "/usr/bin/chromium")
-        started = await playwright.chromium.launch(executable_path=path, chromium_sandbox=False)
-        yield started
-        await started.close()
 
 
 class Served:

@@ -7,7 +7,7 @@ apostrophe in front. Reading is bounded, in rows, columns and unpacked size, and
 import csv
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -77,6 +77,15 @@ def write_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[st
             buffer.seek(0)
             buffer.truncate()
     yield buffer.getvalue()
+
+
+async def stream_csv(head: Sequence[str], pages: AsyncIterator[Sequence[Sequence[Any]]]) -> AsyncIterator[str]:
+    """Yield a table as CSV whose rows come page by page, however many."""
+    yield "".join(write_csv(head, ()))
+    async for rows in pages:
+        buffer = io.StringIO()
+        csv.writer(buffer).writerows([_plain(_cell(value)) for value in row] for row in rows)
+        yield buffer.getvalue()
 
 
 def write_xlsx(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

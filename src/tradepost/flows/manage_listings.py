@@ -4,7 +4,7 @@ A table is brought in whole or not at all. The dry run does everything in a tran
 what the database itself would refuse, and says so row by row.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import cache
 from typing import Any, Literal
@@ -391,20 +391,24 @@ async def _new_row(
         await catalog.publish_listing(tx, caller, listing_id)
 
 
-async def export_listings(store: Store, caller: Caller, asked: ListingQuestion) -> list[tuple[Any, ...]]:
-    """Return what fits as rows of the same columns that are brought in, at most 5,000. Raises `NotAllowed`."""
+async def export_listings(
+    store: Store, caller: Caller, asked: ListingQuestion
+) -> AsyncGenerator[list[tuple[Any, ...]], None]:
+    """Return everything that fits as rows of the same columns that are brought in, some at a time. Raises `NotAllowed`."""
     caller.check_can("manage_catalog")
-    rows: list[OfficeListing] = []
+    return _export(store, caller, asked)
+
+
+async def _export(store: Store, caller: Caller, asked: ListingQuestion) -> AsyncGenerator[list[tuple[Any, ...]], None]:
     after: str | None = None
-    while len(rows) < MOST_ROWS:
+    while True:
         found = await search_listings(store, caller, asked, after=after, limit=100)
-        rows += found.items
+        yield [_as_row(row, store.currency) for row in found.items]
         after = found.after
         if after is None:
-            break
-    currency = store.currency
-    return [
-        (r.sku or "", r.title, r.category, "", to_major(r.price_minor, currency) if r.price_minor is not None else None, r.on_hand, r.unit,
-         "", r.status)
-        for r in rows[:MOST_ROWS]
-    ]  # fmt: skip
+            return
+
+
+def _as_row(row: OfficeListing, currency: str) -> tuple[Any, ...]:
+    price = to_major(row.price_minor, currency) if row.price_minor is not None else None
+    return (row.sku or "", row.title, row.category, "", price, row.on_hand, row.unit, "", row.status)

@@ -1,20 +1,31 @@
-"""What waits for the people behind the counter today, in a handful of bounded questions."""
+"""What waits for the people behind the counter today, in a handful of bounded questions; and the counts of it as they change.
 
+Whoever watches is told within `LOOK_EVERY_S`: one process counts once for all its watchers, and only while somebody watches.
+"""
+
+import asyncio
+import time as clock
+from collections.abc import AsyncGenerator
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 from sqlalchemy import text
 
 from tradepost.accounts.types import Caller
 from tradepost.core.clock import now
+from tradepost.core.database import SYSTEM, Database, Transaction
+from tradepost.core.live import encoded
 from tradepost.delivery.slots import Slot
 from tradepost.flows.office_orders import OfficeColumn, read_columns
 from tradepost.flows.orders import reading
 from tradepost.flows.store import Store
+from tradepost.messaging.queries import UNREAD
 from tradepost.orders.processes import courses
 
 MOST_COUNTED = 100
+LOOK_EVERY_S: Final = 3.0
 _SOON_DAYS = 2
 
 # Each count stops at a hundred: whoever has more to do than that needs no exact figure.
@@ -26,6 +37,8 @@ _WAITING = text(f"""
         (SELECT count(*) FROM (SELECT FROM payouts WHERE state = 'requested' AND gateway = 'manual' LIMIT {MOST_COUNTED}) n) AS payouts,
         (SELECT count(*) FROM (SELECT FROM returns WHERE state IN ('requested', 'accepted') LIMIT {MOST_COUNTED}) n) AS returns,
         (SELECT count(*) FROM (SELECT FROM pgqueuer WHERE status = 'failed' LIMIT {MOST_COUNTED}) n) AS failed_jobs,
+        (SELECT count(*) FROM (SELECT FROM delivery_slots WHERE delivery_on BETWEEN :today AND :last AND taken > 0 AND rider_id IS NULL
+                               AND status <> 'completed' LIMIT {MOST_COUNTED}) n) AS slots,
         (SELECT count(*) FROM (SELECT FROM orders WHERE placed_at >= :midnight AND payment_state IN ('paid', 'deposit_paid', 'partly_refunded')
                                LIMIT 10000) n) AS orders_today,
         (SELECT coalesce(sum(total_minor), 0)::bigint FROM (
@@ -49,6 +62,7 @@ class Waiting(msgspec.Struct, frozen=True):
     payouts: int
     returns: int
     failed_jobs: int
+    slots: int
     orders_today: int
     sold_today_minor: int
 
@@ -73,20 +87,119 @@ async def get_today(store: Store, caller: Caller) -> Today:
     """Return what waits. For whoever works here; a part that the caller may not see is left out by the page. Raises `NotAllowed`."""
     caller.check_can("staff")
     day = now().astimezone(store.zone).date()
-    midnight = datetime.combine(day, time(), store.zone)
-    columns: list[OfficeColumn] = []
+    columns: tuple[OfficeColumn, ...] = ()
     unpaid = 0
     async with store.db.transaction(actor=reading(caller), read_only=True) as tx:
         if caller.can("see_all_orders"):
-            known = await courses(tx)
-            for column in await read_columns(tx, known):
-                course = known[column.process]
-                if course.payment_move(column.state) is not None:
-                    unpaid += column.count
-                elif course.choices(column.state, frozenset({"staff", "seller", "rider"})):
-                    columns.append(column)
-        waiting = await tx.one(_WAITING, into=Waiting, midnight=midnight)
+            columns, unpaid = await _open_orders(tx)
+        waiting = await _waiting(tx, store, day)
         slots: list[Any] = []
         if store.settings.features.delivery:
-            slots = await tx.all(_SLOTS, into=SlotToday, today=day, last=day + timedelta(days=_SOON_DAYS - 1))
-    return Today(day=day, columns=tuple(columns), unpaid=unpaid, waiting=waiting, slots=tuple(slots))
+            slots = await tx.all(_SLOTS, into=SlotToday, today=day, last=_last(day))
+    return Today(day=day, columns=columns, unpaid=unpaid, waiting=waiting, slots=tuple(slots))
+
+
+def _last(day: date) -> date:
+    return day + timedelta(days=_SOON_DAYS - 1)
+
+
+async def _waiting(tx: Transaction, store: Store, day: date) -> Waiting:
+    midnight = datetime.combine(day, time(), store.zone)
+    return await tx.one(_WAITING, into=Waiting, midnight=midnight, today=day, last=_last(day))
+
+
+async def _open_orders(tx: Transaction) -> tuple[tuple[OfficeColumn, ...], int]:
+    """Return how many orders somebody here could bring on, state by state, and how many wait for their payment."""
+    known = await courses(tx)
+    columns: list[OfficeColumn] = []
+    unpaid = 0
+    for column in await read_columns(tx, known):
+        course = known[column.process]
+        if course.payment_move(column.state) is not None:
+            unpaid += column.count
+        elif course.choices(column.state, frozenset({"staff", "seller", "rider"})):
+            columns.append(column)
+    return tuple(columns), unpaid
+
+
+class DeskCounts(msgspec.Struct, frozen=True):
+    """How much waits for one of those who work here, part by part; 0 where it is not theirs. `state` changes whenever any of it does."""
+
+    orders: int
+    unpaid: int
+    returns: int
+    slots: int
+    messages: int
+    papers: int
+    reports: int
+    appeals: int
+    payouts: int
+    failed_jobs: int
+    total: int
+    state: str
+
+
+_Counted = tuple[float, tuple[OfficeColumn, ...], int, Waiting]
+_counted: WeakKeyDictionary[Database, _Counted] = WeakKeyDictionary()
+
+
+async def _count(store: Store) -> _Counted:
+    """Count for everybody who watches in this process."""
+    known = _counted.get(store.db)
+    if known and clock.monotonic() - known[0] < LOOK_EVERY_S / 2:
+        return known
+    async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
+        columns, unpaid = await _open_orders(tx)
+        waiting = await _waiting(tx, store, now().astimezone(store.zone).date())
+    found = _counted[store.db] = clock.monotonic(), columns, unpaid, waiting
+    return found
+
+
+async def count_desk(store: Store, caller: Caller) -> DeskCounts:
+    """Return how much waits for the caller, no older than a second or two. Raises `NotAllowed`."""
+    caller.check_can("staff")
+    _, columns, unpaid, waiting = await _count(store)
+    messages = 0
+    if store.settings.features.messages and caller.user_id is not None:
+        async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+            messages = await tx.value(UNREAD, user_id=caller.user_id)
+    sees, trusts = caller.can("see_all_orders"), caller.can("moderate")
+    counts = {
+        "orders": sum(c.count for c in columns) if sees else 0, "unpaid": unpaid if sees else 0,
+        "returns": waiting.returns if sees else 0, "slots": waiting.slots if sees and store.settings.features.delivery else 0,
+        "messages": messages, "papers": waiting.papers if caller.can("manage_people") else 0,
+        "reports": waiting.reports if trusts else 0, "appeals": waiting.appeals if trusts else 0,
+        "payouts": waiting.payouts if caller.can("see_reports") else 0,
+        "failed_jobs": waiting.failed_jobs if caller.can("manage_store") else 0,
+    }  # fmt: skip
+    total = sum(counts.values()) - counts["unpaid"]
+    places = "/".join(str(c.count) for c in columns) if sees else ""
+    return DeskCounts(
+        **counts,
+        total=total,
+        state=f"{places}:{'/'.join(map(str, counts.values()))}:{waiting.orders_today if sees else 0}",
+    )
+
+
+async def watch_desk(store: Store, caller: Caller) -> AsyncGenerator[bytes, None]:
+    """Return the counts as server-sent events: now, and whenever they changed. Raises `NotAllowed`."""
+    caller.check_can("staff")
+    return _watch(store, caller)
+
+
+async def _watch(store: Store, caller: Caller) -> AsyncGenerator[bytes, None]:
+    shown = ""
+    quiet = 0.0
+    while True:
+        counts = await count_desk(store, caller)
+        if counts.state != shown:
+            shown, quiet = counts.state, 0.0
+            yield encoded("desk", counts)
+        elif quiet >= _ALIVE_S:
+            quiet = 0.0
+            yield b""
+        quiet += LOOK_EVERY_S
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+_ALIVE_S = 15.0

@@ -8,6 +8,7 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import FromQuery
 from litestar.response import Redirect
+from litestar.types import ASGIApp
 
 from tradepost.core.pages import NoSuchPage
 from tradepost.flows.office_orders import (
@@ -18,8 +19,9 @@ from tradepost.flows.office_orders import (
     state_choices,
 )
 from tradepost.flows.store import Store
-from tradepost.flows.today import get_today
+from tradepost.flows.today import get_today, watch_desk
 from tradepost.web.forms import read_form
+from tradepost.web.live import EventStream
 from tradepost.web.pages import go, page
 from tradepost.web.security import local_path
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
@@ -37,6 +39,12 @@ PAYMENT_STATES = (
 async def today_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show what waits for whoever works here."""
     return await page(request, store, caller, "office_today", today=await get_today(store, caller), tab="today")
+
+
+@get("/office/events", include_in_schema=False)
+async def desk_events(store: GivenStore, caller: GivenCaller) -> ASGIApp:
+    """Stream how much waits for whoever works here, as server-sent events."""
+    return EventStream(await watch_desk(store, caller))
 
 
 @get(ORDERS, include_in_schema=False)
@@ -114,4 +122,4 @@ def _id(text: str) -> UUID | None:
         return None
 
 
-desk_routes = [today_page, orders_page, move_several]
+desk_routes = [today_page, desk_events, orders_page, move_several]

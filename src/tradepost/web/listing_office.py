@@ -1,5 +1,6 @@
 """Listings and stock in the back office: a table to change many at once, and tables in and out."""
 
+from contextlib import aclosing
 from typing import Any, get_args
 from urllib.parse import urlencode
 from uuid import UUID
@@ -13,7 +14,7 @@ from tradepost.catalog.listing_pages import category_tree
 from tradepost.core.clock import now
 from tradepost.core.errors import DomainError
 from tradepost.core.pages import NoSuchPage
-from tradepost.core.sheets import CSV, XLSX, read_sheet, write_csv, write_xlsx
+from tradepost.core.sheets import CSV, XLSX, read_sheet, stream_csv, write_csv, write_xlsx
 from tradepost.flows.manage_listings import (
     COLUMNS,
     MOST_ROWS,
@@ -31,6 +32,7 @@ from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 LISTINGS = "/office/listings"
 _MOST_SHOWN = 200
+_MOST_IN_WORKBOOK = 20_000
 
 
 def _question(asked: dict[str, str]) -> ListingQuestion:
@@ -99,12 +101,18 @@ async def listings_file(
     kind = name.rpartition(".")[2]
     if name not in {"listings.csv", "listings.xlsx"}:
         raise NotFoundException("There is no such table.")
-    rows = await export_listings(store, caller, _question(dict(request.query_params)))
+    pages = await export_listings(store, caller, _question(dict(request.query_params)))
     file = f"{store.code}-listings-{now().astimezone(store.zone).date()}.{kind}"
     headers = {"content-disposition": f'attachment; filename="{file}"', "cache-control": "no-store"}
-    if kind == "xlsx":
-        return Response(write_xlsx("Listings", COLUMNS, rows), media_type=XLSX, headers=headers)
-    return Stream(iter(write_csv(COLUMNS, rows)), media_type=CSV, headers=headers)
+    if kind == "csv":
+        return Stream(stream_csv(COLUMNS, pages), media_type=CSV, headers=headers)
+    rows: list[Any] = []
+    async with aclosing(pages):
+        async for some in pages:
+            rows += some
+            if len(rows) > _MOST_IN_WORKBOOK:
+                return go(request, LISTINGS, say="That is too much for a workbook: take it as CSV.", tone="warn")
+    return Response(write_xlsx("Listings", COLUMNS, rows), media_type=XLSX, headers=headers)
 
 
 @get(f"{LISTINGS}/import", include_in_schema=False)

@@ -137,3 +137,19 @@ for (const row of all("[data-branch]")) {
   });
 }
 if (location.hash.startsWith("#c-")) one(`[id="${CSS.escape(location.hash.slice(1))}"] .tree__name`)?.focus();
+
+/* What waits is counted while one works: on the tab of today, in the title of the window, and the desk itself is drawn anew. */
+const desk = one("[data-desk-events]");
+if (desk && window.EventSource) {
+  const source = new EventSource(desk.dataset.deskEvents);
+  const title = document.title;
+  let shown = null;
+  source.addEventListener("desk", (event) => {
+    const counts = JSON.parse(event.data);
+    for (const badge of all("[data-desk]")) badge.textContent = counts[badge.dataset.desk] || "";
+    document.title = counts.total ? `(${counts.total}) ${title}` : title;
+    if (shown !== null && shown !== counts.state && one("#today")) htmx.trigger("#today", "desk");
+    shown = counts.state;
+  });
+  addEventListener("pagehide", () => source.close());
+}

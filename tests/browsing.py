@@ -1,0 +1,55 @@
+"""People in a real browser: a window of their own, signed in, and what every page must hold there."""
+
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page
+from sqlalchemy import text
+
+from tests.shop import Shop
+from tradepost.accounts.types import Caller
+from tradepost.core.ids import secret_token, token_hash
+from tradepost.web.security import SESSION_COOKIE
+
+PHONE, DESK = 360, 1440
+
+
+async def open_page(browser: Browser, width: int, height: int = 850) -> tuple[Page, list[str]]:
+    """Open a window; return its page and the list in which complaints of the console collect."""
+    context = await browser.new_context(viewport={"width": width, "height": height})
+    page = await context.new_page()
+    page.set_default_timeout(20_000)
+    complaints: list[str] = []
+    page.on("console", lambda m: complaints.append(m.text) if m.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page, complaints
+
+
+async def come_in(browser: Browser, shop: Shop, address: str, person: Caller, width: int) -> tuple[Page, list[str]]:
+    """Open a browser in which a person is signed in."""
+    token = secret_token()
+    await shop.run(
+        text("INSERT INTO sessions (id_hash, user_id, expires_at) VALUES (:hash, :user_id, now() + interval '1 day')"),
+        hash=token_hash(token), user_id=person.user_id,
+    )  # fmt: skip
+    page, complaints = await open_page(browser, width)
+    await page.context.add_cookies([{"name": SESSION_COOKIE, "value": token, "url": address}])
+    return page, complaints
+
+
+async def assert_fits(page: Page) -> None:
+    """Nothing sticks out to the right, and every picture in view has arrived."""
+    wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    sticking_out = await page.evaluate(
+        "[...document.querySelectorAll('main *, header *, footer *')].filter(e => e.getBoundingClientRect().right > innerWidth + 0.5)"
+        ".map(e => e.tagName + '.' + e.className + ' ' + Math.round(e.getBoundingClientRect().right) + ' ' + (e.name ?? e.id))"
+    )
+    assert wide <= 0, f"{page.url} is {wide}px too wide: {sticking_out}"
+    broken = await page.evaluate("[...document.images].filter(i => i.complete && i.naturalWidth === 0).map(i => i.src)")
+    assert broken == []
+
+
+async def assert_sound(page: Page) -> None:
+    """Nothing sticks out, and axe-core finds nothing serious."""
+    await assert_fits(page)
+    found = await Axe().run(page, options={"resultTypes": ["violations"]})
+    grave = [v for v in found.response["violations"] if v["impact"] in {"serious", "critical"}]
+    assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in grave] == [], page.url
