@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,12 +13,14 @@ from sqlalchemy import text
 from tests.shop import Shop
 from tests.test_after_sale import browser_of, program_of
 from tests.test_payouts import sell
+from tests.visitor import text_of
 from tradepost.accounts.types import NoSuchPerson, NotAllowed
 from tradepost.catalog.types import NoSuchCategory
 from tradepost.cli.money import print_report
 from tradepost.core.clock import now
 from tradepost.core.money import NotAnAmount
 from tradepost.core.pages import NoSuchPage
+from tradepost.flows.manage_sellers import RuleForm, list_rules, put_rule
 from tradepost.flows.read_books import get_accounts, get_books, write_journals
 from tradepost.flows.reconcile import count_differences, reconcile
 from tradepost.flows.refund_order import RefundForm, refund_order
@@ -254,3 +257,66 @@ async def test_programs_need_the_scope(shop: Shop) -> None:
     assert (
         msgspec.json.decode((await (await program_of(shop, admin, "sell")).get("/me/payouts")).content)["payouts"] == []
     )
+
+
+async def test_a_sellers_own_commission_holds_from_the_next_checkout_on(shop: Shop) -> None:
+    admin = await shop.make.person("admin")
+    hammer = await shop.goods(price=1000, stock=10)
+    seller = shop.sellers[hammer]
+    before = await shop.buy(hammer)
+    office = await browser_of(shop, admin)
+    rule = {
+        "name": "Founding seller",
+        "percent": "2,5",
+        "fixed": "0.10",
+        "seller": seller.username,
+        "category": "",
+        "kind": "",
+        "action": "put",
+    }
+    await office.post("/office/money/commission", rule)
+    after = await shop.buy(hammer)
+    kept = "SELECT commission_minor FROM order_lines WHERE order_id = :id"
+    taxless = 1000 - 130  # 15 % are in the price
+    assert (await shop.row(kept, id=after.order_id))[0] == round(taxless * 0.025) + 10
+    assert (await shop.row(kept, id=before.order_id))[0] != (await shop.row(kept, id=after.order_id))[0]
+    sellers = text_of((await office.get(f"/office/sellers?words={seller.username}")).text)
+    assert "2.5 %" in sellers
+    assert "$0.10" in sellers
+    (own,) = [r for r in await list_rules(shop.store, admin) if r.seller]
+    await office.post("/office/money/commission", {"action": "end", "rule_id": str(own.id)})
+    third = await shop.buy(hammer)
+    assert (await shop.row(kept, id=third.order_id)) == (await shop.row(kept, id=before.order_id))
+    assert await shop.count("audit_log", f"table_name = 'commission_rules' AND actor_id = '{admin.user_id}'") == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"percent": "101"}, {"percent": "many"}, {"fixed": "-1"}, {"seller": "nobody-here"}, {"category": "nowhere"}, {"kind": "idea"}, {"name": ""}]
+)  # fmt: skip
+async def test_a_rule_that_makes_no_sense_is_refused_and_named(shop: Shop, wrong: dict[str, str]) -> None:
+    office = await browser_of(shop, await shop.make.person("admin"))
+    rule = {
+        "name": "Rule",
+        "percent": "5",
+        "fixed": "",
+        "seller": "",
+        "category": "",
+        "kind": "",
+        "action": "put",
+        **wrong,
+    }
+    rules = await shop.count("commission_rules", "true")
+    answer = await office.post("/office/money/commission", rule)
+    assert (answer.status_code, "another look" in answer.text) == (422, True)
+    assert await shop.count("commission_rules", "true") == rules
+
+
+async def test_staff_see_sellers_and_change_no_commission(shop: Shop) -> None:
+    staff = await shop.make.person("staff")
+    await shop.goods()
+    seen = await browser_of(shop, staff)
+    assert "as everybody" in (await seen.get("/office/sellers")).text
+    assert "Set a rule" not in (await seen.get("/office/money/commission")).text
+    with pytest.raises(NotAllowed):
+        await put_rule(shop.store, staff, RuleForm(name="Mine", percent=Decimal(0)))
+    assert (await (await browser_of(shop, shop.buyer)).get("/office/sellers")).status_code == 403

@@ -11,16 +11,20 @@ from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Stream
 
+from tradepost.accounts.types import Caller, NoSuchPerson
 from tradepost.catalog.listing_pages import category_tree
 from tradepost.core.clock import now
 from tradepost.core.errors import DomainError, FieldErrors
-from tradepost.core.money import NotAnAmount
+from tradepost.core.money import NotAnAmount, to_minor
+from tradepost.core.pages import NoSuchPage
+from tradepost.flows.manage_sellers import RuleForm, list_rules, list_sellers, put_rule, switch_rule
 from tradepost.flows.pay_out import decide_payout, fetch_back, get_payout_office, pay_seller, run_payouts
 from tradepost.flows.read_books import get_accounts, get_books, write_journals
 from tradepost.flows.reconcile import count_differences, reconcile
 from tradepost.flows.store import Store
-from tradepost.flows.try_commission import Sale, try_commission
+from tradepost.flows.try_commission import CommissionTrial, Sale, try_commission
 from tradepost.payments.books import JournalFilter
+from tradepost.payments.commissions import NoSuchRule
 from tradepost.payments.types import GatewayDown
 from tradepost.web.forms import first_problem, problems_of, read_form
 from tradepost.web.pages import go, page
@@ -203,7 +207,7 @@ _FAULTS = {
 
 @get(f"{HERE}/commission", include_in_schema=False)
 async def commission_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
-    """Try a sale: which rule fires, and why not the others."""
+    """Show the rules; try a sale: which of them fires, and why not the others."""
     caller.check_can("see_reports")
     asked = dict(request.query_params)
     form = {name: asked.get(name, "")[:120] for name in ("seller", "category", "kind", "price", "currency")}
@@ -216,14 +220,71 @@ async def commission_page(request: HttpRequest, store: GivenStore, caller: Given
             if error.kind == "refused":
                 raise
             errors = {(k or "seller"): v for k, v in problems_of(error).items()}
+    return await _commission(request, store, caller, form, errors, {}, {}, trial)
+
+
+async def _commission(
+    request: HttpRequest, store: Store, caller: Caller, form: dict[str, str], errors: dict[str, str], draft: dict[str, str],
+    refused: dict[str, str], trial: CommissionTrial | None,
+) -> Response[str]:  # fmt: skip
     tree = await category_tree(store.db)
     return await page(
-        request, store, caller, "office_commission", status=422 if errors else 200, form=form, errors=errors, trial=trial,
+        request, store, caller, "office_commission", status=422 if errors or refused else 200, form=form, errors=errors, trial=trial,
+        draft=draft, refused=refused, rules=await list_rules(store, caller), may_change=caller.can("manage_store"),
         kinds=[(kind.code, kind.name) for kind in store.settings.kinds],
         all_categories=sorted(((c.slug, c.path) for c in tree.by_id.values()), key=lambda c: c[1]),
     )  # fmt: skip
 
 
+@post(f"{HERE}/commission", include_in_schema=False)
+async def set_commission(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
+    """Put a rule in force, or end one."""
+    caller.check_can("manage_store")
+    form = await read_form(request)
+    try:
+        if form.get("action") in {"end", "again"}:
+            await switch_rule(store, caller, _rule_id(form.get("rule_id")), is_active=form.get("action") == "again")
+            return go(request, f"{HERE}/commission", say="Done, from the next checkout on.")
+        fixed = to_minor(form.get("fixed").replace(",", "."), store.currency, "fixed") if form.get("fixed") else 0
+        if fixed < 0:
+            raise FieldErrors({"fixed": "0 or more."})
+        wanted = RuleForm(
+            name=form.get("name"), percent=form.number("percent", "How many percent?"), fixed_minor=fixed, seller=form.get("seller"),
+            category=form.get("category"), kind=form.get("kind"),
+        )  # fmt: skip
+        await put_rule(store, caller, wanted)
+    except (DomainError, NotAnAmount) as error:
+        if error.kind in {"refused", "unavailable", "not_found"} and not isinstance(error, NoSuchPerson):
+            raise
+        problems = {(k or "seller"): v for k, v in problems_of(error).items()}
+        empty = dict.fromkeys(("seller", "category", "kind", "price", "currency"), "")
+        return await _commission(request, store, caller, empty, {}, form.texts, problems, None)
+    return go(request, f"{HERE}/commission", say="In force from the next checkout on.")
+
+
+def _rule_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NoSuchRule from None
+
+
+@get("/office/sellers", include_in_schema=False)
+async def sellers_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, words: FromQuery[str] = "", after: FromQuery[str | None] = None
+) -> Response[str]:  # fmt: skip
+    """Show who sells here, and what the store keeps of it."""
+    try:
+        found = await list_sellers(store, caller, words, after=after)
+    except NoSuchPage:
+        found = await list_sellers(store, caller, words)
+    return await page(
+        request, store, caller, "office_sellers", sellers=found.items, words=words, tab="sellers",
+        next_path=f"/office/sellers?{_query(words=words, after=found.after)}" if found.after else None,
+    )  # fmt: skip
+
+
 money_office_routes: list[Any] = [
-    payouts_page, pay, decide, ledger_page, ledger_csv, reconciliation_page, commission_page
+    payouts_page, pay, decide, ledger_page, ledger_csv, reconciliation_page, commission_page, set_commission,
+    sellers_page,
 ]  # fmt: skip
