@@ -70,6 +70,7 @@ ELSEWHERE = {
     "/feed/": {"code": "discover"},
     "/office/figures/": {"name": "days.csv"},
     "/office/listings/file/": {"name": "listings.csv"},
+    "/office/settings/": {"number": "0"},
 }
 
 
@@ -146,6 +147,9 @@ class World:
             "INSERT INTO alerts (user_id, name, query, criteria_hash) VALUES (:u, 'Hammers', 'hammer', 'x') RETURNING id",
             u=owner.user_id,
         )
+        place = await self.value(
+            "INSERT INTO places (country, region, name) VALUES ('US', 'Ohio', 'Springfield') RETURNING id"
+        )
         synonym = await self.value("INSERT INTO search_synonyms (word, means) VALUES ('hamer', 'hammer') RETURNING id")
         stream = await schedule_show(self.store, seller, plan())
         await add_to_show(self.store, seller, stream.id, PinForm(listing_id=listing, price_minor=900))
@@ -170,6 +174,7 @@ class World:
             "name": f"hammer-{short_id(listing)}", "stream_id": str(stream.id), "auction_id": str(auction.id),
             "giveaway_id": str(giveaway.id), "mail_id": str(letter), "order_id": str(order), "seller_id": str(seller.user_id),
             "payout_id": str(ABSENT), "provider": "google", "promo_id": str(ABSENT),
+            "place_id": str(place),
         }  # fmt: skip
         self.fields = {
             f"row.{variant}": "1", "variant_id": str(variant), "quantity": "1", "listing_id": str(haggled), "rating": 5, "comment": "Good.", "to_state": "shipped",
