@@ -47,6 +47,10 @@ class StockPromised(Conflict):
     field: str | None = "on_hand"
 
 
+class NothingHeld(Conflict):
+    """What was held for the order has been given up."""
+
+
 on_violation("ck_variants_not_oversold", NotEnoughStock)
 on_violation("ck_variants_on_hand_not_negative", NotEnoughStock)
 on_violation("ck_reservations_step", QuantityOffStep)
@@ -191,6 +195,11 @@ async def sell(tx: Transaction, order_id: UUID) -> int:
     What has not come yet becomes owed at the commit. Idempotent: what was sold stays sold.
     """
     return await tx.run(_SELL, order=order_id)
+
+
+async def sell_held(tx: Transaction, order_id: UUID) -> None:
+    """Do the same with the other changes that wait. Raises `NothingHeld`, when they are made, where `sell` would return 0."""
+    await tx.later(_SELL, order=order_id, refusal=NothingHeld)
 
 
 async def sell_late(tx: Transaction, order_id: UUID) -> None:

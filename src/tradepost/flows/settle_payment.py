@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from tradepost.cart import service as carts
 from tradepost.catalog import stock
-from tradepost.catalog.stock import NotEnoughStock
+from tradepost.catalog.stock import NotEnoughStock, NothingHeld
 from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Transaction
 from tradepost.core.errors import DomainError, NotFound
@@ -106,6 +106,7 @@ class _Case(msgspec.Struct, frozen=True):
     payment: LockedPayment
     parts: list[LockedPart]
     shares: dict[UUID, LineShares]
+    is_held: bool
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -123,17 +124,28 @@ async def settle_payment(
     `keep_order`: a payment that failed does not give the order up, because another one follows at once.
     Raises `NoSuchPayment`, and `PaymentMismatch` for an amount or currency that we did not ask for: then nothing is booked.
     """
-    async with store.db.transaction(actor=SYSTEM) as tx:
-        case = await _lock(tx, gateway, outcome)
-        settled = await _settle(tx, store, case, outcome, keep_order=keep_order)
-        if reply is not None:
-            await finish(tx, reply.owner, reply.key, 201, settled)
+    try:
+        settled = await _settle_once(store, gateway, outcome, reply, keep_order=keep_order, is_held=True)
+    except NothingHeld:
+        settled = await _settle_once(store, gateway, outcome, reply, keep_order=keep_order, is_held=False)
     if settled.mismatch is not None:
         raise settled.mismatch
     return settled
 
 
-async def _lock(tx: Transaction, gateway: str, outcome: Outcome) -> _Case:
+async def _settle_once(
+    store: Store, gateway: str, outcome: Outcome, reply: Reply | None, *, keep_order: bool, is_held: bool
+) -> Settled:
+    """Settle in one transaction. `is_held`: take it that the goods are still held, as they nearly always are; raises `NothingHeld`."""
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        case = await _lock(tx, gateway, outcome, is_held=is_held)
+        settled = await _settle(tx, store, case, outcome, keep_order=keep_order)
+        if reply is not None:
+            await finish(tx, reply.owner, reply.key, 201, settled)
+    return settled
+
+
+async def _lock(tx: Transaction, gateway: str, outcome: Outcome, *, is_held: bool) -> _Case:
     """Return the payment that an outcome speaks of, with its order, both kept from others. Raises `NoSuchPayment`."""
     found = None
     if outcome.payment_id is not None:
@@ -146,7 +158,11 @@ async def _lock(tx: Transaction, gateway: str, outcome: Outcome) -> _Case:
     size = len(LockedOrder.__struct_fields__)
     shares = capture_shares(lines, parts)
     return _Case(
-        LockedOrder(*values[:size]), LockedPayment(*values[size:]), msgspec.convert(parts, list[LockedPart]), shares
+        LockedOrder(*values[:size]),
+        LockedPayment(*values[size:]),
+        msgspec.convert(parts, list[LockedPart]),
+        shares,
+        is_held,
     )
 
 
@@ -211,7 +227,7 @@ async def _succeed(
         move is None
         or move.purpose != payment.purpose
         or not await _is_wanted(tx, order, payment)
-        or not await _secure(tx, order, move)
+        or not await _secure(tx, case, move)
     ):
         await _send_back(tx, order, payment, outcome)
         return order, "success"
@@ -234,18 +250,21 @@ async def _is_wanted(tx: Transaction, order: LockedOrder, payment: LockedPayment
     )
 
 
-async def _secure(tx: Transaction, order: LockedOrder, move: Transition) -> bool:
+async def _secure(tx: Transaction, case: _Case, move: Transition) -> bool:
     """See to it that the goods are the buyer's: sold, or kept for as long as the balance takes."""
     if "sell_stock" not in move.effects and move.purpose == "deposit":
-        return await _try(tx, stock.keep(tx, order.id))
-    return "sell_stock" not in move.effects or await _sell(tx, order)
+        return await _try(tx, stock.keep(tx, case.order.id))
+    return "sell_stock" not in move.effects or await _sell(tx, case)
 
 
-async def _sell(tx: Transaction, order: LockedOrder) -> bool:
+async def _sell(tx: Transaction, case: _Case) -> bool:
     """Turn the reservation into a sale; where it was given up, take the goods if they are still there."""
-    if await stock.sell(tx, order.id):
+    if case.is_held:
+        await stock.sell_held(tx, case.order.id)
         return True
-    return await _try(tx, stock.sell_late(tx, order.id))
+    if await stock.sell(tx, case.order.id):
+        return True
+    return await _try(tx, stock.sell_late(tx, case.order.id))
 
 
 async def _try(tx: Transaction, taking: Awaitable[None]) -> bool:

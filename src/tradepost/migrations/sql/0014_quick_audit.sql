@@ -33,7 +33,7 @@ BEGIN
                          'is_now := is_now || jsonb_build_object(%1$L, NEW.%1$I); END IF;' END, name), E'\n        ' ORDER BY position),
            string_agg(format('IF whole ->> %1$L IS NOT NULL THEN whole := jsonb_set(whole, ''{%1$s}'', ''"…"''); END IF;', name),
                       E'\n        ' ORDER BY position) FILTER (WHERE is_secret),
-           string_agg(format('%%1$s.%I', name), ', ' ORDER BY position)
+           string_agg(quote_ident(name), ', ' ORDER BY position)
         INTO compare, hide, others FROM c;
     EXECUTE format($f$
         CREATE OR REPLACE FUNCTION %I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $body$
@@ -77,8 +77,8 @@ END $body$
         EXECUTE format('CREATE TRIGGER audit AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION %I()', moves, audited, 'audit_' || of_table);
     ELSE
         EXECUTE format('CREATE TRIGGER audit AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %I()', audited, 'audit_' || of_table);
-        EXECUTE format('CREATE TRIGGER audit_update AFTER UPDATE ON %s FOR EACH ROW WHEN ((%s) IS DISTINCT FROM (%s)) EXECUTE FUNCTION %I()',
-                       audited, format(others, 'OLD'), format(others, 'NEW'), 'audit_' || of_table);
+        -- Not WHEN: PostgreSQL would read a comparison of so many columns anew for every statement.
+        EXECUTE format('CREATE TRIGGER audit_update AFTER UPDATE OF %s ON %s FOR EACH ROW EXECUTE FUNCTION %I()', others, audited, 'audit_' || of_table);
     END IF;
 END $$;
 
