@@ -202,9 +202,9 @@ async def test_a_seller_sees_money_held_released_and_given_back(shop: Shop, sold
     assert placed.number in shown.text
     assert "Released to you" in shown.text
     assert (await (await browser_of(shop, shop.buyer)).get("/me/money")).status_code == 403
-    assert (
-        "Nothing earned yet" in (await (await browser_of(shop, await shop.make.person("seller"))).get("/me/money")).text
-    )
+    newcomer = (await (await browser_of(shop, await shop.make.person("seller"))).get("/me/money")).text
+    assert "Nothing earned yet" in newcomer
+    assert 'action="/me/money/accounts/sandbox"' in newcomer  # where the money goes can be said before there is any
 
 
 async def test_a_misspelt_field_of_what_moves_money_is_told_and_moves_nothing(

@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,10 +19,11 @@ from tests.shop import Shop
 from tests.visitor import Visitor, text_of
 from tradepost.accounts.types import Caller, NoSuchPerson, NotAllowed, SignInFirst
 from tradepost.catalog.types import NoSuchListing
+from tradepost.core import live
 from tradepost.core.database import SYSTEM, Database, count_queries
 from tradepost.core.errors import FieldErrors
 from tradepost.core.limits import TooOften
-from tradepost.core.live import Channel, encoded
+from tradepost.core.live import Entry, Watch, bells_of
 from tradepost.core.pictures import NotAPicture
 from tradepost.flows.conversations import (
     About,
@@ -384,19 +386,22 @@ async def test_a_list_costs_two_queries_and_a_thread_three(talk: Talk) -> None:
     assert count.queries == 3
 
 
-async def following(stream: AsyncGenerator[bytes, None], number: int) -> list[dict[str, Any]]:
-    """Return the next messages of a stream."""
+async def following(stream: Watch, count: int) -> list[dict[str, Any]]:
+    """Return the next so many messages of a stream."""
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):
-        async for piece in stream:
-            found += [
-                msgspec.json.decode(event.partition(b"data: ")[2])
-                for event in piece.split(b"\n\n")
-                if event.startswith(b"id:")
-            ]
-            if len(found) >= number:
-                return found
-    raise AssertionError("the stream ended")
+    async with asyncio.timeout(20):
+        async for entries in stream:
+            found += [data_of(e) for e in entries if e.name == "message"]
+            if len(found) >= count:
+                break
+    return found
+
+
+def data_of(entry: Entry) -> dict[str, Any]:
+    """Return what an entry says; both its forms say the same."""
+    said: dict[str, Any] = msgspec.json.decode(entry.event.partition(b"data: ")[2])
+    assert msgspec.json.decode(entry.frame)["data"] == said
+    return said
 
 
 async def test_who_watches_gets_each_message_once_and_in_order(talk: Talk) -> None:
@@ -450,39 +455,62 @@ async def test_another_process_hears_of_it(talk: Talk, store_dsn: str) -> None:
 
 async def test_the_inbox_says_what_is_unread(talk: Talk) -> None:
     stream = await watch_inbox(talk.store, talk.buyer)
-    assert msgspec.json.decode((await anext(stream)).partition(b"data: ")[2]) == {"unread": 0}
+    assert [data_of(e) for e in await anext(stream)] == [{"unread": 0}]
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0.05)
     await say(talk.store, talk.seller, talk.id, Draft(body="Hello"))
     async with asyncio.timeout(5):
-        while not (event := await waiting):
+        while not (entries := await waiting):
             waiting = asyncio.ensure_future(anext(stream))
-    assert str(talk.id).encode() in event
-    assert b'"unread":1' in event
+    assert [data_of(e) for e in entries] == [{"conversation": str(talk.id)}, {"unread": 1}]
     await stream.aclose()
 
 
-async def test_a_slow_watcher_reads_what_was_dropped_again() -> None:
+async def test_a_slow_watcher_reads_what_was_dropped_again(store: Store) -> None:
     """A channel keeps 256 entries; whoever is further behind gets the rest from the database."""
-    written: list[tuple[int, bytes]] = []
+    written: list[Entry] = []
+    reads: list[int] = []
 
-    async def read(after: int) -> list[tuple[int, bytes]]:
+    async def read(after: int) -> list[Entry]:
+        reads.append(after)
         return written[after : after + 200]
 
-    channel = Channel(read, 0)
-    working = asyncio.create_task(channel.work())
-    stream = channel.watch(0)
-    first = asyncio.ensure_future(anext(stream))
-    await asyncio.sleep(0)
-    written += [(n, encoded("message", n, n)) for n in range(1, 2001)]
-    channel.ring()
-    seen, whole = await first, b"".join(data for _, data in written)
-    await asyncio.sleep(0.05)
-    async with asyncio.timeout(10):
-        while len(seen) < len(whole):
+    async def start() -> int:
+        return 0
+
+    bells = bells_of(store.db)
+    async with aclosing(bells.watch("something", read, 0, start)) as stream, asyncio.timeout(10):
+        assert await anext(stream) == []  # who begins to watch looks
+        first = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        written += [Entry("message", n, n) for n in range(1, 2001)]
+        bells.ring("something")
+        seen = await first
+        await asyncio.sleep(0.05)
+        before = len(reads)
+        while len(seen) < len(written):
             seen += await anext(stream)
-    assert seen == whole
-    working.cancel()
+    assert seen == written
+    assert len(reads) > before  # what the channel keeps no more
+
+
+async def test_what_was_not_rung_for_is_found_within_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that died between commit and bell leaves entries that nobody rang for."""
+    monkeypatch.setattr(live, "LOOK_EVERY_S", 0.3)
+    written: list[Entry] = []
+
+    async def read(after: int) -> list[Entry]:
+        return written[after:]
+
+    async def start() -> int:
+        return 0
+
+    async with aclosing(bells_of(store.db).watch("something", read, 0, start)) as stream, asyncio.timeout(5):
+        assert await anext(stream) == []
+        written.append(Entry("message", 1, 1))
+        while not (seen := await anext(stream)):
+            pass
+    assert seen == written
 
 
 async def test_pages_work_by_reload(browse: Visitor, store: Store, make: Factory) -> None:

@@ -462,3 +462,50 @@ async def test_the_floor_is_on_no_page_but_its_sellers(browse: Visitor, haggle: 
         assert answer.status_code == 200
         assert "77.71" not in answer.text
         assert "7771" not in answer.text
+
+
+LAMP = {"kind": "product", "title": "Copper pan", "category": "tools", "attribute.power": "hand", "feed": "community", "variant.0.price": "100",
+        "variant.0.on_hand": "1", "variant.0.unit": "piece"}  # fmt: skip
+
+
+async def floors(store: Store) -> list[int]:
+    """Return every floor there is."""
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        return list(await tx.values(text("SELECT floor_minor FROM offer_floors")))
+
+
+async def test_a_seller_keeps_the_floor_in_the_form_of_the_listing(browse: Visitor, store: Store) -> None:
+    await browse.sign_up("sami", "seller")
+    assert "The least you would take" in text_of((await browse.get("/me/listings/new")).text)
+    for typed in ("100.01", "a lot", "-1"):
+        refused = await browse.post("/me/listings/new", {**LAMP, "floor": typed, "action": "publish"})
+        assert refused.status_code == 422
+        assert f'value="{typed}"' in refused.text
+    assert await store.db.read(text("SELECT id FROM listings")) == []
+    assert await floors(store) == []
+    await browse.post("/me/listings/new", {**LAMP, "floor": "77.71", "action": "publish"})
+    assert await floors(store) == [7771]
+    listing_id = (await store.db.read(text("SELECT id FROM listings")))[0][0]
+    variant_id = (await store.db.read(text("SELECT id FROM variants")))[0][0]
+    path, saved = f"/me/listings/{listing_id}", {**LAMP, "variant.0.id": str(variant_id)}
+    assert 'value="77.71"' in (await browse.get(path)).text
+    await browse.post(path, {**saved, "action": "save"})  # a form without the field leaves it
+    assert await floors(store) == [7771]
+    await browse.post(path, {**saved, "floor": "", "action": "save"})
+    assert await floors(store) == []
+
+
+async def test_staff_who_change_a_listing_neither_see_nor_set_its_floor(shop: Shop, haggle: Haggle) -> None:
+    from tests.people import join_as
+    from tests.test_after_sale import browser_of
+
+    await set_floor(haggle.store, haggle.seller, haggle.listing_id, Floor(7771))
+    admin = await join_as(haggle.store, "ada", "admin")
+    assert admin.caller.can("manage_catalog")
+    staff, path = await browser_of(shop, admin.caller), f"/me/listings/{haggle.listing_id}"
+    page = await staff.get(path)
+    assert page.status_code == 200
+    assert "77.71" not in page.text
+    assert "The least you would take" not in text_of(page.text)
+    await staff.post(path, {**LAMP, "variant.0.id": str(haggle.variant_id), "floor": "1", "action": "save"})
+    assert await floors(haggle.store) == [7771]

@@ -296,11 +296,10 @@ class Watcher:
     async def watch(self, market: Market, after: int | None, until: Callable[["Watcher"], bool]) -> "Watcher":
         """Watch until enough was heard."""
         async with asyncio.timeout(20), aclosing(await watch_show(market.store, market.id, after)) as events:
-            async for data in events:
-                for part in data.split(b"\n\n"):
-                    if b"data: " in part:
-                        row = msgspec.json.decode(part.partition(b"data: ")[2])
-                        (self.rows if b"event: show" in part else self.notes).append(row)
+            async for entries in events:
+                for entry in entries:
+                    row = msgspec.json.decode(entry.frame)["data"]
+                    (self.rows if entry.name == "show" else self.notes).append(row)
                 if until(self):
                     return self
         return self

@@ -16,6 +16,7 @@ from tradepost.core.jobs import DECLARED, Registry
 from tradepost.flows.editions import follow_editions
 from tradepost.flows.store import Store
 from tradepost.orders.events import OrderPlaced
+from tradepost.streams.events import ShowScheduled, ShowStarted
 
 JOB_MODULES: Final = (
     "tradepost.core.housekeeping",
@@ -27,12 +28,17 @@ JOB_MODULES: Final = (
     "tradepost.flows.figures",
     "tradepost.flows.haggle",
     "tradepost.flows.manage_categories",
+    "tradepost.flows.notices",
     "tradepost.flows.show_sales",
     "tradepost.flows.search_jobs",
     "tradepost.flows.trust_jobs",
 )
 # Which job reacts to which event: (event, job). The job's arguments are the event.
-SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = ((OrderPlaced, "search.attribute_order"),)
+SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = (
+    (OrderPlaced, "search.attribute_order"),
+    (ShowScheduled, "notices.tell_of_plan"),
+    (ShowStarted, "notices.tell_of_start"),
+)
 
 
 def compose() -> Registry:

@@ -15,6 +15,7 @@ from tradepost.cart.types import CartView
 from tradepost.core.pages import Page
 from tradepost.flows.cart import add_promo, add_to_cart, change_line, get_cart, remove_line, remove_promo
 from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
+from tradepost.flows.disputes import list_evidence, show_evidence
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_board, get_order, list_orders
 from tradepost.flows.quote import CheckoutChoice, Quote, quote_cart
@@ -30,6 +31,7 @@ from tradepost.flows.returns import (
 )
 from tradepost.flows.sign_in import open_visit
 from tradepost.flows.statements import Statement, get_statement
+from tradepost.orders.disputes import Evidence, EvidenceForm
 from tradepost.orders.returns import ReturnForm, ReturnView
 from tradepost.orders.types import Board, OrderCard, OrderView
 from tradepost.web.security import SESSION_COOKIE, cookie
@@ -236,6 +238,22 @@ async def ask_for_return(
     return await request_return(store, caller, found.id, data)
 
 
+@get("/orders/{number:str}/evidence", tags=["Orders"])
+async def evidence(store: GivenStore, caller: GivenCaller, number: FromPath[Number]) -> list[Evidence]:
+    """Return what was shown about an order while it was disputed, as far as it concerns the caller."""
+    found = await get_order(store, caller, number)
+    return await list_evidence(store, caller, found.id)
+
+
+@post("/orders/{number:str}/evidence", tags=["Orders"])
+async def add_evidence(
+    store: GivenStore, caller: GivenCaller, number: FromPath[Number], data: JSONBody[EvidenceForm]
+) -> Evidence:
+    """Say something about an order that is disputed, as its buyer, a seller or staff."""
+    found = await get_order(store, caller, number)
+    return await show_evidence(store, caller, found.id, data)
+
+
 @post("/returns/{return_id:uuid}/decision", tags=["Orders"], status_code=HTTP_200_OK)
 async def settle_return(
     store: GivenStore, caller: GivenCaller, return_id: FromPath[UUID], data: JSONBody[Decision]
@@ -273,5 +291,5 @@ async def board(store: GivenStore, caller: GivenCaller) -> Board:
 
 buying_routes: list[Any] = [
     cart, add_line, set_line, drop_line, use_promo, drop_promo, quote, order_now, orders, order, make_move, pay, refund, confirm,
-    returns, ask_for_return, settle_return, returns_to_me, statement, board,
+    returns, ask_for_return, settle_return, returns_to_me, evidence, add_evidence, statement, board,
 ]  # fmt: skip

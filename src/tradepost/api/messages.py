@@ -1,15 +1,18 @@
 """Conversations, for programs: lists, messages, read marks, and live events."""
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Response, get, post
+from litestar import Response, get, post, websocket
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from litestar.types import ASGIApp
 from msgspec import Meta
 
+from tradepost.core.errors import DomainError
+from tradepost.core.live import Entry
 from tradepost.core.pages import Page
 from tradepost.flows.conversations import (
     About,
@@ -27,8 +30,9 @@ from tradepost.flows.conversations import (
     watch_inbox,
 )
 from tradepost.messaging.types import ConversationCard, Draft, FoundMessage, Message
-from tradepost.web.live import EventStream, last_event_id
-from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
+from tradepost.web.context import Calling
+from tradepost.web.live import EventStream, Socket, answer_call, last_event_id, refusal, takes_nothing, understood
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest, HttpSocket
 
 Cursor = Annotated[str | None, QueryParameter(max_length=400, description="`after` of the page before.")]
 Number = Annotated[int | None, QueryParameter(ge=0, le=2**31 - 1)]
@@ -137,12 +141,76 @@ async def events(
     return EventStream(await watch_conversation(store, caller, conversation_id, last_event_id(request, after)))
 
 
+class Typing(msgspec.Struct, frozen=True, tag_field="do", tag="typing", forbid_unknown_fields=True):
+    """The caller is writing."""
+
+
+class HasRead(msgspec.Struct, frozen=True, tag_field="do", tag="read", forbid_unknown_fields=True):
+    """The caller has read up to a message."""
+
+    seq: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+class Says(msgspec.Struct, frozen=True, tag_field="do", tag="say", forbid_unknown_fields=True):
+    """The caller writes a message; what becomes of it carries its `nonce`."""
+
+    body: Annotated[str, Meta(max_length=4000)]
+    nonce: Annotated[str, Meta(max_length=64)] | None = None
+
+
+_PATH = "/api/v1/conversations/{conversation_id}"
+
+
+@websocket("/conversations/{conversation_id:uuid}/events")
+async def live(socket: HttpSocket, conversation_id: FromPath[UUID], after: Number = None) -> None:
+    """Tell a conversation's messages over a WebSocket, those after number `after` first, and take what the caller says.
+
+    What comes in: {"do": "typing"}, {"do": "read", "seq": 7}, {"do": "say", "body": "Hello", "nonce": "mine"}.
+    """
+    await answer_call(socket, _opened(socket, conversation_id, last_event_id(socket, after)))
+
+
+async def _opened(socket: HttpSocket, conversation_id: UUID, after: int | None) -> Socket:
+    calling = Calling.by(socket)
+    watching = await watch_conversation(calling.store, await calling.caller(), conversation_id, after)
+    return Socket(watching, partial(_take, calling, conversation_id))
+
+
+async def _take(calling: Calling, conversation_id: UUID, said: bytes) -> Entry | None:
+    """Do what somebody says over a WebSocket, as the post would that says the same; return what they are told."""
+    wanted: Typing | HasRead | Says = understood(said, Typing | HasRead | Says)
+    store = calling.store
+    if isinstance(wanted, Typing):
+        await note_typing(store, await calling.sayer(f"{_PATH}/typing"), conversation_id)
+        return None
+    if isinstance(wanted, HasRead):
+        await mark_read(store, await calling.sayer(f"{_PATH}/read"), conversation_id, wanted.seq)
+        return None
+    try:
+        caller = await calling.sayer(f"{_PATH}/messages")
+        sent = await say(store, caller, conversation_id, Draft(body=wanted.body, nonce=wanted.nonce))
+    except DomainError as error:
+        return refusal(error, nonce=wanted.nonce)
+    return Entry("sent", {"seq": sent.seq, "nonce": wanted.nonce})
+
+
 @get("/inbox/events", include_in_schema=False)
 async def inbox_events(store: GivenStore, caller: GivenCaller) -> ASGIApp:
     """Stream how many conversations have something unread, as server-sent events."""
     return EventStream(await watch_inbox(store, caller))
 
 
+@websocket("/inbox/events")
+async def inbox_live(socket: HttpSocket) -> None:
+    """Tell how many conversations have something unread, over a WebSocket that takes nothing."""
+    await answer_call(socket, _inbox(socket))
+
+
+async def _inbox(socket: HttpSocket) -> Socket:
+    calling = Calling.by(socket)
+    return Socket(await watch_inbox(calling.store, await calling.caller()), takes_nothing)
+
+
 message_routes: list[Any] = [
-    conversations, begin_conversation, search, thread, write, read, aside, typing, take_back, events, inbox_events
+    conversations, begin_conversation, search, thread, write, read, aside, typing, take_back, events, live, inbox_events, inbox_live
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from tradepost.api.docs import docs_routes
 from tradepost.api.feeds import feed_routes
 from tradepost.api.messages import message_routes
 from tradepost.api.money import money_routes
+from tradepost.api.notices import notice_routes
 from tradepost.api.offers import offer_routes
 from tradepost.api.people import people_routes
 from tradepost.api.repeatable import RepeatableRequests
@@ -26,6 +27,7 @@ api_routes = [
             *people_routes,
             *search_routes,
             *message_routes,
+            *notice_routes,
             *offer_routes,
             *alert_routes,
             *show_routes,

@@ -1,16 +1,19 @@
 """Live shows, for programs: the programme, shows and their lists, comments, auctions, giveaways, live events."""
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import delete, get, post, put
+from litestar import delete, get, post, put, websocket
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from litestar.types import ASGIApp
 from msgspec import Meta
 
+from tradepost.core.errors import DomainError
 from tradepost.core.ids import secret_token
+from tradepost.core.live import Entry
 from tradepost.flows import show_sales, shows
 from tradepost.flows.checkout import CheckoutForm, Placed
 from tradepost.flows.shows import Programme, Show
@@ -28,8 +31,9 @@ from tradepost.streams.types import (
     Stream,
     StreamForm,
 )
-from tradepost.web.live import EventStream, last_event_id
-from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
+from tradepost.web.context import Calling
+from tradepost.web.live import EventStream, Socket, answer_call, last_event_id, refusal, understood
+from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest, HttpSocket
 
 Cursor = Annotated[str | None, QueryParameter(max_length=400, description="`after` of the page before.")]
 Number = Annotated[int, QueryParameter(ge=0, le=2**31 - 1)]
@@ -290,7 +294,44 @@ async def events(
     return EventStream(await shows.watch_show(store, stream_id, last_event_id(request, after)))
 
 
+class Says(msgspec.Struct, frozen=True, tag_field="do", tag="say", forbid_unknown_fields=True):
+    """The caller comments; what becomes of it carries its `nonce`."""
+
+    body: Annotated[str, Meta(max_length=300)]
+    nonce: Annotated[str, Meta(max_length=64)] | None = None
+
+
+@websocket("/streams/{stream_id:uuid}/events")
+async def live(
+    socket: HttpSocket,
+    stream_id: FromPath[UUID],
+    after: Annotated[int | None, QueryParameter(ge=0, le=2**31 - 1)] = None,
+) -> None:
+    """Tell a show's log over a WebSocket, what came after number `after` first, and take comments.
+
+    What comes in: {"do": "say", "body": "How heavy is it?", "nonce": "mine"}.
+    """
+    await answer_call(socket, _opened(socket, stream_id, last_event_id(socket, after)))
+
+
+async def _opened(socket: HttpSocket, stream_id: UUID, after: int | None) -> Socket:
+    calling = Calling.by(socket)
+    await calling.caller()  # shows are public; a call in somebody's name from elsewhere is refused all the same
+    return Socket(await shows.watch_show(calling.store, stream_id, after), partial(_take, calling, stream_id))
+
+
+async def _take(calling: Calling, stream_id: UUID, said: bytes) -> Entry:
+    """Do what somebody says over a WebSocket, as the post would that says the same; return what they are told."""
+    wanted: Says = understood(said, Says)
+    try:
+        caller = await calling.sayer("/api/v1/streams/{stream_id}/comments")
+        sent = await shows.say(calling.store, caller, stream_id, Comment(body=wanted.body, nonce=wanted.nonce))
+    except DomainError as error:
+        return refusal(error, nonce=wanted.nonce)
+    return Entry("sent", {"seq": sent.seq, "nonce": wanted.nonce})
+
+
 show_routes: list[Any] = [
     programme, schedule, show, change, start, end, recording, add_pin, drop_pin, pin, unpin, hold, buy, log, comment, remove_comment,
-    like, share, open_auction, auction, bids, bid, cancel_auction, open_giveaway, giveaway, take_part, draw, events,
+    like, share, open_auction, auction, bids, bid, cancel_auction, open_giveaway, giveaway, take_part, draw, events, live,
 ]  # fmt: skip

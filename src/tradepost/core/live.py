@@ -11,10 +11,8 @@ watches there.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, Self
 from weakref import WeakKeyDictionary, ref
 
 import asyncpg
@@ -27,6 +25,7 @@ from tradepost.core.ids import readable_code
 
 LOOK_EVERY_S: Final = 15.0
 CHANNEL: Final = "tradepost_live"
+_LOOKS: Final = 15  # each channel's is one of so many, evenly spread
 _GATHER_S: Final = 0.005
 _MOST_PAYLOAD: Final = 7_000  # PostgreSQL takes 8,000 bytes
 _KEPT: Final = 256
@@ -34,16 +33,39 @@ _AGAIN_S: Final = 1.0
 MANY: Final = 100
 _log = structlog.get_logger()
 
-Read = Callable[[int], Awaitable[list[tuple[int, bytes]]]]
-"""Returns entries after a number in order, as numbers and encoded events: `MANY` at least where there are so many."""
+
+class Entry:
+    """Something a channel passes on: `seq` is its number in the database, None for a note. Encoded once, however many watch."""
+
+    __slots__ = ("_data", "_event", "_frame", "name", "seq")
+
+    def __init__(self, name: str, data: Any, seq: int | None = None) -> None:
+        self.name, self.seq = name, seq
+        self._data = msgspec.json.encode(data)
+        self._event: bytes | None = None
+        self._frame: str | None = None
+
+    @property
+    def event(self) -> bytes:
+        """The entry as a server-sent event: its number where it has one, its name, its data as JSON on one line."""
+        if self._event is None:
+            number = f"id: {self.seq}\n" if self.seq is not None else ""
+            self._event = f"{number}event: {self.name}\ndata: ".encode() + self._data + b"\n\n"
+        return self._event
+
+    @property
+    def frame(self) -> str:
+        """The entry as a WebSocket's text: one JSON object that says the same."""
+        if self._frame is None:
+            number = f'"id":{self.seq},' if self.seq is not None else ""
+            self._frame = f'{{{number}"event":"{self.name}","data":{self._data.decode()}}}'
+        return self._frame
 
 
-class Entry(NamedTuple):
-    """Something a channel passed on: `seq` is its number in the database, None for a note."""
-
-    n: int
-    seq: int | None
-    data: bytes
+Read = Callable[[int], Awaitable[list[Entry]]]
+"""Returns numbered entries after a number in order: `MANY` at least where there are so many."""
+Start = Callable[[], Awaitable[int]]
+Told = Callable[[int], None]
 
 
 class _Ring(NamedTuple):
@@ -54,79 +76,150 @@ class _Ring(NamedTuple):
 
 
 class Channel:
-    """One topic, watched by many in this process: entries are read once and handed to everybody."""
+    """One topic, watched by many in this process: entries are read once and handed to everybody.
+
+    Thousands are open at once and quiet: one that is has neither a task nor a timer of its own.
+    """
+
+    __slots__ = ("_again", "_is_quiet", "_kept", "_looking", "_waiting", "n", "read", "seq", "watchers")
 
     def __init__(self, read: Read, start: int) -> None:
         self.watchers = 0
-        self._read = read
-        self._seq = start
-        self._n = 0
-        self._kept: deque[Entry] = deque(maxlen=_KEPT)
-        self._rung = asyncio.Event()
-        self._news = asyncio.Event()
+        self.read = read
+        self.seq = start
+        self.n = 0
+        self._kept: list[Entry] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._looking: asyncio.Task[None] | None = None
+        self._again = self._is_quiet = False
 
     def ring(self, note: Any = None) -> None:
         """Say that something happened; a note is passed on as it is."""
-        if note is None:
-            self._rung.set()
+        if note is not None:
+            self._keep([Entry("note", note)])
+            self._wake()
+        elif self._looking is None:
+            self._looking = asyncio.create_task(self._look())
         else:
-            self._keep(None, encoded("note", note))
-            self._wake()
+            self._again = True
 
-    async def watch(self, after: int | None) -> AsyncGenerator[bytes, None]:
-        """Yield encoded events after number `after` (None: from now on) as they come, those of one moment in one piece, and b"" when
-        nothing came for a while.
-        """
-        n, upto = self._n, self._seq
-        seen = upto if after is None else after
-        while True:
-            while seen < upto:
-                rows = await self._read(seen)
-                if not rows:
-                    break
-                seen = rows[-1][0]
-                yield b"".join(data for _, data in rows)
-            if self._kept and self._kept[0].n > n + 1:  # too slow: what was dropped is read again
-                n, upto = self._n, self._seq
-                continue
-            fresh = [self._kept[i] for i in range(n - self._n, 0)]  # the last so many: numbers have no gaps
-            n = self._n
-            if data := b"".join(e.data for e in fresh if e.seq is None or e.seq > seen):
-                seen = max((e.seq for e in fresh if e.seq is not None), default=seen)
-                yield data
-            if n == self._n:
-                await self._news.wait()
-                if n == self._n:
-                    yield b""
+    def look_by_itself(self) -> None:
+        """Look although nobody rang, and forget what everybody has heard."""
+        if self._is_quiet:
+            self._kept = []
+        self._is_quiet = True
+        self.ring()
 
-    async def work(self) -> None:
-        """Read what is new whenever it rings, and look by itself now and then; runs until it is cancelled."""
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._rung.wait(), LOOK_EVERY_S)
-            self._rung.clear()
-            try:
-                await self._look()
-            except (Unavailable, OSError):
-                await asyncio.sleep(_AGAIN_S)
-                self._rung.set()
-            self._wake()
+    def fresh(self, n: int) -> list[Entry] | None:
+        """Return what was passed on after the first `n`, None where some of it is not kept any more."""
+        if n == self.n:
+            return []
+        return self._kept[n - self.n :] if self.n - n <= len(self._kept) else None
+
+    async def news(self) -> None:
+        """Wait until something was passed on, or was looked for in vain."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
+
+    def stop(self) -> None:
+        """Look no more: nobody watches."""
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def _look(self) -> None:
-        while rows := await self._read(self._seq):
-            for seq, data in rows:
-                self._seq = seq
-                self._keep(seq, data)
+        """Read what is new, once more whenever it rang meanwhile."""
+        try:
+            self._again = True
+            while self._again:
+                self._again = False
+                try:
+                    await self._take()
+                except (Unavailable, OSError):
+                    await asyncio.sleep(_AGAIN_S)
+                    self._again = True
+                self._wake()
+        finally:
+            self._looking = None
+
+    async def _take(self) -> None:
+        while rows := await self.read(self.seq):
+            self.seq = rows[-1].seq or self.seq
+            self._keep(rows)
             if len(rows) < MANY:
                 break  # whatever came meanwhile rings again
 
-    def _keep(self, seq: int | None, data: bytes) -> None:
-        self._n += 1
-        self._kept.append(Entry(self._n, seq, data))
+    def _keep(self, entries: list[Entry]) -> None:
+        self._is_quiet = False
+        self.n += len(entries)
+        self._kept += entries
+        if len(self._kept) > 2 * _KEPT:
+            del self._kept[:-_KEPT]
 
     def _wake(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Watch:
+    """One who watches a topic: yields entries as they come, those of one moment together, and none when nothing came for a while.
+
+    Begins with the first question and ends with `aclose`. An object rather than nested generators, because each open connection
+    holds one.
+    """
+
+    __slots__ = ("_after", "_bells", "_channel", "_n", "_read", "_start", "_told", "_topic", "_upto")
+
+    def __init__(
+        self, bells: "Bells", topic: str, read: Read, after: int | None, start: Start, told: Told | None
+    ) -> None:
+        self._bells, self._topic, self._read, self._start, self._told = bells, topic, read, start, told
+        self._after = after
+        self._channel: Channel | None = None
+        self._n = self._upto = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[Entry]:
+        """Return what came since the last question, waiting for it if need be."""
+        channel = self._channel or await self._begin()
+        is_over = False
+        while True:
+            seen = self._after or 0
+            if seen < self._upto:
+                rows = await self._read(seen)
+                if rows:
+                    self._after = rows[-1].seq
+                    return rows
+                self._upto = seen
+            fresh = channel.fresh(self._n)
+            if fresh is None:  # too slow: what was dropped is read again
+                self._n, self._upto = channel.n, channel.seq
+                continue
+            self._n = channel.n
+            if found := [e for e in fresh if e.seq is None or e.seq > seen]:
+                self._after = max((e.seq for e in found if e.seq is not None), default=seen)
+                return found
+            if is_over:
+                return []
+            await channel.news()
+            is_over = True
+
+    async def _begin(self) -> Channel:
+        channel = await self._bells.join(self._topic, self._read, self._start, self._told)
+        self._channel, self._n, self._upto = channel, channel.n, channel.seq
+        if self._after is None:
+            self._after = channel.seq
+        return channel
+
+    async def aclose(self) -> None:
+        """Watch no more; again does nothing."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            self._bells.leave(self._topic, channel, self._told)
 
 
 class Bells:
@@ -135,10 +228,10 @@ class Bells:
     def __init__(self, database: Database) -> None:
         self._database = ref(database)
         self._me = readable_code(10)
-        self._channels: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
+        self._channels: dict[str, Channel] = {}
         self._out: list[_Ring] = []
         self._sending: asyncio.Task[None] | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._tending: tuple[asyncio.Task[None], ...] = ()
 
     def ring(self, topic: str, note: Any = None) -> None:
         """Tell everybody who watches the topic, here now and in other processes soon; never raises, never waits."""
@@ -150,38 +243,51 @@ class Bells:
     def _ring_here(self, topic: str, note: Any) -> None:
         found = self._channels.get(topic)
         if found is not None:
-            found[0].ring(note)
+            found.ring(note)
 
-    async def watch(
-        self, topic: str, read: Read, after: int | None, start: Callable[[], Awaitable[int]]
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield a topic's events after number `after`, for ever; see `Channel.watch`. `start` returns its present number."""
-        channel = await self._join(topic, read, start)
-        try:
-            async for data in channel.watch(after):
-                yield data
-        finally:
-            self._leave(topic, channel)
+    def watch(self, topic: str, read: Read, after: int | None, start: Start, told: Told | None = None) -> Watch:
+        """Return a watch of a topic's entries after number `after` (None: from now on).
 
-    async def _join(self, topic: str, read: Read, start: Callable[[], Awaitable[int]]) -> Channel:
-        if self._listening is None:
-            self._listening = asyncio.create_task(self._listen())
+        `start` returns its present number; `told` is called with how many watch it here whenever that changes.
+        """
+        return Watch(self, topic, read, after, start, told)
+
+    async def join(self, topic: str, read: Read, start: Start, told: Told | None) -> Channel:
+        """Return a topic's channel with one more watcher; for `Watch`."""
+        if not self._tending:
+            self._tending = asyncio.create_task(self._listen()), asyncio.create_task(self._look_now_and_then())
         if topic not in self._channels:
             channel = Channel(read, await start())
             if topic not in self._channels:  # nobody was faster while `start` asked
-                self._channels[topic] = channel, asyncio.create_task(channel.work())
+                self._channels[topic] = channel
                 channel.ring()  # what came since `start` asked
-        found = self._channels[topic][0]
+        found = self._channels[topic]
         found.watchers += 1
+        if told is not None:
+            told(found.watchers)
         return found
 
-    def _leave(self, topic: str, channel: Channel) -> None:
+    def leave(self, topic: str, channel: Channel, told: Told | None) -> None:
+        """Take a watcher off a channel that `join` returned; for `Watch`."""
         channel.watchers -= 1
+        if told is not None:
+            told(channel.watchers)
         if channel.watchers == 0:
-            self._channels.pop(topic)[1].cancel()
-        if not self._channels and self._listening is not None:
-            self._listening.cancel()
-            self._listening = None
+            self._channels.pop(topic).stop()
+        if not self._channels:
+            for task in self._tending:
+                task.cancel()
+            self._tending = ()
+
+    async def _look_now_and_then(self) -> None:
+        """Have every channel look for itself within `LOOK_EVERY_S`, a part of them at a time."""
+        while True:
+            channels = list(self._channels.values())
+            for part in range(_LOOKS):
+                await asyncio.sleep(LOOK_EVERY_S / _LOOKS)
+                for channel in channels[part::_LOOKS]:
+                    if channel.watchers:
+                        channel.look_by_itself()
 
     async def _send(self) -> None:
         """NOTIFY for all that rang meanwhile; a process that misses it looks by itself after a while."""
@@ -206,7 +312,7 @@ class Bells:
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda *_, lost=lost: lost.set())
                     await connection.add_listener(CHANNEL, self._heard)
-                    for channel, _ in list(self._channels.values()):
+                    for channel in list(self._channels.values()):
                         channel.ring()  # what rang while nobody listened
                     del database
                     await lost.wait()
@@ -260,9 +366,3 @@ def ring_after_commit(tx: Transaction, *topics: str, note: Any = None) -> None:
             bells.ring(topic, note)
 
     tx.after_commit(ring)
-
-
-def encoded(name: str, data: Any, seq: int | None = None) -> bytes:
-    """Return one server-sent event: its name, its number where it has one, its data as JSON on one line."""
-    number = f"id: {seq}\n" if seq is not None else ""
-    return f"{number}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"

@@ -16,7 +16,7 @@ from tradepost.catalog.types import NoSuchListing
 from tradepost.core.database import SYSTEM, Transaction
 from tradepost.core.ids import short_id
 from tradepost.core.limits import TooOften, check_rate
-from tradepost.core.live import bells_of, encoded
+from tradepost.core.live import Entry, Watch, bells_of
 from tradepost.core.pages import Page
 from tradepost.core.text import is_plain
 from tradepost.flows.orders import access_order
@@ -298,32 +298,24 @@ async def note_typing(store: Store, caller: Caller, conversation_id: UUID) -> No
     bells_of(store.db).ring(service.topic_of(conversation_id), {"typing": str(known.me)})
 
 
-async def watch_conversation(
-    store: Store, caller: Caller, conversation_id: UUID, after: int | None
-) -> AsyncGenerator[bytes, None]:
-    """Return the messages of a conversation as server-sent events, those after number `after` first; `id` is the number.
+async def watch_conversation(store: Store, caller: Caller, conversation_id: UUID, after: int | None) -> Watch:
+    """Return a watch of the messages of a conversation, those after number `after` first.
 
-    Who may watch is asked here, before the first event. Raises `NoSuchConversation`.
+    Who may watch is asked here, before the first entry. Raises `NoSuchConversation`.
     """
     check_talks(store)
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         known = await queries.access_conversation(tx, caller, conversation_id)
     start = known.last_seq if after is None else max(0, min(after, known.last_seq))
-    return _watch(store, conversation_id, start)
-
-
-async def _watch(store: Store, conversation_id: UUID, start: int) -> AsyncGenerator[bytes, None]:
     read, last = partial(_entries, store, conversation_id), partial(_last, store, conversation_id)
-    async with aclosing(bells_of(store.db).watch(service.topic_of(conversation_id), read, start, last)) as events:
-        async for event in events:
-            yield event
+    return bells_of(store.db).watch(service.topic_of(conversation_id), read, start, last)
 
 
-async def _entries(store: Store, conversation_id: UUID, after: int) -> list[tuple[int, bytes]]:
+async def _entries(store: Store, conversation_id: UUID, after: int) -> list[Entry]:
     """Read once for everybody who watches; they were asked before whether they may."""
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
         rows = await queries.messages_after(tx, conversation_id, after)
-    return [(row.seq, encoded("message", row, row.seq)) for row in rows]
+    return [Entry("message", row, row.seq) for row in rows]
 
 
 async def _last(store: Store, conversation_id: UUID) -> int:
@@ -331,29 +323,28 @@ async def _last(store: Store, conversation_id: UUID) -> int:
         return await queries.last_seq(tx, conversation_id)
 
 
-async def watch_inbox(store: Store, caller: Caller) -> AsyncGenerator[bytes, None]:
-    """Return the number of conversations with something unread as server-sent events: now, and whenever it may have changed."""
+async def watch_inbox(store: Store, caller: Caller) -> AsyncGenerator[list[Entry], None]:
+    """Return the number of conversations with something unread: now, and whenever it may have changed, with what rang."""
     check_talks(store)
     me = caller.check_signed_in()
     return _watch_inbox(store, me)
 
 
-async def _watch_inbox(store: Store, me: UUID) -> AsyncGenerator[bytes, None]:
+async def _watch_inbox(store: Store, me: UUID) -> AsyncGenerator[list[Entry], None]:
     shown = await _unread(store, me)
-    yield shown
-    async with aclosing(bells_of(store.db).watch(service.inbox_of(me), _nothing, None, _zero)) as events:
-        async for event in events:
-            now = await _unread(store, me)
-            yield event + (now if now != shown else b"")
-            shown = now
+    yield [Entry("unread", {"unread": shown})]
+    async with aclosing(bells_of(store.db).watch(service.inbox_of(me), _nothing, None, _zero)) as watch:
+        async for entries in watch:
+            known, shown = shown, await _unread(store, me)
+            yield [*entries, Entry("unread", {"unread": shown})] if shown != known else entries
 
 
-async def _unread(store: Store, me: UUID) -> bytes:
+async def _unread(store: Store, me: UUID) -> int:
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
-        return encoded("unread", {"unread": await queries.count_unread(tx, me)})
+        return await queries.count_unread(tx, me)
 
 
-async def _nothing(_after: int) -> list[tuple[int, bytes]]:
+async def _nothing(_after: int) -> list[Entry]:
     return []
 
 

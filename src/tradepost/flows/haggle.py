@@ -206,6 +206,12 @@ async def set_floor(store: Store, caller: Caller, listing_id: UUID, floor: Floor
         await service.set_floor(tx, caller, listing_id, floor.floor_minor)
 
 
+async def keep_floor(tx: Transaction, caller: Caller, listing_id: UUID, floor: Floor) -> None:
+    """Keep the least the caller would take for a listing of their own, in the transaction that writes it."""
+    check_fields(broken_limits(floor))
+    await service.set_floor(tx, caller, listing_id, floor.floor_minor)
+
+
 async def own_floor(store: Store, caller: Caller, listing_id: UUID) -> int | None:
     """Return the least the caller would take for a listing of their own, or None."""
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:

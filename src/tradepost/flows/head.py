@@ -10,15 +10,19 @@ from tradepost.cart.queries import COUNT_OF_PERSON
 from tradepost.flows.cart import cart_copy, count_cart
 from tradepost.flows.store import Store
 from tradepost.messaging.queries import UNREAD
+from tradepost.notifications.notices import COUNT_UNREAD
 from tradepost.streams.tables import streams
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Lines in the cart, conversations with something unread (None where there are no messages), followed people who are live."""
+    """Lines in the cart, conversations with something unread (None where there are no messages), followed people who are live,
+    and what the person was told and has not seen.
+    """
 
     cart: int
     unread: int | None = None
     live: int = 0
+    notices: int = 0
 
 
 _LIVE = (
@@ -30,6 +34,7 @@ _COUNTS = select(
     COUNT_OF_PERSON.scalar_subquery().label("cart"),
     UNREAD.scalar_subquery().label("unread"),
     _LIVE.scalar_subquery().label("live"),
+    COUNT_UNREAD.scalar_subquery().label("notices"),
 )
 
 

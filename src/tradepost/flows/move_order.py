@@ -15,6 +15,7 @@ from tradepost.flows.make_move import Mover, make_move
 from tradepost.flows.orders import access_order, read_order
 from tradepost.flows.store import Store
 from tradepost.orders import service as orders
+from tradepost.orders.disputes import DISPUTED, DecisionNeedsReason
 from tradepost.orders.processes import MONEY_EFFECTS, Course, Transition, courses
 from tradepost.orders.types import (
     LockedOrder,
@@ -38,26 +39,38 @@ async def move_order(
 ) -> OrderView:  # fmt: skip
     """Move an order, or with `seller_id` that seller's part, and carry out the effects. Return the order.
 
-    Raises `NoSuchOrder`, `MoveImpossible`, `MoveNotYours`, `PartAhead`, `PartsMoveTogether`, `ProofNeeded` for a rider who hands over. Repeating a move that was made is no error.
+    Raises `NoSuchOrder`, `MoveImpossible`, `MoveNotYours`, `PartAhead`, `PartsMoveTogether`, `ProofNeeded` for a rider who hands over,
+    `DecisionNeedsReason` for staff who decide a dispute. Repeating a move that was made is no error.
     """
     async with store.db.transaction(actor=Actor("system", caller.user_id)) as tx:
         access = await access_order(tx, caller, order_id=order_id)
         order = await orders.lock_order(tx, order_id)
+        parties = _impartial(order.state, access.parties)
         course = (await courses(tx, order.rules_version))[order.process]
         parts = await orders.lock_parts(tx, order_id)
-        if seller_id is None and not access.parties & {"buyer", "staff"}:
+        if seller_id is None and not parties & {"buyer", "staff"}:
             seller_id = _own_part(caller, parts)
         if seller_id is not None:
-            await _move_as_seller(tx, store, caller, order, course, parts, to_state, seller_id, access.parties, reason)
+            await _move_as_seller(tx, store, caller, order, course, parts, to_state, seller_id, parties, reason)
             if carrier or tracking:
                 await orders.set_tracking(tx, order_id, seller_id, carrier.strip()[:60], tracking.strip()[:120])
         else:
-            role: Party = "staff" if caller.can("move_orders") and "staff" in access.parties else "buyer"
+            role: Party = "staff" if caller.can("move_orders") and "staff" in parties else "buyer"
             caller.check_token(SCOPES[role])
-            await _move_whole(
-                tx, store, order, course, parts, to_state, access.parties, Mover(role, caller.user_id, reason)
-            )
+            _check_decision(order.state, role, reason)
+            await _move_whole(tx, store, order, course, parts, to_state, parties, Mover(role, caller.user_id, reason))
         return await read_order(tx, store, caller, await access_order(tx, caller, order_id=order_id))
+
+
+def _impartial(state: str, parties: frozenset[Party]) -> frozenset[Party]:
+    """Return as what somebody may move an order: whoever is a side of a dispute does not decide it as staff."""
+    return parties - {"staff"} if state == DISPUTED and parties & {"buyer", "seller"} else parties
+
+
+def _check_decision(state: str, role: Party, reason: str) -> None:
+    """Raise `DecisionNeedsReason` for staff who end a dispute without a word; the reason stays in the order's history."""
+    if state == DISPUTED and role == "staff" and not reason.strip():
+        raise DecisionNeedsReason
 
 
 def _own_part(caller: Caller, parts: list[LockedPart]) -> UUID:
@@ -111,6 +124,7 @@ async def _move_as_seller(
     if role == "rider" and "complete_fulfilments" in move.effects:
         raise ProofNeeded  # a rider hands over at the door: flows/hand_over.py
     caller.check_token(SCOPES[role])
+    _check_decision(part.state, role, reason)
     await move_part(tx, store, order, course, parts, part, move, Mover(role, caller.user_id, reason))
 
 

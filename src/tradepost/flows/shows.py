@@ -1,7 +1,5 @@
 """Live shows: where streams meet listings, pictures and live pages."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from functools import partial
 from uuid import UUID
 
@@ -13,7 +11,7 @@ from tradepost.catalog.pictures import ReceivedPicture, add_picture, receive_pic
 from tradepost.core.database import SYSTEM, Actor, Transaction
 from tradepost.core.fields import broken_limits, check_fields
 from tradepost.core.limits import check_rate
-from tradepost.core.live import bells_of, encoded
+from tradepost.core.live import Entry, Watch, bells_of
 from tradepost.core.pages import Page
 from tradepost.flows.store import Store
 from tradepost.flows.viewers import viewers_of
@@ -265,8 +263,8 @@ async def read_log(store: Store, stream_id: UUID, after: int, limit: int = 200) 
         return tuple(await queries.events_after(tx, stream_id, after, limit))
 
 
-async def watch_show(store: Store, stream_id: UUID, after: int | None) -> AsyncGenerator[bytes, None]:
-    """Return what happens in a show as server-sent events, what came after number `after` first; `id` is the number.
+async def watch_show(store: Store, stream_id: UUID, after: int | None) -> Watch:
+    """Return a watch of what happens in a show, what came after number `after` first.
 
     Whoever watches counts as a viewer. Raises `NoSuchStream`.
     """
@@ -274,22 +272,16 @@ async def watch_show(store: Store, stream_id: UUID, after: int | None) -> AsyncG
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
         known = await queries.get_stream(tx, stream_id)
     start = known.last_seq if after is None else max(0, min(after, known.last_seq))
-    return _watch(store, stream_id, start)
-
-
-async def _watch(store: Store, stream_id: UUID, start: int) -> AsyncGenerator[bytes, None]:
     read, last = partial(_entries, store, stream_id), partial(_last, store, stream_id)
-    events = bells_of(store.db).watch(service.topic_of(stream_id), read, start, last)
-    async with aclosing(events), viewers_of(store).one_more(stream_id):
-        async for event in events:
-            yield event
+    here = partial(viewers_of(store).note, stream_id)
+    return bells_of(store.db).watch(service.topic_of(stream_id), read, start, last, here)
 
 
-async def _entries(store: Store, stream_id: UUID, after: int) -> list[tuple[int, bytes]]:
+async def _entries(store: Store, stream_id: UUID, after: int) -> list[Entry]:
     """Read once for everybody who watches."""
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
         rows = await queries.events_after(tx, stream_id, after)
-    return [(row.seq, encoded("show", row, row.seq)) for row in rows]
+    return [Entry("show", row, row.seq) for row in rows]
 
 
 async def _last(store: Store, stream_id: UUID) -> int:

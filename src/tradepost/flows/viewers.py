@@ -5,9 +5,7 @@ which may be lost: the page draws the present state whenever it is opened.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary, ref
@@ -36,21 +34,16 @@ class Viewers:
     def __init__(self, store: Store) -> None:
         self._store = ref(store)
         self._me = readable_code(10)
-        self._here: Counter[UUID] = Counter()
+        self._here: dict[UUID, int] = {}
         self._written: dict[UUID, int] = {}
         self._told: dict[UUID, dict[str, Any]] = {}
         self._work: asyncio.Task[None] | None = None
 
-    @asynccontextmanager
-    async def one_more(self, stream_id: UUID) -> AsyncIterator[None]:
-        """Count one viewer for the length of the block."""
-        self._here[stream_id] += 1
+    def note(self, stream_id: UUID, viewers: int) -> None:
+        """Note how many watch a show through this process."""
+        self._here[stream_id] = viewers
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._rounds())
-        try:
-            yield
-        finally:
-            self._here[stream_id] -= 1
 
     async def nobody_left(self) -> None:
         """Wait until nobody watches any more and that was written down."""

@@ -46,3 +46,12 @@ class ReturnDecided(msgspec.Struct, frozen=True):
     order_id: UUID
     number: str
     state: str
+
+
+class EvidenceAdded(msgspec.Struct, frozen=True):
+    """One side of a disputed order, or staff, showed something."""
+
+    evidence_id: UUID
+    order_id: UUID
+    number: str
+    side: str

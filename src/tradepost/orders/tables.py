@@ -345,3 +345,22 @@ returns = Table(
     Index("ix_returns_seller_id_state", "seller_id", "state"),
     comment="A buyer's wish to give goods back to one seller, and what became of it.",
 )
+
+dispute_evidence = Table(
+    "dispute_evidence",
+    metadata,
+    key(),
+    reference("order_id", "orders.id"),
+    reference("by_id", "users.id", nullable=True),
+    words("side"),
+    words("body", default=""),
+    reference("file_id", "files.id", nullable=True),
+    moment("at", default_now=True),
+    one_of("side", "buyer", "seller", "staff"),
+    at_most("body", 2000),
+    CheckConstraint("body <> '' OR file_id IS NOT NULL", name="says_or_shows"),
+    Index("ix_dispute_evidence_order_id", "order_id", "at"),
+    Index("ix_dispute_evidence_by_id", "by_id", postgresql_where=text("by_id IS NOT NULL")),
+    Index("ix_dispute_evidence_file_id", "file_id", postgresql_where=text("file_id IS NOT NULL")),
+    comment="What one side, or staff, shows in a dispute about an order; never changed. The decision is in the order's history.",
+)

@@ -11,6 +11,7 @@ from litestar.response import Redirect
 from tradepost.accounts.types import Caller
 from tradepost.core.errors import DomainError
 from tradepost.core.money import NotAnAmount, to_minor
+from tradepost.flows.disputes import show_evidence
 from tradepost.flows.orders import get_board, get_order
 from tradepost.flows.pay_out import begin_onboarding, get_own_payouts, refresh_account
 from tradepost.flows.refund_by_hand import confirm_refund
@@ -18,6 +19,7 @@ from tradepost.flows.refund_order import RefundForm, RefundLine, refund_order
 from tradepost.flows.returns import decide_return, list_returns_to, receive_return, request_return, withdraw_return
 from tradepost.flows.statements import get_statement
 from tradepost.flows.store import Store
+from tradepost.orders.disputes import EvidenceForm
 from tradepost.orders.returns import ReturnForm, ReturnLine, ReturnReason, ReturnView
 from tradepost.orders.types import OrderView
 from tradepost.payments.types import NothingToRefund
@@ -26,7 +28,7 @@ from tradepost.web.forms import Form, first_problem, problems_of, read_form
 from tradepost.web.pages import go, page
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
-_MOST = 500
+_MOST, _MOST_SAID = 500, 2000
 _KINDS = {
     "capture": "Sold", "release": "Released to you", "refund": "Given back", "cash": "Sold for cash", "deposit_kept": "Deposit kept",
     "payout": "Paid out", "payout_failed": "Payout failed", "payout_returned": "Payout came back",
@@ -187,4 +189,22 @@ async def _decide(store: GivenStore, caller: GivenCaller, return_id: UUID, form:
             return await decide_return(store, caller, return_id, accept=decision == "accept", answer=answer)
 
 
-after_sale_routes = [board, money, open_account, back_from_gateway, refund, refund_paid, ask_back, bring_on]
+@post("/orders/{number:str}/evidence", include_in_schema=False)
+async def show_something(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, number: FromPath[str]
+) -> Response[Any]:
+    """Show words or a picture about an order that is disputed."""
+    form = await read_form(request)
+    order = await get_order(store, caller, number)
+    sent = form.files.get("picture")
+    try:
+        said = EvidenceForm(body=form.get("evidence")[:_MOST_SAID])
+        await show_evidence(store, caller, order.id, said, await sent[0].read() if sent else None)
+    except DomainError as error:
+        return await show_order(request, store, caller, number, form.texts, problems_of(error))
+    return go(request, f"/orders/{number}#dispute", say="It is there for whoever decides, and for the other side.")
+
+
+after_sale_routes = [
+    board, money, open_account, back_from_gateway, refund, refund_paid, ask_back, bring_on, show_something
+]  # fmt: skip

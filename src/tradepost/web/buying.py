@@ -31,6 +31,7 @@ from tradepost.flows.cart import (
     remove_promo,
 )
 from tradepost.flows.checkout import CheckoutForm, Placed, checkout, pay_again
+from tradepost.flows.disputes import list_evidence
 from tradepost.flows.hand_over import Standing, get_standing
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_order, list_orders
@@ -44,6 +45,7 @@ from tradepost.flows.sandbox import get_sandbox_payment, sandbox_outcome
 from tradepost.flows.settle_payment import check_payment, look_again
 from tradepost.flows.sign_in import open_visit
 from tradepost.flows.store import Store
+from tradepost.orders.disputes import DISPUTED
 from tradepost.orders.types import OrderLine, OrderView
 from tradepost.web.forms import Form, first_problem, problems_of, read_form
 from tradepost.web.kept import easel_of
@@ -376,11 +378,12 @@ async def show_order(
         _refresh_after(payment.created_at) if payment and payment.is_settling and not (errors or is_choosing) else 0
     )
     returns = await list_returns(store, caller, order.id)
+    evidence = await list_evidence(store, caller, order.id)
     return await page(
         request, store, caller, "order", status=422 if errors else 200, order=order, is_new=is_new, form=form, errors=errors,
         gateways=gateways, payment=payment, refresh_s=refresh_s, is_choosing=is_choosing, returns=returns, returnable=returnable_now(order, returns), refundable=_refundable_by(caller, order),
         by_hand=refunds_by_hand(store, order), may_pay_back=caller.can("refund_orders"), standing=await _standing(store, order),
-        slots=await offered_slots(store, caller, order),
+        slots=await offered_slots(store, caller, order), evidence=evidence, is_disputed=order.state == DISPUTED,
     )  # fmt: skip
 
 

@@ -1,23 +1,29 @@
-"""What handlers are given: the store by host name, and the caller by cookie or bearer token."""
+"""What handlers are given: the store by host name, and the caller by cookie or bearer token; the same for WebSockets."""
 
 from uuid import UUID
 
+import msgspec
 from litestar.exceptions import NotFoundException
 
 from tradepost.accounts.types import Caller
 from tradepost.core.database import OnlyLooking
+from tradepost.core.errors import NotFound
 from tradepost.core.ids import token_hash
 from tradepost.core.limits import check_rate, network_of
 from tradepost.flows.editions import look_again
 from tradepost.flows.see_as import eyes_of
 from tradepost.flows.sign_in import load_caller, load_caller_by_token
 from tradepost.flows.store import Store
-from tradepost.web.security import SESSION_COOKIE, check_csrf, form_secret
-from tradepost.web.typing import GivenStore, HttpRequest
+from tradepost.web.security import SESSION_COOKIE, StaleForm, check_csrf, comes_from_elsewhere, form_secret
+from tradepost.web.typing import GivenStore, HttpRequest, HttpSocket
 
 LOOK_COOKIE = "look"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ALLOWED_LOOKING = frozenset({"/office/look/end", "/sign-out", "/scheme"})
+
+
+class NothingToHear(NotFound):
+    """There is nothing to listen to here."""
 
 
 def provide_store(request: HttpRequest) -> Store:
@@ -49,12 +55,58 @@ async def provide_caller(request: HttpRequest, store: GivenStore) -> Caller:
     return caller
 
 
+class Calling(msgspec.Struct, frozen=True):
+    """Who calls by WebSocket, as far as their browser says: kept, so that each thing they say is asked about anew."""
+
+    store: Store
+    address: str
+    bearer: str | None
+    token: str | None
+    look: UUID | None
+    is_from_elsewhere: bool
+
+    @classmethod
+    def by(cls, socket: HttpSocket) -> "Calling":
+        """Read a call. Raises `NothingToHear` for a host that is no store."""
+        store = socket.scope.get("tradepost_store")
+        if not isinstance(store, Store):
+            raise NothingToHear
+        authorization = socket.headers.get("authorization", "")
+        bearer = authorization[7:].strip() if authorization.lower().startswith("bearer ") else None
+        return cls(
+            store=store, address=socket.client.host if socket.client else "", bearer=bearer,
+            token=socket.cookies.get(SESSION_COOKIE), look=as_uuid(socket.cookies.get(LOOK_COOKIE, "")),
+            is_from_elsewhere=comes_from_elsewhere(socket),
+        )  # fmt: skip
+
+    async def caller(self) -> Caller:
+        """Return who calls. A page of another site may call with a person's cookies. Raises `StaleForm`, `TokenInvalid`."""
+        if self.bearer is not None:
+            return await load_caller_by_token(self.store, self.bearer, self.address)
+        if self.is_from_elsewhere:
+            raise StaleForm
+        caller = await load_caller(self.store, self.token, self.address)
+        return await eyes_of(self.store, caller, self.look) if self.look else caller
+
+    async def sayer(self, endpoint: str) -> Caller:
+        """Return who says what a post to `endpoint` would say, counted with such posts. Raises also `OnlyLooking`, `TooOften`."""
+        await _count(self.store, self.address, f"POST {endpoint}")
+        caller = await self.caller()
+        if caller.behind:
+            raise OnlyLooking
+        return caller
+
+
 async def count_change(request: HttpRequest, store: Store) -> None:
     """Count a request that changes something. Raises `TooOften`."""
-    most = store.installation.http.most_changes
-    if most and request.method not in SAFE_METHODS:
+    if request.method not in SAFE_METHODS:
         address = request.client.host if request.client else ""
-        endpoint = f"{request.method} {request.scope['path_template']}"
+        await _count(store, address, f"{request.method} {request.scope['path_template']}")
+
+
+async def _count(store: Store, address: str, endpoint: str) -> None:
+    most = store.installation.http.most_changes
+    if most:
         await check_rate(store.cache, network_of(address), endpoint, most)
 
 

@@ -16,6 +16,7 @@ from tradepost.core.ids import readable_code
 from tradepost.core.limits import WINDOW_S, Counted, noting, tightest
 from tradepost.flows.store import Store
 from tradepost.web.compression import Compressed, takes_gzip
+from tradepost.web.live import LINE, EventStream, Refusal, Socket
 from tradepost.web.proxies import Networks, visitor_of
 from tradepost.web.security import security_headers, with_video
 
@@ -89,12 +90,10 @@ class Hosting:
             scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
         if self.proxies and scope.get("client"):
             scope["client"] = (visitor_of(scope["client"][0], scope["headers"], self.proxies), 0)
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if scope["tradepost_is_index"] and scope["path"] == "/":
-            scope["path"], scope["raw_path"] = "/stores", b"/stores"
-        await self._serve(scope, receive, send)
+        line = await (self._serve if scope["type"] == "http" else self._call)(scope, receive, send)
+        if line is not None:  # what the framework asked is asked: an open line holds nothing of it
+            scope.clear()
+            await line.run(receive, send)
 
     def _store(self, name: str) -> Store | None:
         if self.only:
@@ -102,7 +101,21 @@ class Hosting:
         code, dot, domain = name.partition(".")
         return self.stores.get(code) if dot and domain == self.domain else None
 
-    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _call(self, scope: Any, receive: Any, send: Any) -> Socket | Refusal | None:
+        """Handle a WebSocket; return it to run where somebody takes the call."""
+        with count_queries(), noting():
+            await self.app(scope, receive, send)
+        line: Socket | Refusal | None = scope.get(LINE)
+        if line is not None:
+            store = scope["tradepost_store"]
+            log.info("call", store=store.code if store else "", path=scope["path"])
+            await line.begin(receive, send)
+        return line
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> EventStream | None:
+        """Handle a request; return what is left to run of an answer that stays open."""
+        if scope["tradepost_is_index"] and scope["path"] == "/":
+            scope["path"], scope["raw_path"] = "/stores", b"/stores"
         started, status = time.perf_counter(), 0
         code = scope["tradepost_store"].code if scope["tradepost_store"] else ""
         request_id = readable_code(10)
@@ -130,11 +143,15 @@ class Hosting:
                 await out(message)
 
             await self.app(scope, receive, answer)
+            line: EventStream | None = scope.get(LINE)
+            if line is not None:
+                await line.begin(answer)
         log.info(
             "request", id=request_id, store=code,
             method=scope["method"], path=scope["path"], status=status, ms=round((time.perf_counter() - started) * 1000, 1),
             queries=count.queries,
         )  # fmt: skip
+        return line
 
 
 def _limit_headers(counted: list[Counted], own: set[bytes], status: int) -> list[tuple[bytes, bytes]]:

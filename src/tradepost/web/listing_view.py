@@ -9,10 +9,10 @@ from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import is_saved, saved_ids
 from tradepost.catalog.types import Listing, Variant
 from tradepost.core.money import percent_of, to_major
-from tradepost.flows.haggle import own_floor
 from tradepost.flows.product_page import Facts
 from tradepost.flows.review_listing import review_standing
 from tradepost.flows.store import Store
+from tradepost.web.selling import floor_of
 
 
 def shown_to_all(store: Store, facts: Facts, variant: str | None) -> dict[str, Any]:
@@ -34,7 +34,7 @@ async def listing_context(store: Store, caller: Caller, facts: Facts, variant: s
     return {
         **shown_to_all(store, msgspec.structs.replace(facts, listing=own), variant), "liked_ids": liked,
         "is_owner": caller.user_id is not None and caller.user_id == own.seller_id, "may_review": standing.may_review,
-        "form": {}, "errors": {}, "floor": await _floor(store, caller, own),
+        "form": {}, "errors": {}, "floor": await floor_of(store, caller, own),
     }  # fmt: skip
 
 
@@ -47,14 +47,6 @@ async def liked_ids(store: Store, caller: Caller, listing_id: UUID | None = None
         if listing_id is None or listing_id in found or not await is_saved(tx, caller.user_id, listing_id):
             return found
     return found | {listing_id}
-
-
-async def _floor(store: Store, caller: Caller, listing: Listing) -> str | None:
-    """Return the least the caller would take for a listing of their own, as they would type it."""
-    if caller.user_id is None or caller.user_id != listing.seller_id or not store.settings.features.offers:
-        return None
-    floor = await own_floor(store, caller, listing.id)
-    return f"{to_major(floor, store.currency):f}" if floor else None
 
 
 def _chosen(listing: Listing, wanted: str | None) -> Variant | None:

@@ -37,7 +37,7 @@ async def page(
     tree, head = await category_tree(store.db), await read_head(store, caller)
     return framed(
         request, store, caller, name, status=status, cookies=cookies, categories=tree.top, cart_count=head.cart,
-        unread_count=head.unread, live_count=head.live, **context,
+        unread_count=head.unread, live_count=head.live, notice_count=head.notices, **context,
     )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def framed(
     unread_count: int | None = None,
     live_count: int = 0,
     place_of_token: str = "",
+    notice_count: int = 0,
     **context: Any,
 ) -> Response[str]:
     """Render a page whose categories and cart count are known already; asks nobody anything.
@@ -69,7 +70,7 @@ def framed(
     flashes = _read_flashes(request)
     body = template(f"pages/{name}.html").render(
         open_store=store, store=store.settings, style_path=store.style_path, is_draft=store.edition < 0, base_url=store.base_url, person=caller if caller.is_signed_in else None,
-        caller=caller, unread_count=unread_count, live_count=live_count, scheme=request.cookies.get(SCHEME_COOKIE, ""), path=request.url.path,
+        caller=caller, unread_count=unread_count, live_count=live_count, notice_count=notice_count, scheme=request.cookies.get(SCHEME_COOKIE, ""), path=request.url.path,
         csrf_token=token, messages=flashes, status=status, **context,
     )  # fmt: skip
     if place_of_token:

@@ -16,6 +16,7 @@ from tradepost.web.listing_office import listing_office_routes
 from tradepost.web.mailbox import mailbox_routes
 from tradepost.web.messages import message_pages
 from tradepost.web.money_office import money_office_routes
+from tradepost.web.notices import notice_pages
 from tradepost.web.offers import offer_pages
 from tradepost.web.office import office_routes
 from tradepost.web.outside import outside_routes
@@ -43,6 +44,7 @@ page_routes = [
     *after_sale_routes,
     *selling_routes,
     *message_pages,
+    *notice_pages,
     *offer_pages,
     *show_pages,
     *feed_pages,

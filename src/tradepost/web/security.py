@@ -18,7 +18,7 @@ from tradepost.accounts.types import Caller
 from tradepost.core.crypto import Keyring
 from tradepost.core.errors import Refused
 from tradepost.core.ids import secret_token
-from tradepost.web.typing import HttpRequest
+from tradepost.web.typing import HttpConnection, HttpRequest
 
 SESSION_COOKIE = "session"
 CSRF_COOKIE = "csrf"
@@ -120,7 +120,7 @@ def is_form_token(secret: bytes, request: HttpRequest, caller: Caller, given: st
     return bool(given and known and same)
 
 
-def comes_from_elsewhere(request: HttpRequest) -> bool:
+def comes_from_elsewhere(request: HttpConnection) -> bool:
     """Whether the browser says that another site sent this; older ones say only which, in `Origin`."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:

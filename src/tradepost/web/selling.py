@@ -35,6 +35,7 @@ from tradepost.core.database import Transaction
 from tradepost.core.errors import DomainError, FieldErrors
 from tradepost.core.money import NotAnAmount, to_major, to_minor
 from tradepost.flows import offering
+from tradepost.flows.haggle import Floor, keep_floor, own_floor
 from tradepost.flows.preset import Kind
 from tradepost.flows.store import Store
 from tradepost.web.forms import Form, problems_of, read_form
@@ -125,7 +126,7 @@ async def edit_listing(
         store,
         caller,
         listing,
-        _form_of(listing) | {"category": slug},
+        _form_of(listing) | {"category": slug, "floor": await floor_of(store, caller, listing)},
         {},
         names,
         _rows_of(listing, store.currency, store.zone),
@@ -181,7 +182,7 @@ async def _edit_page(
         details=_details(kind, tree, form.get("category", "")), form=form, errors=errors,
         category_options=_category_options(tree), option_names=option_names, variants=rows,
         images=listing.images if listing else (), places=[p.label for p in await suggest_places(store.db, store.settings.store.place[:2])],
-        currency=store.currency,
+        currency=store.currency, has_floor=_may_have_floor(store, caller, listing),
     )  # fmt: skip
 
 
@@ -230,7 +231,11 @@ async def _save(request: HttpRequest, store: Store, caller: Caller, listing: Lis
     if action in {"add_variant", "show_details"}:
         return await _edit_page(request, store, caller, listing, form.texts, _lost_pictures(form), names, rows)
     try:
-        listing_id = await _write(store, caller, listing, form, _draft(form, rows, store), publish=action == "publish")
+        draft = _draft(form, rows, store)
+        floor = (
+            _floor(form, draft, store) if _may_have_floor(store, caller, listing) and "floor" in form.texts else None
+        )
+        listing_id = await _write(store, caller, listing, form, draft, floor, publish=action == "publish")
     except DomainError as error:
         problems = _lost_pictures(form) | _form_errors(error)
         return await _edit_page(request, store, caller, listing, form.texts, problems, names, rows)
@@ -264,8 +269,8 @@ def _form_errors(error: DomainError) -> dict[str, str]:
 
 
 async def _write(
-    store: Store, caller: Caller, listing: Listing | None, form: Form, draft: ListingDraft, *, publish: bool
-) -> UUID:
+    store: Store, caller: Caller, listing: Listing | None, form: Form, draft: ListingDraft, floor: Floor | None, *, publish: bool
+) -> UUID:  # fmt: skip
     """Write the listing and its pictures in one transaction: all of it or nothing."""
     tree = await category_tree(store.db)
     place = await find_place(store.db, draft.place) if draft.place else None
@@ -286,11 +291,38 @@ async def _write(
             await _arrange(tx, caller, listing, form)
         for received in uploads:
             await add_image(tx, caller, listing_id, await add_picture(tx, received))
+        if floor is not None:
+            await keep_floor(tx, caller, listing_id, floor)
         if publish:
             await offering.publish(tx, store, caller, listing_id)
         else:
             await offering.check_limits(tx, store, caller, listing_id)
     return listing_id
+
+
+def _may_have_floor(store: Store, caller: Caller, listing: Listing | None) -> bool:
+    """Whether the caller is asked for the least they would take: for what is theirs, where people make offers."""
+    return store.settings.features.offers and (listing is None or listing.seller_id == caller.user_id)
+
+
+async def floor_of(store: Store, caller: Caller, listing: Listing) -> str:
+    """Return the least the caller would take for a listing of their own, as they would type it; nothing of anybody else's."""
+    if caller.user_id is None or caller.behind or not _may_have_floor(store, caller, listing):
+        return ""
+    floor = await own_floor(store, caller, listing.id)
+    return f"{to_major(floor, store.currency):f}" if floor else ""
+
+
+def _floor(form: Form, draft: ListingDraft, store: Store) -> Floor:
+    """Read the least the seller would take; nothing, or 0, is none. Raises `FieldErrors`, also above every price that is asked."""
+    typed = form.get("floor")
+    try:
+        least = to_minor(typed.replace(",", "."), store.currency) if typed else 0
+    except NotAnAmount as error:
+        raise FieldErrors({"floor": error.message}) from None
+    if least < 0 or least > max((v.price_minor or 0 for v in draft.variants), default=0):
+        raise FieldErrors({"floor": "At most what you ask for it, please."})
+    return Floor(least or None)
 
 
 async def _arrange(tx: Transaction, caller: Caller, listing: Listing, form: Form) -> None:

@@ -210,27 +210,18 @@ if (show) {
   }, 250);
 
   /* What happens now, from the last number that was seen: after a broken line nothing is missing and nothing comes twice. */
-  if (show.dataset.status !== "ended" && window.EventSource) {
-    let source = null;
-    const listen = () => {
-      source = new EventSource(`/api/v1/streams/${id}/events?after=${last}`);
-      source.addEventListener("show", (event) => happened(JSON.parse(event.data)));
-      source.addEventListener("note", (event) => {
-        const note = JSON.parse(event.data);
-        for (const [name, value] of Object.entries({ viewers: note.viewers, likes: note.likes, shares: note.shares })) {
-          const place = show.querySelector(`[data-${name}]`);
-          if (place && value !== undefined) place.textContent = value;
-        }
-        for (const [position, [minor, left, isThere]] of Object.entries(note.pins ?? {})) stock(position, minor, left, isThere);
-        const entries = show.querySelector("[data-entries]");
-        if (entries && note.entries) entries.textContent = `${note.entries} in`;
-      });
-      source.addEventListener("error", () => {  // a line that was refused for good is asked for again, from where it broke
-        if (source.readyState === EventSource.CLOSED) setTimeout(listen, 1000 + Math.random() * 2000);
-      });
-    };
-    listen();
-    addEventListener("online", () => { if (source.readyState === EventSource.CLOSED) listen(); });
+  if (show.dataset.status !== "ended") {
+    follow(`/api/v1/streams/${id}/events`, last, (event, note) => {
+      if (event === "show") happened(note);
+      if (event !== "note") return;
+      for (const [name, value] of Object.entries({ viewers: note.viewers, likes: note.likes, shares: note.shares })) {
+        const place = show.querySelector(`[data-${name}]`);
+        if (place && value !== undefined) place.textContent = value;
+      }
+      for (const [position, [minor, left, isThere]] of Object.entries(note.pins ?? {})) stock(position, minor, left, isThere);
+      const entries = show.querySelector("[data-entries]");
+      if (entries && note.entries) entries.textContent = `${note.entries} in`;
+    });
   }
   aimBids();
   if (show.dataset.status !== "ended") toEnd();

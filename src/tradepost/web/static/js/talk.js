@@ -6,12 +6,12 @@ function setUnread(number) {
   for (const badge of document.querySelectorAll("[data-unread]")) badge.textContent = number || "";
 }
 
-if (inboxEvents && window.EventSource) {
-  const source = new EventSource(inboxEvents.dataset.inboxEvents);
+if (inboxEvents) {
   let asked = null;
-  source.addEventListener("unread", (event) => setUnread(JSON.parse(event.data).unread));
-  source.addEventListener("note", () => {  // the list as the server draws it takes the place of the one here
-    clearTimeout(asked);
+  follow(inboxEvents.dataset.inboxEvents, null, (event, data) => {
+    if (event === "unread") setUnread(data.unread);
+    if (event !== "note") return;
+    clearTimeout(asked);  // the list as the server draws it takes the place of the one here
     asked = setTimeout(async () => {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
       if (!answer?.ok) return;
@@ -65,31 +65,27 @@ if (thread) {
     return asking;
   }
 
-  if (window.EventSource) {
-    const source = new EventSource(`/api/v1/conversations/${id}/events?after=${last}`);
-    source.addEventListener("message", (event) => { if (Number(event.lastEventId) > last) look(); });
-    source.addEventListener("open", () => look());  // whatever was said while the line was down
-    source.addEventListener("note", (event) => {
-      const note = JSON.parse(event.data);
-      if (note.read && note.read !== me) {
-        for (const mark of thread.querySelectorAll(".bubble-row--own")) {
-          if (Number(mark.dataset.seq) <= note.seq) mark.querySelector(".bubble__seen")?.removeAttribute("hidden");
-        }
+  const line = follow(`/api/v1/conversations/${id}/events`, last, (event, note, number) => {
+    if (event === "message" && number > last) look();
+    if (event !== "note") return;
+    if (note.read && note.read !== me) {
+      for (const mark of thread.querySelectorAll(".bubble-row--own")) {
+        if (Number(mark.dataset.seq) <= note.seq) mark.querySelector(".bubble__seen")?.removeAttribute("hidden");
       }
-      if (note.typing && note.typing !== me && typing) {
-        typing.hidden = false;
-        clearTimeout(quiet);
-        quiet = setTimeout(() => { typing.hidden = true; }, 5000);
-      }
-      if (note.changed) location.reload();
-      const gone = note.gone && thread.querySelector(`[data-seq="${note.gone}"] .bubble`);
-      if (gone) {
-        const words = document.createElement("p");
-        words.textContent = "Message deleted";
-        gone.replaceChildren(words);
-      }
-    });
-  }
+    }
+    if (note.typing && note.typing !== me && typing) {
+      typing.hidden = false;
+      clearTimeout(quiet);
+      quiet = setTimeout(() => { typing.hidden = true; }, 5000);
+    }
+    if (note.changed) location.reload();
+    const gone = note.gone && thread.querySelector(`[data-seq="${note.gone}"] .bubble`);
+    if (gone) {
+      const words = document.createElement("p");
+      words.textContent = "Message deleted";
+      gone.replaceChildren(words);
+    }
+  }, () => look());  // whatever was said while the line was down
   addEventListener("online", () => look());
   document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") look(); });
 
@@ -127,7 +123,7 @@ if (thread) {
   field.addEventListener("input", () => {
     if (Date.now() - said < 3000) return;
     said = Date.now();
-    fetch(`/api/v1/conversations/${id}/typing`, { method: "POST", headers: { "x-csrf-token": form.elements.csrf_token.value } }).catch(() => null);
+    if (!line.say({ do: "typing" })) fetch(`/api/v1/conversations/${id}/typing`, { method: "POST", headers: { "x-csrf-token": form.elements.csrf_token.value } }).catch(() => null);
   });
   toEnd();
 }

@@ -34,11 +34,102 @@ function say(text, tone = "info") {
   toast.className = `toast toast--${tone}`;
   toast.setAttribute("role", tone === "bad" ? "alert" : "status");
   const words = document.createElement("p");
-  words.textContent = text;
+  words.append(text);
   toast.append(words);
   $("#flash")?.append(toast);
   leave(toast, tone === "bad" ? 15000 : 6000);
 }
+/* A line to the server that tells what happens. After a break it goes on after the last number that was heard, so nothing is missing
+   and nothing comes twice. Server-sent events where the page came by HTTP/2 or newer; by HTTP/1.1 a browser holds only six of them
+   open, so there it is a WebSocket, which costs the server more, and events where none gets through. `hear(event, data, number)`;
+   `opened()` each time it stands. */
+const MANY_LINES = /^h[23]/.test(performance.getEntriesByType("navigation")[0]?.nextHopProtocol ?? "");
+function follow(path, last, hear, opened = () => null) {
+  const REFUSED = 4000, QUIET_MS = 45000;
+  let socket = null, source = null, heard = 0, works = false, failures = 0, timer = null, over = false;
+  const address = () => (last === null ? path : `${path}?after=${last}`);
+  const took = (event, number, data) => {
+    if (number) last = Math.max(last ?? 0, number);
+    hear(event, data, number);
+  };
+  function listen() {
+    source = new EventSource(address());
+    for (const name of ["message", "show", "note", "unread"]) {
+      source.addEventListener(name, (event) => took(name, name === "message" || name === "show" ? Number(event.lastEventId) : 0, JSON.parse(event.data)));
+    }
+    source.addEventListener("open", () => opened());
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(listen, 1000 + Math.random() * 2000);
+    });
+  }
+  function call() {
+    clearTimeout(timer);
+    if (over || (socket && socket.readyState < 2)) return;
+    const mine = new WebSocket(new URL(address(), location.href).href.replace(/^http/, "ws"));
+    socket = mine;
+    heard = Date.now();
+    mine.addEventListener("open", () => { works = true; failures = 0; opened(); });
+    mine.addEventListener("message", (event) => {
+      heard = Date.now();
+      const said = JSON.parse(event.data);
+      if (said.event !== "alive") took(said.event, said.id ?? 0, said.data);
+    });
+    mine.addEventListener("close", (event) => {
+      if (socket !== mine) return;
+      socket = null;
+      over = event.code >= REFUSED && event.code < REFUSED + 429;
+      if (over) return;
+      failures += 1;
+      if (!works && failures >= 2 && window.EventSource) { listen(); over = true; return; }
+      timer = setTimeout(call, Math.min(15000, 300 * 2 ** Math.min(failures, 6)) * (0.5 + Math.random()));
+    });
+  }
+  if (!window.WebSocket) over = true;
+  const hangUp = () => { const old = socket; socket = null; old?.close(); };
+  const watch = setInterval(() => { if (socket && Date.now() - heard > QUIET_MS) { hangUp(); call(); } }, 5000);
+  addEventListener("offline", hangUp);
+  addEventListener("online", () => { failures = 0; if (works || socket) call(); });
+  addEventListener("pagehide", hangUp);
+  addEventListener("pageshow", (event) => { if (event.persisted) call(); });
+  if (window.WebSocket && !(MANY_LINES && window.EventSource)) call();
+  else if (window.EventSource) listen();
+  return {
+    end() {
+      over = true;
+      clearTimeout(timer);
+      clearInterval(watch);
+      hangUp();
+      source?.close();
+    },
+    say(what) {
+      if (socket?.readyState !== WebSocket.OPEN) return false;
+      socket.send(JSON.stringify(what));
+      return true;
+    },
+  };
+}
+
+/* What somebody is told while they look at something else; a page in the background needs no line for it. */
+const bell = $("[data-notices]");
+if (bell) {
+  const tell = (event, data) => {
+    if (event === "unread") $("[data-notices-count]", bell).textContent = data.unread || "";
+    if (event !== "note" || !data.path) return;
+    const link = document.createElement("a");
+    link.href = data.path;
+    link.textContent = data.title;
+    say(link);
+  };
+  let line = null, leaving = null;
+  const look = () => {
+    clearTimeout(leaving);
+    if (document.visibilityState === "visible") line ??= follow("/api/v1/notices/events", null, tell);
+    else leaving = setTimeout(() => { line?.end(); line = null; }, 20000);
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
+}
+
 on("click", "[data-dismiss]", (_event, button) => button.closest("[data-toast]").remove());
 
 /* Quantity buttons keep to the step and the limits, in decimals without dust. */
