@@ -19,7 +19,7 @@ from benchmarks.pages import server
 from tradepost.core.ids import secret_token, token_hash, uuid7
 
 STORE, CONVERSATIONS, TALKING = "souk-loop", 1_000, 200
-RATE, SECONDS, FLOOD, SENDERS = 100, 20.0, 2_000, 16
+RATE, SECONDS, FLOOD, SENDERS, SOCKETS = 100, 20.0, 2_000, 16, 300
 _EVENT = re.compile(rb'id: (\d+)\nevent: message\ndata: \{"conversation_id":"([0-9a-f-]+)".*?"body":"(\d+)"')
 
 
@@ -55,7 +55,10 @@ async def measure() -> dict[str, float]:
         owner = await asyncpg.connect(on.dsn(dsn, "postgres"))
         talks = await _people(owner)
         with server("store", on.dsn(dsn), STORE, on.cache_url, str(on.home.files(STORE))) as (pid, port):
-            return await _measure(port, pid, talks)
+            found = await _measure(port, pid, talks)
+        with server("store", on.dsn(dsn), STORE, on.cache_url, str(on.home.files(STORE))) as (pid, port):
+            await send_all(port, [0], _request(talks[:1], Heard()))
+            return found | {"socket_kb": await _socket_kb(port, pid, talks[:SOCKETS])}
 
 
 async def _measure(port: int, pid: int, talks: list[Talk]) -> dict[str, float]:
@@ -192,6 +195,27 @@ async def _sender(
                 waits.append((time.perf_counter() - began) * 1000)
     finally:
         writer.close()
+
+
+async def _socket_kb(port: int, pid: int, talks: list[Talk]) -> float:
+    """Return what an open WebSocket costs in a server that has opened nothing else."""
+    before, lines = _memory_kb(pid), []
+    for talk in talks:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            f"GET /api/v1/conversations/{talk.id}/events HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"Authorization: Bearer {talk.tokens[0]}\r\n\r\n".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 101 " not in head.splitlines()[0]:
+            raise RuntimeError(head.decode())
+        lines.append(writer)
+    await asyncio.sleep(2)
+    found = round((_memory_kb(pid) - before) / len(talks), 1)
+    for writer in lines:
+        writer.close()
+    return found
 
 
 def _request(talks: list[Talk], heard: Heard) -> Callable[[int], tuple[str, str, bytes]]:

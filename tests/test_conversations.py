@@ -18,6 +18,7 @@ from tests.people import visitor
 from tests.shop import Shop
 from tests.visitor import Visitor, text_of
 from tradepost.accounts.types import Caller, NoSuchPerson, NotAllowed, SignInFirst
+from tradepost.catalog.pictures import UploadTooLarge
 from tradepost.catalog.types import NoSuchListing
 from tradepost.core import live
 from tradepost.core.database import SYSTEM, Database, count_queries
@@ -269,6 +270,8 @@ async def test_a_picture_goes_through_the_safe_path(talk: Talk) -> None:
     assert sent.file_id is not None
     with pytest.raises(NotAPicture):
         await say(talk.store, talk.buyer, talk.id, Draft(body="Look"), b"MZ\x90 not a picture" * 100)
+    with pytest.raises(UploadTooLarge):
+        await say(talk.store, talk.buyer, talk.id, Draft(body="Look"), png() + b"\0" * (13 * 1024 * 1024))
     assert await rows(talk.store, "SELECT count(*) FROM messages") == [(2,)]
 
 

@@ -14,8 +14,10 @@ from tests.factories import Factory
 from tests.people import join
 from tests.serving import free_port, launched
 from tests.shows import plan
+from tradepost.accounts.service import follow
 from tradepost.accounts.types import StartedSession
 from tradepost.flows.conversations import About, begin, say
+from tradepost.flows.notices import FollowersArgs, tell_followers
 from tradepost.flows.shows import add_to_show, go_live, pin, schedule_show
 from tradepost.flows.shows import say as comment
 from tradepost.flows.store import Store
@@ -56,12 +58,16 @@ async def served(store: Store, store_dsn: str, servers: Servers, tmp_path: Path)
     made.kill()
 
 
-async def window(browser: Browser, served: Served, who: StartedSession | None, path: str, width: int = 1200) -> Page:
-    """Open a page in a browser of somebody's own."""
+async def window(
+    browser: Browser, served: Served, who: StartedSession | None, path: str, width: int = 1200, *, sockets: bool = True
+) -> Page:
+    """Open a page in a browser of somebody's own; without `sockets` one that no WebSocket gets out of."""
     context: BrowserContext = await browser.new_context(viewport={"width": width, "height": 850})
     if who is not None:
         await context.add_cookies([{"name": SESSION_COOKIE, "value": who.token, "url": served.address}])
     page = await context.new_page()
+    if not sockets:
+        await page.add_init_script("delete window.WebSocket")
     page.set_default_timeout(20_000)
     await page.goto(served.address + path)
     return page
@@ -99,17 +105,21 @@ async def test_two_people_haggle_to_a_sale(browser: Browser, served: Served, sto
     await expect(his.locator(".offer").last).to_contain_text("Ordered")
 
 
+@pytest.mark.parametrize("sockets", [True, False])
 async def test_a_chat_that_is_cut_and_restored_loses_nothing(
-    browser: Browser, served: Served, store: Store, make: Factory
+    browser: Browser, served: Served, store: Store, make: Factory, sockets: bool
 ) -> None:
     seller, buyer = await join(store, "sami", role="seller"), await join(store, "bea", role="buyer")
     lamp = await make.listing(seller.caller, "Brass lamp", category="tools")
     first = await begin(store, buyer.caller, About(listing_id=lamp), Draft(body="Still there?"))
-    hers = await window(browser, served, buyer, f"/messages/{first.conversation_id}", 390)
-    his = await window(browser, served, seller, f"/messages/{first.conversation_id}")
+    hers = await window(browser, served, buyer, f"/messages/{first.conversation_id}", 390, sockets=sockets)
+    his = await window(browser, served, seller, f"/messages/{first.conversation_id}", sockets=sockets)
+    await his.locator("#f-body").press_sequentially("It")
+    await expect(hers.locator("[data-typing]")).to_be_visible()
     await his.fill("#f-body", "It is.")
     await his.keyboard.press("Enter")
     await expect(hers.locator("#thread")).to_contain_text("It is.")
+    await expect(his.locator("#thread [data-state]").last).to_have_text("Seen")
     await hers.context.set_offline(True)
     for n in range(5):
         await say(store, seller.caller, first.conversation_id, Draft(body=f"While you were away {n}"))
@@ -184,7 +194,7 @@ async def test_a_server_that_is_killed_mid_show_loses_nothing(
 ) -> None:
     host, buyer = await join(store, "hana", role="seller"), await join(store, "bea", role="buyer")
     stream_id, path = await live_show(store, make, host)
-    viewers = [await window(browser, served, who, path) for who in (buyer, None)]
+    viewers = [await window(browser, served, buyer, path), await window(browser, served, None, path, sockets=False)]
     await comment(store, buyer.caller, stream_id, Comment(body="Before"))
     for viewer in viewers:
         await expect(viewer.locator("#log")).to_contain_text("Before")
@@ -197,3 +207,19 @@ async def test_a_server_that_is_killed_mid_show_loses_nothing(
         await expect(viewer.locator("#log")).to_contain_text("After", timeout=30_000)
         seqs = await viewer.locator("#log [data-seq]").evaluate_all("rows => rows.map(r => Number(r.dataset.seq))")
         assert seqs == list(range(1, 15))
+
+
+async def test_whoever_follows_a_host_is_told_at_once_wherever_they_are(
+    browser: Browser, served: Served, store: Store, make: Factory
+) -> None:
+    host, fan = await join(store, "hana", role="seller"), await join(store, "fay")
+    async with store.db.transaction(actor=fan.caller.actor) as tx:
+        await follow(tx, fan.caller, host.caller.check_signed_in())
+    hers = await window(browser, served, fan, "/", 390)
+    await expect(hers.locator("[data-notices-count]")).to_have_text("")
+    stream_id, path = await live_show(store, make, host)
+    await tell_followers(store, FollowersArgs(stream_id, "show_started"))
+    await expect(hers.locator("#flash .toast")).to_contain_text("hana is live: Friday lamps")
+    await expect(hers.locator("[data-notices-count]")).to_have_text("1")
+    await hers.locator("#flash .toast a").click()
+    await expect(hers).to_have_url(served.address + path)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from tests.factories import Factory
 from tests.people import join_as
 from tests.shop import Shop
+from tests.visitor import Visitor
 from tradepost.accounts.service import follow
 from tradepost.accounts.types import Caller, NotAllowed, NotByToken, SignInFirst
 from tradepost.catalog.service import publish_listing
@@ -17,8 +18,10 @@ from tradepost.core.database import SYSTEM
 from tradepost.core.errors import FieldErrors
 from tradepost.core.limits import TooOften
 from tradepost.flows import moderate
+from tradepost.flows.conversations import About, begin, read_thread, say
 from tradepost.flows.sign_in import load_caller
 from tradepost.flows.store import Store
+from tradepost.messaging.types import Draft, NotTakingMessages
 from tradepost.moderation.types import (
     AppealAnswer,
     AppealedAlready,
@@ -264,3 +267,48 @@ async def test_two_moderators_at_once_undo_a_decision_once(store: Store, make: F
     results = await race(*(moderate.undo_decision(store, who, decision, "Wrong.") for who in (one, two)))
     assert sorted(type(r).__name__ for r in results) == ["DecidedMeanwhile", "NoneType"]
     assert await status_of(store, listing) == "active"
+
+
+async def test_a_message_is_reported_by_who_got_it_and_moderators_read_no_other(store: Store, make: Factory) -> None:
+    ann, ben, eve = await make.person("buyer", "ann"), await make.person("buyer", "ben"), await make.person()
+    staff = await make.person("staff")
+    first = await begin(store, ann, About(people=("ben",)), Draft(body="You are a toad"))
+    other = await say(store, ann, first.conversation_id, Draft(body="A private word"))
+    with pytest.raises(NoSuchSubject):
+        await moderate.report_subject(store, eve, "message", first.id, SPAM)
+    with pytest.raises(NotYourself):
+        await moderate.report_subject(store, ann, "message", first.id, SPAM)
+    with pytest.raises(NoSuchSubject):
+        await moderate.open_case(store, staff, "message", first.id)
+    assert await moderate.report_subject(store, ben, "message", first.id, SPAM) is True
+    case = await moderate.open_case(store, staff, "message", first.id)
+    assert (case.subject.words, case.subject.username, case.actions) == (
+        "You are a toad",
+        "ann",
+        ("none", "warn", "hide"),
+    )
+    with pytest.raises(NoSuchSubject):
+        await moderate.open_case(store, staff, "message", other.id)
+    with pytest.raises(NotForThat):
+        await moderate.decide_case(store, staff, "message", first.id, DecisionForm(action="suspend", reason="No."))
+    decision = await moderate.decide_case(store, staff, "message", first.id, HIDE)
+    seen = [m.body for m in (await read_thread(store, ben, first.conversation_id)).messages]
+    assert seen == ["", "A private word"]
+    await moderate.undo_decision(store, staff, decision, "It was a joke between friends.")
+    seen = [m.body for m in (await read_thread(store, ben, first.conversation_id)).messages]
+    assert seen == ["You are a toad", "A private word"]
+
+
+async def test_report_and_block_are_at_hand_in_a_conversation(store: Store, make: Factory, browse: Visitor) -> None:
+    ann = await make.person("buyer", "ann")
+    await browse.sign_up("ben")
+    first = await begin(store, ann, About(people=("ben",)), Draft(body="You are a toad"))
+    page = (await browse.get(f"/messages/{first.conversation_id}")).text
+    for link in (f'/report/message/{first.id}"', f'/report/person/{ann.user_id}"', 'action="/u/ann/block"'):
+        assert link in page
+    assert "About a message of" in (await browse.get(f"/report/message/{first.id}")).text
+    sent = await browse.post(f"/report/message/{first.id}", {"reason": "abuse", "details": ""})
+    assert sent.url.path == "/me/standing"
+    await browse.post("/u/ann/block", {})
+    with pytest.raises(NotTakingMessages):
+        await say(store, ann, first.conversation_id, Draft(body="And a frog"))

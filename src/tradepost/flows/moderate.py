@@ -1,7 +1,8 @@
-"""Keeping order: reports become cases, cases decisions, and a decision does what it says to a listing, a review or an account.
+"""Keeping order: reports become cases, cases decisions, and a decision does what it says to a listing, a review, a message or an account.
 
 Everything a decision did is undone with it: listings that it took down are on offer again, and only those. Staff cannot be
-suspended by those who may not manage people; banning takes the permission to manage people.
+suspended by those who may not manage people; banning takes the permission to manage people. Of what people write to each other
+moderators read the messages that one of them reported, and nothing else.
 """
 
 from datetime import timedelta
@@ -21,6 +22,7 @@ from tradepost.core.ids import short_id, uuid7
 from tradepost.core.limits import check_rate
 from tradepost.core.pages import Page
 from tradepost.flows.store import Store
+from tradepost.messaging import service as talks
 from tradepost.moderation import queries, service
 from tradepost.moderation.types import (
     ACTIONS,
@@ -59,6 +61,15 @@ _SUBJECTS = {
                u.is_active AS is_shown, CAST(u.username AS text) AS username
         FROM users u WHERE u.id = :id AND u.erased_at IS NULL
     """),
+    "message": text("""
+        SELECT m.id, m.sender_id AS person_id, u.display_name AS name, '' AS slug, m.body AS words, m.file_id,
+               CASE WHEN m.deleted_at IS NULL THEN 'shown' ELSE 'deleted' END AS state, m.deleted_at IS NULL AS is_shown,
+               CAST(u.username AS text) AS username
+        FROM messages m JOIN users u ON u.id = m.sender_id
+        WHERE m.id = :id AND (
+            EXISTS (SELECT FROM reports r WHERE r.subject_kind = 'message' AND r.subject_id = m.id)
+            OR EXISTS (SELECT FROM participants p WHERE p.conversation_id = m.conversation_id AND p.user_id = (SELECT app_user_id())))
+    """),
 }  # fmt: skip
 _PERMISSIONS_OF = text("SELECT permissions FROM person_roles(CAST(:user_id AS uuid))")
 _OTHER_MODERATORS = text("""
@@ -79,6 +90,7 @@ class Subject(msgspec.Struct, frozen=True):
     state: str
     is_shown: bool
     path: str
+    file_id: UUID | None = None
 
 
 class CaseView(msgspec.Struct, frozen=True):
@@ -126,9 +138,9 @@ async def find_subject(tx: Transaction, kind: SubjectKind, subject_id: UUID) -> 
 
 def _subject(kind: SubjectKind, row: dict[str, Any]) -> Subject:
     listing_id = row.get("listing_id", row["id"])
-    path = f"/u/{row['username']}" if kind == "person" else f"/l/{row['slug']}-{short_id(listing_id)}"
+    path = f"/u/{row['username']}" if kind in {"person", "message"} else f"/l/{row['slug']}-{short_id(listing_id)}"
     return Subject(kind, row["id"], row["person_id"], row["username"], row["name"], row["words"], row["state"],
-                   row["is_shown"], path + ("#reviews" if kind == "review" else ""))  # fmt: skip
+                   row["is_shown"], path + ("#reviews" if kind == "review" else ""), row.get("file_id"))  # fmt: skip
 
 
 async def moderation_queue(store: Store, caller: Caller) -> Queue:
@@ -161,7 +173,7 @@ async def open_case(store: Store, caller: Caller, kind: SubjectKind, subject_id:
 
 
 async def decide_case(store: Store, caller: Caller, kind: SubjectKind, subject_id: UUID, form: DecisionForm) -> UUID:
-    """Decide about a listing, a review or a person and do what that means, in one transaction. Return the decision's id.
+    """Decide about a listing, a review, a message or a person and do what that means, in one transaction. Return the decision's id.
 
     Raises `NotAllowed`, `NoSuchSubject`, `NotForThat`, `NotYourself`, `LastAdministrator`, `FieldErrors`.
     """
@@ -188,6 +200,8 @@ async def _apply(
     """Do what a decision says; return what undoing it needs to know."""
     if form.action == "hide" and subject.kind == "listing":
         return {"was_active": await oversight.hide_listing(tx, subject.id, decision_id)}
+    if form.action == "hide" and subject.kind == "message":
+        return {"message": await talks.remove_message(tx, subject.id)}
     if form.action == "hide":
         return {"was_shown": await reviews.set_hidden(tx, subject.id, hidden=True)}
     if form.action in {"suspend", "ban"} and subject.person_id is not None:
@@ -225,6 +239,8 @@ async def _restore(tx: Transaction, store: Store, caller: Caller | None, row: An
     effect, action = row["effect"], row["action"]
     if action == "hide" and row["subject_kind"] == "listing":
         await oversight.show_listings(tx, row["id"], as_active=bool(effect.get("was_active")))
+    elif action == "hide" and effect.get("message"):
+        await talks.restore_message(tx, row["subject_id"], effect["message"])
     elif action == "hide" and effect.get("was_shown"):
         await reviews.set_hidden(tx, row["subject_id"], hidden=False)
     elif action in {"suspend", "ban"} and row["person_id"] is not None:

@@ -1,6 +1,7 @@
 """Commands on conversations: beginning one, writing, reading, putting aside, taking a message back."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -56,6 +57,20 @@ _ARCHIVE = text("""
 _TAKE_BACK = text("""
     UPDATE messages SET body = '', file_id = NULL, deleted_at = now()
     WHERE conversation_id = :conversation_id AND seq = :seq AND sender_id = :me AND kind IN ('text', 'image') AND deleted_at IS NULL
+""")
+
+
+# What is emptied is what was there: two moderators at once take it out once.
+_REMOVE = text("""
+    WITH was AS (SELECT conversation_id, seq, body, file_id FROM messages WHERE id = :message_id AND deleted_at IS NULL
+                 AND kind IN ('text', 'image') FOR UPDATE),
+         gone AS (UPDATE messages m SET body = '', file_id = NULL, deleted_at = now() FROM was
+                  WHERE m.conversation_id = was.conversation_id AND m.seq = was.seq)
+    SELECT conversation_id, seq, body, file_id FROM was
+""")
+_RESTORE = text("""
+    UPDATE messages SET body = :body, file_id = CAST(:file_id AS uuid), deleted_at = NULL
+    WHERE id = :message_id AND deleted_at IS NOT NULL RETURNING conversation_id
 """)
 
 
@@ -174,3 +189,20 @@ async def take_back(tx: Transaction, caller: Caller, conversation_id: UUID, seq:
     if not await tx.run(_TAKE_BACK, conversation_id=conversation_id, seq=seq, me=me):
         raise NoSuchMessage
     ring_after_commit(tx, topic_of(conversation_id), note={"gone": seq})
+
+
+async def remove_message(tx: Transaction, message_id: UUID) -> dict[str, Any] | None:
+    """Empty anybody's message for everybody, as a moderator; return what it held, None where nothing was to be taken out."""
+    row = await tx.maybe(_REMOVE, message_id=message_id)
+    if row is None:
+        return None
+    ring_after_commit(tx, topic_of(row["conversation_id"]), note={"gone": row["seq"]})
+    return {"body": row["body"], "file_id": str(row["file_id"]) if row["file_id"] else None}
+
+
+async def restore_message(tx: Transaction, message_id: UUID, held: dict[str, Any]) -> None:
+    """Put back what `remove_message` took out."""
+    file_id = UUID(held["file_id"]) if held["file_id"] else None
+    conversation_id = await tx.value(_RESTORE, message_id=message_id, body=held["body"], file_id=file_id)
+    if conversation_id is not None:
+        ring_after_commit(tx, topic_of(conversation_id), note={"changed": True})

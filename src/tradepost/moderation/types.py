@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from tradepost.core.errors import Conflict, NotFound, Refused
 
-SubjectKind = Literal["listing", "person", "review"]
+SubjectKind = Literal["listing", "person", "review", "message"]
 DecisionAction = Literal["none", "warn", "hide", "suspend", "ban"]
 ReportReason = Literal["counterfeit", "forbidden", "fraud", "abuse", "spam", "wrong", "other"]
 REASONS: dict[ReportReason, str] = {
@@ -24,6 +24,7 @@ REASONS: dict[ReportReason, str] = {
 ACTIONS: dict[SubjectKind, tuple[DecisionAction, ...]] = {
     "listing": ("none", "warn", "hide"),
     "review": ("none", "warn", "hide"),
+    "message": ("none", "warn", "hide"),
     "person": ("none", "warn", "suspend", "ban"),
 }
 
@@ -41,7 +42,7 @@ class NoSuchDecision(NotFound):
 
 
 class NotForThat(Conflict):
-    """That cannot be done with this; listings and reviews are hidden, people suspended or banned."""
+    """That cannot be done with this; listings, reviews and messages are hidden, people suspended or banned."""
 
 
 class DecidedMeanwhile(Conflict):

@@ -22,7 +22,7 @@ from tradepost.web.pages import go, page
 from tradepost.web.security import SESSION_COOKIE, forget, local_path
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
-_KINDS: dict[str, SubjectKind] = {"listing": "listing", "person": "person", "review": "review"}
+_KINDS: dict[str, SubjectKind] = {"listing": "listing", "person": "person", "review": "review", "message": "message"}
 
 
 def subject_kind(text: str) -> SubjectKind:

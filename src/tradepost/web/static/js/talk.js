@@ -70,7 +70,8 @@ if (thread) {
     if (event !== "note") return;
     if (note.read && note.read !== me) {
       for (const mark of thread.querySelectorAll(".bubble-row--own")) {
-        if (Number(mark.dataset.seq) <= note.seq) mark.querySelector(".bubble__seen")?.removeAttribute("hidden");
+        const state = mark.querySelector("[data-state]");
+        if (state && Number(mark.dataset.seq) <= note.seq) state.textContent = "Seen";
       }
     }
     if (note.typing && note.typing !== me && typing) {
