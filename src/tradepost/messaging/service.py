@@ -43,9 +43,8 @@ _ONE_AT_A_TIME = text(
 _SEND = text(f"""
     INSERT INTO messages (conversation_id, id, sender_id, kind, body, file_id, offer_id, nonce)
     VALUES (:conversation_id, :id, :sender_id, :kind, :body, :file_id, :offer_id, :nonce)
-    RETURNING {", ".join(Message.__struct_fields__)}
+    RETURNING {", ".join(Message.__struct_fields__)}, (SELECT c.people FROM conversations c WHERE c.id = messages.conversation_id)
 """)  # our own text
-_PEOPLE = text("SELECT people FROM conversations WHERE id = :conversation_id")
 _READ = text("""
     UPDATE participants SET last_read_seq = least(greatest(last_read_seq, CAST(:seq AS int)), last_seq), last_read_at = now()
     WHERE conversation_id = :conversation_id AND user_id = :me AND last_read_seq < least(CAST(:seq AS int), last_seq)
@@ -154,11 +153,11 @@ async def _write(
     tx: Transaction, conversation_id: UUID, sender_id: UUID | None, kind: str, body: str, *,
     file_id: UUID | None = None, offer_id: UUID | None = None, nonce: str | None = None,
 ) -> Message:  # fmt: skip
-    sent = await tx.one(
-        _SEND, into=Message, conversation_id=conversation_id, id=uuid7(), sender_id=sender_id, kind=kind, body=body,
-        file_id=file_id, offer_id=offer_id, nonce=nonce,
+    *columns, people = await tx.one(
+        _SEND, conversation_id=conversation_id, id=uuid7(), sender_id=sender_id, kind=kind, body=body, file_id=file_id,
+        offer_id=offer_id, nonce=nonce,
     )  # fmt: skip
-    people: list[UUID] = await tx.value(_PEOPLE, conversation_id=conversation_id)
+    sent = Message(*columns)
     to = tuple(p for p in people if p != sender_id)
     await record(tx, MessageSent(conversation_id, sent.seq, sender_id, to), subject_id=conversation_id)
     ring_after_commit(tx, topic_of(conversation_id))
