@@ -12,6 +12,7 @@ from tests.test_after_sale import browser_of
 from tests.visitor import text_of
 from tradepost.accounts.types import NotAllowed
 from tradepost.core.clock import now
+from tradepost.core.live import Entry
 from tradepost.flows import today as today_flow
 from tradepost.flows.engine import decide_jobs, get_engine
 from tradepost.flows.move_order import move_order
@@ -146,18 +147,18 @@ async def test_the_desk_counts_for_whoever_looks_and_tells_what_changed(
     admin = await count_desk(shop.store, await shop.make.person("admin"))
     assert (admin.orders, admin.papers, admin.failed_jobs, admin.total) == (3, 1, 1, 5)
     await shop.buy(next(iter(shop.sellers)))
-    async for event in watching:
-        if event:
-            assert (said(event)["orders"], said(event)["total"]) == (4, 4)
+    async for entries in watching:
+        if entries:
+            assert (said(entries)["orders"], said(entries)["total"]) == (4, 4)
             break
     await watching.aclose()
     with pytest.raises(NotAllowed):
         await watch_desk(shop.store, shop.buyer)
 
 
-def said(event: bytes) -> dict[str, object]:
-    """Return what a server-sent event says."""
-    found: dict[str, object] = json.loads(event.split(b"data: ", 1)[1])
+def said(entries: list[Entry]) -> dict[str, object]:
+    """Return what one piece of the stream says."""
+    found: dict[str, object] = json.loads(entries[0].frame)["data"]
     return found
 
 

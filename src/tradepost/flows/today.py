@@ -16,7 +16,7 @@ from sqlalchemy import text
 from tradepost.accounts.types import Caller
 from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Database, Transaction
-from tradepost.core.live import encoded
+from tradepost.core.live import Entry
 from tradepost.delivery.slots import Slot
 from tradepost.flows.office_orders import OfficeColumn, read_columns
 from tradepost.flows.orders import reading
@@ -181,23 +181,23 @@ async def count_desk(store: Store, caller: Caller) -> DeskCounts:
     )
 
 
-async def watch_desk(store: Store, caller: Caller) -> AsyncGenerator[bytes, None]:
-    """Return the counts as server-sent events: now, and whenever they changed. Raises `NotAllowed`."""
+async def watch_desk(store: Store, caller: Caller) -> AsyncGenerator[list[Entry], None]:
+    """Return the counts: now, and whenever they changed. Raises `NotAllowed`."""
     caller.check_can("staff")
     return _watch(store, caller)
 
 
-async def _watch(store: Store, caller: Caller) -> AsyncGenerator[bytes, None]:
+async def _watch(store: Store, caller: Caller) -> AsyncGenerator[list[Entry], None]:
     shown = ""
     quiet = 0.0
     while True:
         counts = await count_desk(store, caller)
         if counts.state != shown:
             shown, quiet = counts.state, 0.0
-            yield encoded("desk", counts)
+            yield [Entry("desk", counts)]
         elif quiet >= _ALIVE_S:
             quiet = 0.0
-            yield b""
+            yield []
         quiet += LOOK_EVERY_S
         await asyncio.sleep(LOOK_EVERY_S)
 

@@ -4,13 +4,13 @@ from alembic import op
 
 from tradepost.migrations.script import run_file
 
-revision = "0023"
-down_revision = "0022"
+revision = "0024"
+down_revision = "0023"
 
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0023_evidence.sql")
+    run_file(op, "0024_evidence.sql")
 
 
 def downgrade() -> None:
