@@ -280,6 +280,33 @@ async def test_stock_takes_and_waste_have_reasons(shop: Shop) -> None:
     assert moved[-2:] == [(-2, "waste", "Burnt"), (-2, "stock_take", "")]
 
 
+async def test_finished_goods_are_thrown_away_and_counted_on_their_page(shop: Shop) -> None:
+    loaf = await shop.goods("Loaf", stock=9)
+    await shop.goods("Service", stock=None)
+    desk = await browser_of(shop, await shop.make.person("admin"))
+    page = await desk.get("/office/kitchen/goods?q=loa")
+    assert "Loaf" in text_of(page.text)
+    assert "Service" not in text_of(page.text)
+    await desk.get(f"/office/kitchen/goods?show={loaf}")
+    noted = await desk.post(
+        "/office/kitchen/goods", {"variant_id": str(loaf), "reason": "waste", "quantity": "2", "note": "Burnt"}
+    )
+    assert "-2 Thrown away: Burnt" in text_of(noted.text)
+    assert await shop.stock(loaf) == (7, 0)
+    await desk.post(
+        "/office/kitchen/goods", {"variant_id": str(loaf), "reason": "stock_take", "quantity": "6", "note": ""}
+    )
+    assert await shop.stock(loaf) == (6, 0)
+    for reason, quantity in (("waste", "7"), ("waste", "0"), ("waste", "-1"), ("sale", "1"), ("waste", "x")):
+        refused = await desk.post(
+            "/office/kitchen/goods", {"variant_id": str(loaf), "reason": reason, "quantity": quantity}
+        )
+        assert refused.status_code == 422, (reason, quantity)
+    assert await shop.stock(loaf) == (6, 0)
+    assert (await desk.get("/office/kitchen/goods?show=nonsense")).status_code == 422
+    assert (await (await browser_of(shop, shop.buyer)).get("/office/kitchen/goods")).status_code in {403, 404}
+
+
 async def test_the_ticket_is_for_the_kitchen(shop: Shop) -> None:
     admin, *_ = await baked_day(shop)
     number = (await shop.row("SELECT number FROM orders ORDER BY placed_at LIMIT 1"))[0]

@@ -315,3 +315,82 @@ async def note_stock(
         if left < 0:
             raise LessThanNone
         await stock.set_stock(tx, variant_id, left, actor_id=caller.user_id, reason=reason, note=note[:200])
+
+
+GOODS_REASONS = {
+    "initial": "To begin with", "sale": "Sold", "restock": "Put back", "return": "Came back", "correction": "Corrected",
+    "waste": "Thrown away", "stock_take": "Counted", "import": "From a table",
+}  # fmt: skip
+
+
+class Goods(msgspec.Struct, frozen=True):
+    """Something made, and how much there is of it. `wasted`: thrown away in the last thirty days."""
+
+    variant_id: UUID
+    title: str
+    options: dict[str, str]
+    sku: str | None
+    unit: str
+    on_hand: Decimal
+    reserved: Decimal
+    wasted: Decimal
+
+    @property
+    def label(self) -> str:
+        """Its name with what was chosen of it."""
+        return f"{self.title}, {_said(self.options)}" if self.options else self.title
+
+
+class GoodsMovement(msgspec.Struct, frozen=True):
+    """A change of what there is of something made."""
+
+    at: datetime
+    quantity: Decimal
+    reason: str
+    note: str
+    actor_name: str
+
+    @property
+    def said(self) -> str:
+        """The reason in words."""
+        return GOODS_REASONS[self.reason]
+
+
+_GOODS = """
+    SELECT v.id AS variant_id, l.title, v.options, v.sku, v.unit, v.on_hand, v.reserved,
+           coalesce((SELECT -sum(m.quantity) FROM stock_movements m WHERE m.variant_id = v.id AND m.reason = 'waste'
+                     AND m.at >= now() - interval '30 days'), 0) AS wasted
+    FROM {of} JOIN listings l ON l.id = v.listing_id
+"""
+_FOUND = text(
+    _GOODS.format(
+        of="""(SELECT v.* FROM listings g JOIN variants v ON v.listing_id = g.id
+               WHERE g.status IN ('active', 'inactive') AND g.source_id IS NULL AND v.is_active AND v.on_hand IS NOT NULL
+                   AND (:words = '' OR g.title ILIKE '%' || :words || '%' OR v.sku ILIKE :words || '%')
+               ORDER BY g.title, v.position, v.id LIMIT 60) v"""
+    )
+    + " ORDER BY l.title, v.position, v.id"
+)
+_ONE = text(_GOODS.format(of="variants v") + " WHERE v.id = :variant_id AND v.on_hand IS NOT NULL")
+_MOVED = text("""
+    SELECT m.at, m.quantity, m.reason, m.note, coalesce(u.display_name, '') AS actor_name
+    FROM stock_movements m LEFT JOIN users u ON u.id = m.actor_id WHERE m.variant_id = :variant_id ORDER BY m.at DESC, m.id DESC LIMIT 30
+""")
+
+
+async def list_goods(store: Store, caller: Caller, words: str) -> list[Goods]:
+    """Return up to sixty things whose stock is counted, by title or SKU. Raises `NotAllowed`."""
+    caller.check_can("manage_catalog")
+    safe = "".join(c for c in words if c not in "%_\\")[:60]
+    async with store.db.transaction(actor=reading(caller), read_only=True) as tx:
+        return await tx.all(_FOUND, into=Goods, words=safe)
+
+
+async def get_goods(store: Store, caller: Caller, variant_id: UUID) -> tuple[Goods, list[GoodsMovement]]:
+    """Return one thing with the latest changes of its stock. Raises `NotAllowed`, `NoSuchVariant`."""
+    caller.check_can("manage_catalog")
+    async with store.db.transaction(actor=reading(caller), read_only=True) as tx:
+        found = await tx.maybe(_ONE, into=Goods, variant_id=variant_id)
+        if found is None:
+            raise NoSuchVariant
+        return found, await tx.all(_MOVED, into=GoodsMovement, variant_id=variant_id)

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, get_args
+from urllib.parse import urlencode
 from uuid import UUID
 
 import segno
@@ -165,6 +166,48 @@ async def change_recipe(
     return go(request, back, say=f"Saved: what goes into {title}.")
 
 
+_GOODS_BY_HAND = {code: kitchen.GOODS_REASONS[code] for code in ("waste", "stock_take")}
+
+
+@get(f"{KITCHEN}/goods", include_in_schema=False)
+async def goods_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, q: FromQuery[str] = "", show: FromQuery[str] = ""
+) -> Response[str]:
+    """Show what is made and lies there, with what was thrown away."""
+    return await _goods(request, store, caller, q, show, {}, {})
+
+
+async def _goods(
+    request: HttpRequest, store: Store, caller: Caller, asked: str, show: str, form: dict[str, str], errors: dict[str, str]
+) -> Response[str]:  # fmt: skip
+    goods = await kitchen.list_goods(store, caller, asked)
+    chosen, history = await kitchen.get_goods(store, caller, _id(show)) if show else (None, [])
+    return await page(
+        request, store, caller, "office_goods", status=422 if errors else 200, goods=goods, asked=asked, chosen=chosen,
+        history=history, reasons=_GOODS_BY_HAND, form=form, errors=errors, tab="goods",
+    )  # fmt: skip
+
+
+@post(f"{KITCHEN}/goods", include_in_schema=False)
+async def change_goods(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
+    """Note what was thrown away of something made, or how much was counted."""
+    form = await read_form(request)
+    variant, asked = form.get("variant_id"), form.get("q")
+    try:
+        reason: Any = form.get("reason")
+        if reason not in _GOODS_BY_HAND:
+            raise FieldErrors({"reason": "Please say why."})
+        quantity = form.number("quantity")
+        if not quantity.is_finite() or quantity < 0 or (quantity == 0 and reason == "waste"):
+            raise FieldErrors({"quantity": "More than 0, please."})
+        await kitchen.note_stock(store, caller, _id(variant), quantity, reason, form.get("note"))
+    except DomainError as error:
+        if error.kind in {"refused", "unavailable", "not_found"}:
+            raise
+        return await _goods(request, store, caller, asked, variant, form.texts, problems_of(error))
+    return go(request, f"{KITCHEN}/goods?{urlencode({'q': asked, 'show': variant})}", say="Noted.")
+
+
 kitchen_routes = [
-    production_page, bake, ticket_page, ingredients_page, change_ingredients, recipes_page, change_recipe
+    production_page, bake, ticket_page, ingredients_page, change_ingredients, recipes_page, change_recipe, goods_page, change_goods
 ]  # fmt: skip
