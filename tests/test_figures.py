@@ -31,6 +31,12 @@ BASE_LISTINGS = """
     SELECT l.listing_id, (o.placed_at AT TIME ZONE :zone)::date AS day, sum(l.quantity), sum(l.total_minor)::bigint
     FROM orders o JOIN order_lines l ON l.order_id = o.id WHERE o.state = 'delivered' GROUP BY 1, 2 ORDER BY 1, 2
 """
+MONTHS = "SELECT month, currency, listing_id, quantity, revenue_minor, orders::bigint FROM sales_listing_months ORDER BY 1, 2, 3"
+BASE_MONTHS = """
+    SELECT date_trunc('month', o.placed_at AT TIME ZONE 'UTC')::date, o.currency, l.listing_id, sum(l.quantity), sum(l.total_minor)::bigint,
+           count(DISTINCT o.id)
+    FROM orders o JOIN order_lines l ON l.order_id = o.id WHERE o.state = 'delivered' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
 
 ADD_LINE = text("""
     INSERT INTO order_lines (order_id, line_no, buyer_id, session_hash, seller_id, listing_id, variant_id, title, unit, quantity,
@@ -52,6 +58,7 @@ async def assert_equal_to_the_orders(shop: Shop, zone: str = "UTC") -> None:
         assert found == of_listings
         await refresh_sales(shop.store)
         assert await shop.count("sales_changed") == 0
+        assert await shop.rows(MONTHS) == await shop.rows(BASE_MONTHS)
 
 
 async def deliver(shop: Shop, *orders: UUID) -> None:
@@ -174,6 +181,33 @@ async def test_figures_of_a_stretch(shop: Shop) -> None:
     today = today_of(shop.store)
     assert stretch(shop.store, today, today - timedelta(days=5)) == (today - timedelta(days=5), today)
     assert stretch(shop.store, today - timedelta(days=5000), today)[0] > today - timedelta(days=1200)
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_best_sellers_of_long_stretches_are_those_of_the_orders(shop: Shop, waiting: bool) -> None:
+    """Whole months come from their sums, days at the edges and months with a change from the days."""
+    today = today_of(shop.store)
+    placed = await sold(shop, 4)
+    for order_id, days in zip(placed, (0, 40, 75, 400), strict=True):
+        await shop.run(
+            text("UPDATE orders SET placed_at = placed_at - make_interval(days => :days) WHERE id = :id"),
+            id=order_id,
+            days=days,
+        )
+    await refresh_sales(shop.store)
+    if waiting:
+        await shop.run(text("UPDATE order_lines SET gross_minor = gross_minor + 77 WHERE order_id = :id"), id=placed[2])
+        assert await shop.count("sales_changed") > 0
+    admin = await shop.make.person("admin")
+    for back, forward in ((0, 0), (39, 0), (41, 0), (80, 0), (80, 39), (400, 0), (401, 0), (800, 30), (500, 100)):
+        first, last = today - timedelta(days=back), today - timedelta(days=forward)
+        found = await get_figures(shop.store, admin, first, last)
+        slow = await shop.rows(
+            "SELECT l.listing_id, sum(l.quantity), sum(l.total_minor)::bigint FROM orders o JOIN order_lines l ON l.order_id = o.id "
+            "WHERE o.state = 'delivered' AND (o.placed_at AT TIME ZONE :zone)::date BETWEEN :first AND :last GROUP BY 1 ORDER BY 3 DESC, 1",
+            zone=str(shop.store.zone), first=first, last=last,
+        )  # fmt: skip
+        assert [(b.listing_id, b.quantity, b.revenue_minor) for b in found.best] == slow, (back, forward)
 
 
 async def test_the_page_of_figures(shop: Shop) -> None:

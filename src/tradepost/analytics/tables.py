@@ -28,8 +28,25 @@ sales_listings = Table(
     minor("revenue_minor"),
     Column("orders", Integer, nullable=False),
     PrimaryKeyConstraint("listing_id", "day", "currency"),
-    Index("ix_sales_listings_day", "day"),
+    Index(
+        "ix_sales_listings_day",
+        "day",
+        postgresql_include=["currency", "listing_id", "quantity", "revenue_minor", "orders"],
+    ),
     comment="What was sold of a listing in the orders of a day that were handed over; summed up by refresh_sales().",
+)
+
+sales_listing_months = Table(
+    "sales_listing_months",
+    metadata,
+    Column("listing_id", UUID, nullable=False),
+    Column("month", Date, nullable=False),
+    currency(),
+    Column("quantity", Numeric(16, 3), nullable=False),
+    minor("revenue_minor"),
+    Column("orders", Integer, nullable=False),
+    PrimaryKeyConstraint("month", "currency", "listing_id"),
+    comment="What was sold of a listing in a month, by its first day: the sums of sales_listings, kept by refresh_sales().",
 )
 
 sales_changed = Table(

@@ -1,5 +1,6 @@
 """The store's figures over a stretch of its own days: sales, best sellers, windows used, returns; on a page and as files."""
 
+from calendar import monthrange
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
@@ -76,13 +77,25 @@ async def get_figures(store: Store, caller: Caller, since: date | None = None, u
     ends = datetime.combine(min(last, date.max - timedelta(days=1)) + timedelta(days=1), time(), store.zone)
     async with store.db.transaction(actor=reading(caller), read_only=True) as tx:
         sales = await tx.all(queries.SALES, into=SalesDay, **days, currency=currency)
-        best = await tx.all(queries.BEST_SELLERS, into=BestSeller, **days, currency=currency, limit=10)
+        best = await tx.all(queries.BEST_SELLERS, into=BestSeller, **_parts(first, last), currency=currency, limit=10)
         slots = await tx.all(queries.SLOTS, into=SlotDay, **days) if store.settings.features.delivery else []
         returns = await tx.all(queries.RETURNS, into=ReturnReasonCount, begins=begins, ends=ends)
     return Figures(
         since=first, until=last, currency=currency, days=_every_day(first, last, sales), best=tuple(best), slots=tuple(slots),
         returns=tuple(returns),
     )  # fmt: skip
+
+
+def _parts(first: date, last: date) -> dict[str, list[date]]:
+    """Return the months, by their first days, that lie whole in a stretch, and all its days."""
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    ends = {day.replace(day=1) for day in days if day == last_of_month(day)}
+    return {"months": [day for day in days if day.day == 1 and day in ends], "days": days}
+
+
+def last_of_month(day: date) -> date:
+    """Return the last day of a day's month."""
+    return day.replace(day=monthrange(day.year, day.month)[1])
 
 
 def _every_day(first: date, last: date, sales: Sequence[SalesDay]) -> tuple[SalesDay, ...]:
@@ -114,7 +127,7 @@ async def get_sheet(store: Store, caller: Caller, what: What, since: date | None
         return SheetOf(name, ("Day", "Orders", "Sales", "Given back", "Currency"), rows)
     async with store.db.transaction(actor=reading(caller), read_only=True) as tx:
         best = await tx.all(
-            queries.BEST_SELLERS, into=BestSeller, since=first, until=last, currency=currency, limit=10_000
+            queries.BEST_SELLERS, into=BestSeller, **_parts(first, last), currency=currency, limit=10_000
         )
     sold = tuple((b.title, b.quantity, b.orders, to_major(b.revenue_minor, currency), currency) for b in best)
     return SheetOf(name, ("Listing", "Quantity", "Orders", "Sales", "Currency"), sold)

@@ -94,15 +94,18 @@ _LINES = text("""
         SELECT f.order_id, '' FROM fulfilments f
         WHERE :is_today AND f.opened_at IS NOT NULL AND f.handed_over_at IS NULL AND f.opened_at >= :since
           AND NOT EXISTS (SELECT FROM slot_bookings b WHERE b.order_id = f.order_id AND b.state = 'booked')
+    ), last_here AS MATERIALIZED (
+        SELECT p.process, max(p.position) AS position FROM order_states p
+        JOIN order_transitions t ON (t.process, t.from_state) = (p.process, p.code)
+        WHERE NOT p.is_final AND 'seller' = ANY (t.actors) GROUP BY p.process
     )
     SELECT o.number, l.order_id, l.line_no, l.listing_id, l.title, l.options, CAST(l.snapshot ->> 'image_id' AS uuid) AS image_id,
            l.quantity - l.returned_quantity AS quantity, d.begins, s.name AS state_name, coalesce(l.snapshot -> 'configuration', '{}') AS configuration,
-           c.image_file_id, f.handed_over_at IS NOT NULL OR s.is_final OR s.position > (
-               SELECT max(p.position) FROM order_states p JOIN order_transitions t ON (t.process, t.from_state) = (p.process, p.code)
-               WHERE p.process = f.process AND NOT p.is_final AND 'seller' = ANY (t.actors)) AS is_done,
+           c.image_file_id, f.handed_over_at IS NOT NULL OR s.is_final OR coalesce(s.position > h.position, false) AS is_done,
            g.configuration_schema, coalesce(g.attributes ->> 'allergens', '') AS allergens
     FROM due d JOIN orders o ON o.id = d.order_id JOIN fulfilments f ON f.order_id = o.id AND f.opened_at IS NOT NULL
     JOIN order_states s ON (s.process, s.code) = (f.process, f.state) AND (NOT s.is_final OR f.handed_over_at IS NOT NULL)
+    LEFT JOIN last_here h ON h.process = f.process
     JOIN order_lines l ON l.order_id = f.order_id AND l.seller_id = f.seller_id AND l.quantity > l.returned_quantity
     JOIN listings g ON g.id = l.listing_id
     LEFT JOIN line_configurations c ON (c.order_id, c.line_no) = (l.order_id, l.line_no)

@@ -134,6 +134,7 @@ orders = Table(
     Index("ix_orders_buyer_id_placed_at", "buyer_id", text("placed_at DESC"), text("id DESC")),
     Index("ix_orders_session_hash", "session_hash", postgresql_where=text("session_hash IS NOT NULL")),
     Index("ix_orders_state_placed_at", "state", text("placed_at DESC"), text("id DESC")),
+    Index("ix_orders_process_state_placed_at", "process", "state", text("placed_at DESC"), text("id DESC")),
     Index("ix_orders_placed_at", text("placed_at DESC"), text("id DESC")),
     Index("ix_orders_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index("ix_orders_number_prefix", "number", postgresql_ops={"number": "text_pattern_ops"}),
