@@ -135,6 +135,24 @@ async def update_listing(  # what the form and the store know
     await _note_change(tx, listing_id, found)
 
 
+async def set_configuration(
+    tx: Transaction, caller: Caller, listing_id: UUID, schema: dict[str, Any] | None, *, version: int | None
+) -> None:
+    """Have a listing made to order by this schema, or as it is (None); `version` is the one the editor started from.
+
+    Raises `NoSuchListing`, `SellersOnly`, `EditedMeanwhile`.
+    """
+    found = await _lock_own(tx, caller, listing_id)
+    if version is not None and version != found["version"]:
+        raise EditedMeanwhile
+    await tx.run(
+        update(listings)
+        .values(configuration_schema=schema, is_customizable=schema is not None, version=listings.c.version + 1)
+        .where(listings.c.id == listing_id)
+    )
+    await _note_change(tx, listing_id, found)
+
+
 async def publish_listing(tx: Transaction, caller: Caller, listing_id: UUID) -> None:
     """Show a listing to everybody. Raises `NoSuchListing`, `NothingToSell`. Idempotent."""
     found = await _lock_own(tx, caller, listing_id)

@@ -13,6 +13,7 @@ from tradepost.web.figures_office import figures_routes
 from tradepost.web.finding import finding_routes
 from tradepost.web.kitchen_office import kitchen_routes
 from tradepost.web.listing_office import listing_office_routes
+from tradepost.web.made_to_order import made_to_order_routes
 from tradepost.web.mailbox import mailbox_routes
 from tradepost.web.messages import message_pages
 from tradepost.web.money_office import money_office_routes
@@ -43,6 +44,7 @@ page_routes = [
     *buying_routes,
     *after_sale_routes,
     *selling_routes,
+    *made_to_order_routes,
     *message_pages,
     *notice_pages,
     *offer_pages,
