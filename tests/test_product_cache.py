@@ -61,6 +61,7 @@ async def test_the_key_is_the_documented_one_with_its_fields_for_an_hour(
     assert {k: kept[k] for k in ("id", "name", "price", "stock", "category", "is_customizable")} == {
         "id": str(listing), "name": "Chocolate cake", "price": 25.99, "stock": 15, "category": "fruit", "is_customizable": False,
     }  # fmt: skip
+    assert b'"stock":15,' in (await raw.get(f"product:{listing}") or b"")
     assert 3_590 < await raw.ttl(f"product:{listing}") <= 3_600
     await raw.aclose()
 

@@ -132,7 +132,7 @@ class CartItem(msgspec.Struct, frozen=True):
     """A line of a cart as the cache holds it; amounts in the unit people say."""
 
     product_id: UUID
-    quantity: float
+    quantity: int | float
     unit_price: float
     subtotal: float
 

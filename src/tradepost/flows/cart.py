@@ -76,7 +76,14 @@ def _copy_of(user_id: UUID, rows: list[Any]) -> CartCopy:
 def _item(row: Any) -> CartItem:
     price, currency = row["price_when_added"], row["currency"]
     subtotal = to_major(times(price, row["quantity"]), currency)
-    return CartItem(row["listing_id"], float(row["quantity"]), float(to_major(price, currency)), float(subtotal))
+    quantity = row["quantity"]
+    whole = quantity == quantity.to_integral_value()
+    return CartItem(
+        row["listing_id"],
+        int(quantity) if whole else float(quantity),
+        float(to_major(price, currency)),
+        float(subtotal),
+    )
 
 
 async def add_to_cart(

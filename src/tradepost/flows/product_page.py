@@ -8,6 +8,7 @@ forget the key after their commit all the same, for those who read the cache the
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -66,7 +67,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
     price: float | None
-    stock: float | None
+    stock: int | float | None
     category: str
     is_customizable: bool
     slug: str
@@ -163,12 +164,16 @@ async def _make(store: Store, listing_id: UUID, easel: Easel) -> Product:
     prices = [v.price_minor for v in listing.offered if v.price_minor is not None]
     return Product(
         id=listing.id, name=listing.title, price=float(to_major(min(prices), store.currency)) if prices else None,
-        stock=float(sum(counted)) if counted and len(counted) == len(listing.offered) else None,
+        stock=_plain(sum(counted, Decimal(0))) if counted and len(counted) == len(listing.offered) else None,
         category=facts.trail[-1][1] if facts.trail else "", is_customizable=listing.is_customizable,
         slug=listing.slug, is_active=listing.status == "active", mark=mark,
         listings=shown, people=people, trail=facts.trail, category_id=listing.category_id, good_until=_good_until(facts),
         look=easel.look, drawn=await easel.draw(facts), page=msgspec.Raw(msgspec.json.encode(facts)),
     )  # fmt: skip
+
+
+def _plain(number: Decimal) -> int | float:
+    return int(number) if number == number.to_integral_value() else float(number)
 
 
 def _shown(facts: Facts) -> tuple[tuple[UUID, ...], tuple[UUID, ...]]:

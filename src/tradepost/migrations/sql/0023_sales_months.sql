@@ -86,8 +86,9 @@ BEGIN
     RETURN cardinality(days);
 END $$;
 
--- An order that is open is found by its process and state, the oldest first.
-CREATE INDEX ix_orders_process_state_placed_at ON orders (process, state, placed_at DESC, id DESC);
+-- An order is found by its state in its process: two processes may call a state by the same name.
+CREATE INDEX ix_orders_state_process_placed_at ON orders (state, process, placed_at DESC, id DESC);
+DROP INDEX ix_orders_state_placed_at;
 
 -- Days that were summed up without what was given back of their delivery.
 INSERT INTO sales_changed (day)

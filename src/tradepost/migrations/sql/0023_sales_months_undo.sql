@@ -2,7 +2,8 @@
 
 DROP TRIGGER sales_changed ON fulfilments;
 DROP FUNCTION fulfilments_sales_changed();
-DROP INDEX ix_orders_process_state_placed_at;
+CREATE INDEX ix_orders_state_placed_at ON orders (state, placed_at DESC, id DESC);
+DROP INDEX ix_orders_state_process_placed_at;
 DROP INDEX ix_sales_listings_day;
 CREATE INDEX ix_sales_listings_day ON sales_listings (day);
 -- What the orders of these days say, straight from them.
