@@ -199,7 +199,13 @@ def _distance(metres: float | None) -> str:
 
 @pass_context
 def _quantity(context: Context, quantity: Decimal | None) -> str:
-    return "" if quantity is None else format_decimal(quantity, locale=_locale(context))
+    return "" if quantity is None else _quantity_text(_locale(context), quantity)
+
+
+@lru_cache(maxsize=4096)
+def _quantity_text(locale: str, quantity: Decimal) -> str:
+    """Write a quantity; Babel takes its time, and most quantities are written again and again."""
+    return str(format_decimal(quantity, locale=locale))
 
 
 class Fragments:
