@@ -92,7 +92,7 @@ def _in_order(schema: Mapping[str, Any] | None) -> list[tuple[str, dict[str, Any
 def _question(key: str, field: dict[str, Any], *, is_required: bool, is_detail: bool) -> Question:
     return Question(
         key=key, title=str(field.get("title") or key.replace("_", " ").capitalize()), kind=_kind(field), is_required=is_required,
-        is_detail=is_detail, most=int(field.get("maxLength", 40)), price=_shown(field.get("x-price")),
+        is_detail=is_detail, most=int(field.get("maxLength", 40)) if _kind(field) in {"text", "piped"} else 40, price=_shown(field.get("x-price")),
         allergens=str(field.get("x-allergens", "")), hint=str(field.get("description", "")),
         choices=tuple(
             Choice(str(c.get("title") or c["const"]), _shown(c.get("x-price")), str(c.get("x-allergens", "")))
@@ -201,8 +201,8 @@ def _choices(
     n: int, asked: Question, before: dict[str, Any], currency: str, problems: dict[str, str]
 ) -> dict[str, Any]:
     where = f"q.{n}.choices"
-    if not 2 <= len(asked.choices) <= MOST_CHOICES:
-        problems[where] = f"2 to {MOST_CHOICES} choices, each on a line of its own."
+    if not 1 <= len(asked.choices) <= MOST_CHOICES:
+        problems[where] = f"1 to {MOST_CHOICES} choices, each on a line of its own."
     known = {str(c.get("title") or c["const"]): c for c in before.get("oneOf", ())}
     made: list[dict[str, Any]] = []
     for choice in asked.choices:

@@ -145,8 +145,8 @@ async def place(tx: Transaction, draft: OrderDraft) -> None:
         for line in draft.lines
         if line.snapshot.get("configuration")
     ]
-    if made:
-        await tx.later(_CONFIGURE, order_id=draft.id, lines=made)
+    if made:  # not later: only whoever may see a line may say how it is made, and the line must be there for that
+        await tx.run(_CONFIGURE, order_id=draft.id, lines=made)
 
 
 _LOCK = text("""
