@@ -4,15 +4,15 @@ from alembic import op
 
 from tradepost.migrations.script import run_file
 
-revision = "0024"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0024_sales_months.sql")
+    run_file(op, "0025_sales_months.sql")
 
 
 def downgrade() -> None:
     """Undo."""
-    run_file(op, "0024_sales_months_undo.sql")
+    run_file(op, "0025_sales_months_undo.sql")
