@@ -147,6 +147,9 @@ async def book_ploughing(buyer: Page, desk: Page, tese: Day, path: str) -> None:
     await expect(buyer.locator("#flash")).to_contain_text("in your cart")
     await buyer.goto(f"{tese.address}/checkout")
     await buyer.fill("[name=requested_on]", (now() + timedelta(days=9)).date().isoformat())
+    await buyer.fill("[name='shipping_address.name']", "Tendai Buyer")
+    await buyer.fill("[name='shipping_address.line1']", "Plot 7, Mutoko road")
+    await buyer.fill("[name='shipping_address.city']", "Murehwa")
     await assert_sound(buyer)
     await buyer.get_by_role("button", name="Ask for this day").first.click()
     await expect(buyer.locator("main")).to_contain_text("Nothing is charged before that")
@@ -179,7 +182,7 @@ async def test_a_day_at_tese(day: Opening) -> None:
     await admin.get_by_role("button", name="Pay everybody now").click()
     await expect(admin.locator("#flash")).to_contain_text("2 sellers are being paid")
     paid = await tese.shop.row("SELECT array_agg(amount_minor ORDER BY amount_minor) FROM payouts")
-    assert paid[0] == [1_140, 5_700]  # five of a hundred stay with the market
+    assert paid[0] == [1_140, 4_917]  # five of a hundred stay with the market; in the price of work are 15 % of tax
     await mind_the_store(
         tese, admin, "/office", "/office/categories", "/office/places", "/office/figures", "/office/people"
     )
@@ -230,9 +233,7 @@ async def test_a_day_at_souk_loop(day: Opening) -> None:
         "/office",
         "/office/settings",
         "/office/moderation",
-        "/office/verifications",
         "/office/audit",
-        "/office/money",
     )
     assert souk.complaints == []
 
@@ -273,7 +274,7 @@ async def test_a_day_at_the_shop_assistants_counter(day: Opening) -> None:
     await desk.locator(".confirm__body button", has_text="Goods are back: refund").click()
     await expect(desk.locator("main")).to_contain_text("Returned")
     assert await counter.shop.stock(variant) == (5, 0)
-    assert (await counter.shop.row("SELECT refunded_minor = total_minor FROM orders"))[0]
+    assert (await counter.shop.row("SELECT refunded_minor = amount_minor FROM payments"))[0]
     boss = await counter.come_in(admin, DESK)
     await mind_the_store(
         counter, boss, "/office", "/office/orders", "/office/listings", "/office/listings/import", "/office/engine"

@@ -136,7 +136,6 @@ for (const row of all("[data-branch]")) {
     if (!button.disabled) send(row, ARROWS[event.key]);
   });
 }
-if (location.hash.startsWith("#c-")) one(`[id="${CSS.escape(location.hash.slice(1))}"] .tree__name`)?.focus();
 
 /* What waits is counted while one works: on the tab of today, in the title of the window, and the desk itself is drawn anew. */
 const desk = one("[data-desk-events]");
