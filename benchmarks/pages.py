@@ -37,7 +37,7 @@ def server(*arguments: str) -> Iterator[tuple[int, int]]:
         process.wait(10)
 
 
-def wait_until_open(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+def wait_until_open(port: int, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
     """Wait until a server accepts connections."""
     for _ in range(int(seconds * 20)):
         if process.poll() is not None:
