@@ -75,7 +75,7 @@ search_documents = Table(
     Index("ix_search_documents_popular", text("popularity DESC"), text("listing_id DESC")),
     Index("ix_search_documents_price", "price_minor", "listing_id", postgresql_where=text("price_minor IS NOT NULL")),
     Index("ix_search_documents_rated", text("rating DESC"), text("listing_id DESC")),
-    postgresql_with={"fillfactor": "90"},
+    postgresql_with={"fillfactor": "90", "toast_tuple_target": "8160"},
     comment="One row for each listing that can be found. `tags` are what can be counted (category=fruit, .organic=true), `marks` are what only narrows (in stock, price band, map cell, popularity tier); `signature` is the signs of the vector.",
 )
 
