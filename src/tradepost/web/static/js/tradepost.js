@@ -102,7 +102,7 @@ function follow(path, last, hear, opened = () => null) {
       source?.close();
     },
     say(what) {
-      if (socket?.readyState !== WebSocket.OPEN) return false;
+      if (socket?.readyState !== 1) return false;  // open
       socket.send(JSON.stringify(what));
       return true;
     },
