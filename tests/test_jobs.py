@@ -201,8 +201,8 @@ async def test_a_job_without_arguments_gets_the_store_only(db: Database) -> None
 
 
 async def test_enqueueing_several_jobs_is_one_query(db: Database) -> None:
-    async with db.transaction(actor=SYSTEM) as tx:
-        with count_queries() as count:
+    with count_queries() as count:
+        async with db.transaction(actor=SYSTEM) as tx:
             await enqueue_all(tx, [Request("post.send_parcel", Parcel(n)) for n in range(50)])
             await enqueue_all(tx, [])
     assert count.queries == 1
@@ -310,6 +310,9 @@ async def test_a_job_that_is_joined_does_not_run_before_the_joining_change_is_co
     async with db.transaction(actor=SYSTEM) as tx:
         await tx.run(text("UPDATE stamps SET n = 2"))
         await enqueue(tx, "post.count_stamps", dedupe="stamps")
+        assert (
+            await tx.value(text("SELECT count(*) FROM stamps")) == 1
+        )  # what waits is asked for by now, and kept from workers
         async with working(db, registry):
             await asked(db, Request("post.send_parcel", Parcel(1)))
             await until(lambda: seen == [("other work",)])

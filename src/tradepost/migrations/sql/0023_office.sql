@@ -38,6 +38,8 @@ COMMENT ON TABLE store_drafts IS 'What somebody tries before it becomes an editi
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON former_categories, store_drafts TO tradepost_app;
 GRANT SELECT, INSERT ON store_editions TO tradepost_app;
+ALTER TABLE store_drafts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON store_drafts FOR ALL TO tradepost_app USING (user_id = (SELECT app_user_id()) OR (SELECT app_sees_all()));
 GRANT SELECT ON former_categories, store_editions TO tradepost_readonly;
 
 SELECT audit_table('former_categories');
