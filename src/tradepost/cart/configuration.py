@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from tradepost.cart.types import BadConfiguration
-from tradepost.core.money import to_minor
+from tradepost.core.money import plain_number, to_minor
 from tradepost.core.text import is_plain
 
 _LARGEST = 4000
@@ -185,7 +185,7 @@ def _number(field: dict[str, Any], value: Any, where: str, title: str) -> int | 
         raise BadConfiguration(f"{title}: between {lowest:f} and {highest:f}.", where)
     if field.get("type") == "integer" and number != number.to_integral_value():
         raise BadConfiguration(f"{title}: a whole number, please.", where)
-    return int(number) if number == number.to_integral_value() else float(number)
+    return plain_number(number)
 
 
 def _price(choice: dict[str, Any], currency: str) -> int:

@@ -33,6 +33,7 @@ from tradepost.core.errors import Conflict, FieldErrors, Invalid
 from tradepost.core.events import record
 from tradepost.core.fields import broken_limits, check_fields
 from tradepost.core.ids import uuid7
+from tradepost.core.money import plain_number
 from tradepost.core.text import one_line, paragraphs, slugify
 
 LARGEST_GALLERY = 12
@@ -312,7 +313,7 @@ def _typed(field: dict[str, Any], value: Any) -> Any:
                 return None
             if not number.is_finite() or number.adjusted() >= 12:  # not abs(): that overflows for the largest exponents
                 return None
-            return int(number) if number == number.to_integral_value() else float(number)
+            return plain_number(number)
         case "boolean":
             return {"true": True, "on": True, "yes": True, "false": False, "no": False}.get(str(value).lower())
         case "choice":

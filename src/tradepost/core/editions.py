@@ -71,11 +71,16 @@ async def get_edition(tx: Transaction, number: int) -> Edition:
     return found
 
 
+async def last_number(tx: Transaction) -> int:
+    """Return the number of the edition in force, 0 for the preset itself."""
+    return int(await tx.value(_LAST))
+
+
 async def add_edition(
     tx: Transaction, after: int, changes: dict[str, Any], by_id: UUID | None, *, note: str = "", brings_back: int | None = None
 ) -> int:  # fmt: skip
     """Put an edition in force that follows number `after`; return its number. Raises `SettingsChangedMeanwhile` where that is not the last."""
-    if await tx.value(_LAST) != after:
+    if await last_number(tx) != after:
         raise SettingsChangedMeanwhile
     await tx.run(_ADD, number=after + 1, by_id=by_id, changes=changes, note=note, brings_back=brings_back)
     return after + 1

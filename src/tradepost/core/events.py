@@ -1,7 +1,7 @@
 """Facts: recorded in the transaction that caused them, with a job for everybody who reacts.
 
 An event is a frozen Struct named in the past tense; its class name is the `kind` under which it is kept. Promises that the row
-and the subscribers' jobs are written by one statement, so that there is never a fact without its reactions or the other way
+and the subscribers' jobs are written by one transaction, so that there is never a fact without its reactions or the other way
 round. Reactions are jobs: they may be late and may run twice (core/jobs). Who subscribes is decided where the process is put
 together, not where the event is declared.
 """
@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from tradepost.core.database import Transaction
 from tradepost.core.ids import uuid7
-from tradepost.core.jobs import INSERT_JOBS, Priority, Registry, Request, columns_of, ring_after_commit
+from tradepost.core.jobs import Priority, Registry, Request, enqueue_all
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -35,14 +35,12 @@ class Subscription(msgspec.Struct, frozen=True):
 
 _subscriptions: Final[dict[type[msgspec.Struct], list[Subscription]]] = {}
 
-_INSERT_EVENTS: Final = """
+_RECORD = text("""
     INSERT INTO events (id, kind, user_id, session_hash, subject_id, data)
     SELECT e.id, e.kind, CAST(:user_id AS uuid), CAST(:session AS bytea), e.subject_id, e.data
     FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:subjects AS uuid[]), CAST(:data AS jsonb[]))
          AS e(id, kind, subject_id, data)
-"""
-_RECORD = text(_INSERT_EVENTS)
-_WITH_JOBS = text(INSERT_JOBS)
+""")
 
 
 def subscribe(
@@ -107,9 +105,6 @@ async def record_all(tx: Transaction, facts: Sequence[tuple[msgspec.Struct, UUID
         for event, subject_id in facts
         for subscription in _subscriptions.get(type(event), ())
     ]
-    if requests:
-        await tx.later(_RECORD, _WITH_JOBS, **rows, **columns_of(requests))
-        ring_after_commit(tx)
-    else:
-        await tx.later(_RECORD, **rows)
+    await tx.later(_RECORD, **rows)
+    await enqueue_all(tx, requests)
     return ids

@@ -108,7 +108,6 @@ _MOVE_SCHEDULE = text("""
     UPDATE pgqueuer_schedules SET next_run = :next_run, last_run = now(), updated = now()
     WHERE entrypoint = :name AND expression = :cron AND next_run = :this_run
 """)
-_INSERT_JOBS = text(INSERT_JOBS)
 
 
 async def run_jobs(store: HasDatabase, registry: Registry, stop: asyncio.Event, *, pace: Pace | None = None) -> None:
@@ -323,7 +322,7 @@ class _Runner:
                     next_run=_after(now, cron),
                 )
                 if moved == "UPDATE 1":
-                    await _execute(connection, _INSERT_JOBS, **columns_of([Request(name, dedupe=f"schedule:{name}")]))
+                    await _execute(connection, INSERT_JOBS, **columns_of([Request(name, dedupe=f"schedule:{name}")]))
         first = min(_after(now, cron) for cron in self._crons.values())
         self._next_schedule = time.monotonic() + (first - now).total_seconds()
 

@@ -140,7 +140,7 @@ class Request(msgspec.Struct, frozen=True):
 
 # A waiting job of the same key is locked until the caller's commit: a worker cannot take it before it could see what the caller
 # changed. A job that runs already has given up its key (core/job_runner), so that the change gets a run of its own.
-INSERT_JOBS: Final = """
+INSERT_JOBS: Final = text("""
     INSERT INTO pgqueuer AS job (priority, entrypoint, payload, execute_after, dedupe_key, status)
     SELECT r.priority, r.name, r.payload, now() + r.after, r.dedupe, 'queued'
     FROM unnest(CAST(:priorities AS int[]), CAST(:names AS text[]), CAST(:payloads AS bytea[]),
@@ -149,8 +149,7 @@ INSERT_JOBS: Final = """
                                     AND (dedupe_key IS NOT NULL))
     DO UPDATE SET priority = greatest(job.priority, excluded.priority),
                   execute_after = least(job.execute_after, excluded.execute_after)
-"""
-_ENQUEUE = text(INSERT_JOBS)
+""")
 
 
 async def enqueue(
@@ -173,7 +172,7 @@ async def enqueue(
 async def enqueue_all(tx: Transaction, requests: Sequence[Request]) -> None:
     """Enqueue several jobs in one statement."""
     if requests:
-        await tx.later(_ENQUEUE, **columns_of(requests))
+        await tx.later(INSERT_JOBS, **columns_of(requests))
         ring_after_commit(tx)
 
 

@@ -64,6 +64,11 @@ def times(unit_minor: int, quantity: Decimal) -> int:
     return rounded(unit_minor * quantity)
 
 
+def plain_number(amount: Decimal) -> int | float:
+    """Return a decimal as JSON has numbers: a whole one without a point."""
+    return int(amount) if amount == amount.to_integral_value() else float(amount)
+
+
 def percent_of(minor: int, percent: Decimal) -> int:
     """Return so many percent of an amount, rounded half-up."""
     return rounded(minor * percent / 100)

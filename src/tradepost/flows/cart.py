@@ -18,7 +18,7 @@ from tradepost.catalog.pictures import add_picture, receive_picture
 from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Transaction
 from tradepost.core.limits import check_rate, network_of
-from tradepost.core.money import times, to_major
+from tradepost.core.money import plain_number, times, to_major
 from tradepost.flows.quote import CheckoutChoice, read_basket
 from tradepost.flows.store import Store
 from tradepost.promotions.types import PromoUnknown
@@ -76,14 +76,7 @@ def _copy_of(user_id: UUID, rows: list[Any]) -> CartCopy:
 def _item(row: Any) -> CartItem:
     price, currency = row["price_when_added"], row["currency"]
     subtotal = to_major(times(price, row["quantity"]), currency)
-    quantity = row["quantity"]
-    whole = quantity == quantity.to_integral_value()
-    return CartItem(
-        row["listing_id"],
-        int(quantity) if whole else float(quantity),
-        float(to_major(price, currency)),
-        float(subtotal),
-    )
+    return CartItem(row["listing_id"], plain_number(row["quantity"]), float(to_major(price, currency)), float(subtotal))
 
 
 async def add_to_cart(

@@ -287,10 +287,10 @@ async def publish_draft(store: Store, caller: Caller) -> int:
     caller.check_can(PERMISSION)
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         changes = await editions.find_draft(tx, caller.check_signed_in())
-        latest = await editions.list_editions(tx, 1)
+        after = await editions.last_number(tx)
     if changes is None:
         raise NoSuchEdition
-    return await _publish(store, caller, changes, latest[0].number if latest else 0, "")
+    return await _publish(store, caller, changes, after, "")
 
 
 async def bring_back(store: Store, caller: Caller, number: int) -> int:
@@ -301,9 +301,9 @@ async def bring_back(store: Store, caller: Caller, number: int) -> int:
     caller.check_can(PERMISSION)
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         changes = (await editions.get_edition(tx, number)).changes if number else {}
-        latest = await editions.list_editions(tx, 1)
+        after = await editions.last_number(tx)
     settings_with(preset_of(store), changes)
-    return await _publish(store, caller, changes, latest[0].number if latest else 0, "", brings_back=number)
+    return await _publish(store, caller, changes, after, "", brings_back=number)
 
 
 async def _publish(

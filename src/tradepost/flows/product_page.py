@@ -22,7 +22,7 @@ from tradepost.catalog.types import Listing, ListingCard, ListingFilter, NoSuchL
 from tradepost.core.clock import now
 from tradepost.core.database import ANYBODY, Actor, Transaction
 from tradepost.core.ids import short_id
-from tradepost.core.money import to_major
+from tradepost.core.money import plain_number, to_major
 from tradepost.flows.store import Store
 from tradepost.reviews.queries import list_reviews, summarise_reviews
 from tradepost.reviews.types import Review
@@ -164,16 +164,12 @@ async def _make(store: Store, listing_id: UUID, easel: Easel) -> Product:
     prices = [v.price_minor for v in listing.offered if v.price_minor is not None]
     return Product(
         id=listing.id, name=listing.title, price=float(to_major(min(prices), store.currency)) if prices else None,
-        stock=_plain(sum(counted, Decimal(0))) if counted and len(counted) == len(listing.offered) else None,
+        stock=plain_number(sum(counted, Decimal(0))) if counted and len(counted) == len(listing.offered) else None,
         category=facts.trail[-1][1] if facts.trail else "", is_customizable=listing.is_customizable,
         slug=listing.slug, is_active=listing.status == "active", mark=mark,
         listings=shown, people=people, trail=facts.trail, category_id=listing.category_id, good_until=_good_until(facts),
         look=easel.look, drawn=await easel.draw(facts), page=msgspec.Raw(msgspec.json.encode(facts)),
     )  # fmt: skip
-
-
-def _plain(number: Decimal) -> int | float:
-    return int(number) if number == number.to_integral_value() else float(number)
 
 
 def _shown(facts: Facts) -> tuple[tuple[UUID, ...], tuple[UUID, ...]]:

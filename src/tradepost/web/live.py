@@ -8,6 +8,7 @@ nothing else on its stack (`Line.begin` and `Line.run`), without a task, a timer
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Protocol
 
@@ -47,7 +48,7 @@ class Watching(Protocol):
         """Watch no more."""
 
 
-class Line:
+class Line(ABC):
     """What server-sent events and WebSockets have in common: telling until it is time, or until the other side hangs up."""
 
     __slots__ = ("_hearing", "_is_gone", "_me", "_receive", "_send", "_watching")
@@ -116,13 +117,13 @@ class Line:
         """Take something that came in."""
         self._hear()
 
+    @abstractmethod
     async def tell(self, entries: list[Entry]) -> None:
         """Send entries; none is a sign that the line is alive."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def end(self) -> None:
         """Say that it is time to come back."""
-        raise NotImplementedError
 
 
 class EventStream(Line):

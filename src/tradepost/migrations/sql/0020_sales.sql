@@ -68,7 +68,7 @@ BEGIN
     WHERE is_sale(o.process, o.state);
     RETURN NULL;
 END $$;
-CREATE FUNCTION order_lines_sales_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+CREATE FUNCTION order_part_sales_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
     INSERT INTO sales_changed (day)
     SELECT (o.placed_at AT TIME ZONE store_timezone())::date FROM orders o WHERE o.id = NEW.order_id AND is_sale(o.process, o.state);
@@ -76,7 +76,7 @@ BEGIN
 END $$;
 -- A line that costs something changes its order's total, and is noticed there; every checkout would pay for looking twice.
 CREATE TRIGGER sales_changed_inserted AFTER INSERT ON order_lines FOR EACH ROW
-    WHEN (NEW.total_minor = 0) EXECUTE FUNCTION order_lines_sales_added();
+    WHEN (NEW.total_minor = 0) EXECUTE FUNCTION order_part_sales_changed();
 CREATE TRIGGER sales_changed_updated AFTER UPDATE ON order_lines REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION order_lines_sales_changed();
 CREATE TRIGGER sales_changed_deleted AFTER DELETE ON order_lines REFERENCING OLD TABLE AS changed

@@ -1,15 +1,9 @@
 -- Sales of long stretches and of many orders, and delivery that is given back.
 
 -- Delivery that is given back is given back on the day of its order, too.
-CREATE FUNCTION fulfilments_sales_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
-BEGIN
-    INSERT INTO sales_changed (day)
-    SELECT (o.placed_at AT TIME ZONE store_timezone())::date FROM orders o WHERE o.id = NEW.order_id AND is_sale(o.process, o.state);
-    RETURN NULL;
-END $$;
 CREATE TRIGGER sales_changed AFTER UPDATE ON fulfilments FOR EACH ROW
     WHEN (OLD.shipping_refunded_minor IS DISTINCT FROM NEW.shipping_refunded_minor)
-    EXECUTE FUNCTION fulfilments_sales_changed();
+    EXECUTE FUNCTION order_part_sales_changed();
 
 -- Day by day, so that however few days are asked for, only their orders are looked at.
 CREATE OR REPLACE FUNCTION sum_up_days(days date[]) RETURNS TABLE (day date, currency char(3), orders bigint, revenue_minor numeric, refunded_minor numeric)

@@ -1,7 +1,6 @@
 -- Sales as migration 0020 made them.
 
 DROP TRIGGER sales_changed ON fulfilments;
-DROP FUNCTION fulfilments_sales_changed();
 CREATE INDEX ix_orders_state_placed_at ON orders (state, placed_at DESC, id DESC);
 DROP INDEX ix_orders_state_process_placed_at;
 DROP INDEX ix_sales_listings_day;

@@ -25,5 +25,5 @@ def downgrade() -> None:
     op.execute("DROP VIEW sale_states CASCADE")
     op.execute(
         "DROP FUNCTION rebuild_sales(), refresh_sales(), sum_up_days(date[]), sum_up_listings(date[]), orders_sales_changed(), "
-        "order_lines_sales_changed(), order_lines_sales_added(), is_sale(text, text), store_timezone(), major_units(bigint, text)"
+        "order_lines_sales_changed(), order_part_sales_changed(), is_sale(text, text), store_timezone(), major_units(bigint, text)"
     )
