@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, REAL, UUID, ExcludeConstraint
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL, UUID, ExcludeConstraint
 
 from tradepost.core.columns import (
     GeoPoint,
@@ -108,8 +108,18 @@ sources = Table(
     words("description", default=""),
     Column("settings", JSONB, nullable=False, server_default="{}"),
     Column("is_active", Boolean, nullable=False, server_default="true"),
+    words("schedule", default=""),
+    Column("pause_s", REAL, nullable=False, server_default="2"),
+    words("terms", default=""),
     created(),
     updated(),
+    one_of(
+        "kind", "json_feed", "ndjson_feed", "csv_feed", "rss_feed", "sitemap", "pages", "search_page", "folder", "push"
+    ),
+    CheckConstraint("code ~ '^[a-z0-9]+(-[a-z0-9]+)*$'", name="code_form"),
+    CheckConstraint("pause_s BETWEEN 0 AND 3600", name="pause"),
+    CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name_length"),
+    at_most("terms", 2000),
     comment="An outside market that listings are collected from.",
 )
 
@@ -305,7 +315,7 @@ listing_images = Table(
     words("alt", default=""),
     created(),
     PrimaryKeyConstraint("listing_id", "position"),
-    CheckConstraint("(file_id IS NULL) <> (url IS NULL)", name="file_or_url"),
+    CheckConstraint("file_id IS NOT NULL OR url IS NOT NULL", name="file_or_url"),
     CheckConstraint("position >= 0", name="position_not_negative"),
     Index("ix_listing_images_file_id", "file_id"),
     comment="The pictures of a listing in order; position 0 is the one on cards.",
@@ -371,6 +381,26 @@ price_history = Table(
     currency(nullable=True),
     words("availability", default="available"),
     PrimaryKeyConstraint("listing_id", "at"),
-    one_of("availability", "available", "sold", "deleted"),
+    one_of("availability", "available", "out_of_stock", "sold", "deleted"),
     comment="What a listing cost and whether it was to be had, each time that changed.",
+)
+
+outside_items = Table(
+    "outside_items",
+    metadata,
+    reference("source_id", "sources.id", on_delete="CASCADE"),
+    words("external_id"),
+    Column("listing_id", UUID, ForeignKey("listings.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("raw_hash", LargeBinary, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("cluster_id", UUID, nullable=False),
+    Column("bands", ARRAY(BigInteger), nullable=False, server_default="{}"),
+    Column("picture_print", BigInteger),
+    moment("changed_at", default_now=True),
+    moment("missing_since", nullable=True),
+    PrimaryKeyConstraint("source_id", "external_id"),
+    CheckConstraint("char_length(external_id) BETWEEN 1 AND 300", name="external_id_length"),
+    Index("ix_outside_items_cluster_id", "cluster_id"),
+    Index("ix_outside_items_bands", "bands", postgresql_using="gin"),
+    comment="What was last seen of a listing at its source: hashes of the row as it came and of what was made of it, so that what has not changed is not written. Listings with one `cluster_id` are the same thing seen at several sources; `bands` and `picture_print` are what they are found by.",
 )

@@ -17,6 +17,7 @@ import tradepost.payments.tables
 import tradepost.promotions.tables
 import tradepost.reviews.tables
 import tradepost.search.tables
+import tradepost.sources.tables
 import tradepost.streams.tables  # noqa: F401  # imported for what it adds to the metadata
 from tradepost.core.database import metadata
 
