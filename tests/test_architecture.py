@@ -41,6 +41,7 @@ OPEN_THEIR_OWN = {
     "core/housekeeping.py": "is jobs",
     "core/job_runner.py": "runs the jobs",
     "search/log.py": "notes a search after the reply was sent",
+    "analytics/noting.py": "notes what visitors do after the reply was sent",
     "search/counting.py": "is jobs: counts in batches, so that nobody waits for its locks",
     "search/vectors.py": "is jobs: nothing is locked while the model works",
 }

@@ -1,9 +1,9 @@
-"""Tables of summaries."""
+"""Tables of summaries, and of what visitors do."""
 
-from sqlalchemy import Column, Date, Index, Integer, Numeric, PrimaryKeyConstraint, Table
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy import Column, Date, Index, Integer, LargeBinary, Numeric, PrimaryKeyConstraint, Table, text
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from tradepost.core.columns import currency, key, minor
+from tradepost.core.columns import currency, key, minor, moment, one_of, words
 from tradepost.core.database import metadata
 
 sales_days = Table(
@@ -56,4 +56,33 @@ sales_changed = Table(
     Column("day", Date, nullable=False),
     Index("ix_sales_changed_day", "day"),
     comment="A day whose orders changed since it was summed up, once for every change.",
+)
+
+analytics_events = Table(
+    "analytics_events",
+    metadata,
+    Column("id", UUID, nullable=False, server_default=text("uuidv7()")),
+    moment("at", default_now=True),
+    words("kind"),
+    Column("user_id", UUID),
+    Column("session_hash", LargeBinary),
+    Column("visitor", LargeBinary),
+    Column("listing_id", UUID),
+    Column("data", JSONB, nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("id", "at"),
+    one_of(
+        "kind",
+        "listing_viewed",
+        "category_viewed",
+        "searched",
+        "cart_added",
+        "checkout_opened",
+        "order_placed",
+        "assistant_asked",
+        "assistant_handed_over",
+    ),
+    Index("ix_analytics_events_kind_at", "kind", "at", postgresql_include=["visitor"]),
+    Index("ix_analytics_events_user_id_at", "user_id", "at", postgresql_where=text("user_id IS NOT NULL")),
+    postgresql_partition_by="RANGE (at)",
+    comment="What visitors do: looks at listings, searches, carts, orders, questions. Counts, no accounts; one partition a month, dropped after a while.",
 )

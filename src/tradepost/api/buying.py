@@ -36,6 +36,7 @@ from tradepost.orders.returns import ReturnForm, ReturnView
 from tradepost.orders.types import Board, OrderCard, OrderView
 from tradepost.web.security import SESSION_COOKIE, cookie
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
+from tradepost.web.visits import saw
 
 Cursor = Annotated[str | None, QueryParameter(max_length=400, description="`after` of the page before.")]
 Key = Annotated[
@@ -114,6 +115,7 @@ async def add_line(
         caller = visit.caller
         cookies.append(cookie(SESSION_COOKIE, visit.token, secure=request.url.scheme == "https"))
     changed = await add_to_cart(store, caller, data.variant_id, data.quantity, data.configuration)
+    saw(request, store, caller, "cart_added", variant=str(data.variant_id), through="api")
     return Response(changed, cookies=cookies)
 
 
@@ -151,10 +153,16 @@ async def quote(store: GivenStore, caller: GivenCaller, data: JSONBody[CheckoutC
 
 @post("/checkout", tags=["Buying"], opt={OWN_KEY: True})
 async def order_now(
-    store: GivenStore, caller: GivenCaller, data: JSONBody[CheckoutForm], idempotency_key: Key
+    request: HttpRequest,
+    store: GivenStore,
+    caller: GivenCaller,
+    data: JSONBody[CheckoutForm],
+    idempotency_key: Key,
 ) -> Placed:
     """Order the cart and charge for it."""
-    return await checkout(store, caller, data, idempotency_key)
+    placed = await checkout(store, caller, data, idempotency_key)
+    saw(request, store, caller, "order_placed", order=str(placed.order_id), through="api")
+    return placed
 
 
 @get("/orders", tags=["Orders"])

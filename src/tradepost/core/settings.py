@@ -214,6 +214,17 @@ class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_months: Annotated[int, Meta(ge=6, le=1200)] = 24
 
 
+class AnalyticsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is counted of what visitors do, in the store's own database, and for how many months.
+
+    `collect`: `all`, but not who it was where a browser asks not to be told of; `consent`: who it was only after a yes; `counts`:
+    never who it was; `off`: nothing.
+    """
+
+    collect: Literal["all", "consent", "counts", "off"] = "all"
+    keep_months: Annotated[int, Meta(ge=1, le=120)] = 13
+
+
 class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An outside service that looks at identity documents; without a `url` the staff do."""
 
@@ -249,6 +260,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embeddings: EmbeddingSettings = EmbeddingSettings()
     privacy: PrivacySettings = PrivacySettings()
     identity: IdentitySettings = IdentitySettings()
+    analytics: AnalyticsSettings = AnalyticsSettings()
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:

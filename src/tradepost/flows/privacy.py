@@ -20,6 +20,7 @@ from tradepost.accounts import data_rights
 from tradepost.accounts.data_rights import Export
 from tradepost.accounts.types import Caller
 from tradepost.accounts.verification import document_keys_of, open_document
+from tradepost.analytics.noting import drop_old_events, forget_events_of
 from tradepost.catalog.oversight import remove_listings_of
 from tradepost.core.audit import drop_old_months, forget_words_of
 from tradepost.core.clock import now
@@ -233,6 +234,7 @@ async def erase_person(store: Store, user_id: UUID) -> bool:
         await forget_buyer(tx, user_id)
         await remove_listings_of(tx, user_id)
         await forget_searches_of(tx, user_id)
+        await forget_events_of(tx, user_id)
         await data_rights.empty_person(tx, user_id)
         await forget_words_of(tx, user_id)
     await _delete(store, files)
@@ -246,10 +248,11 @@ async def _delete(store: Store, keys: Iterable[str]) -> None:
 
 
 async def keep_no_longer(store: Store) -> None:
-    """Let go what is kept for a time only: copies that were fetched or not, old months of the audit log."""
+    """Let go what is kept for a time only: copies that were fetched or not, old months of the audit log and of visitors' events."""
     async with store.db.transaction(actor=SYSTEM) as tx:
         keys = await data_rights.expire_exports(tx)
         await drop_old_months(tx, store.installation.privacy.audit_months)
+        await drop_old_events(tx, store.installation.analytics.keep_months)
     await _delete(store, keys)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tradepost.accounts.openid import Provider
+from tradepost.analytics.noting import write_rest
 from tradepost.core.cache import Cache
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Database
@@ -151,6 +152,7 @@ async def open_store(
         connect_sandbox(store)
         yield store
     finally:
+        await write_rest(db)
         for gateway in gateways.values():
             await gateway.close()
         await cache.close()

@@ -40,6 +40,7 @@ from tradepost.web.pages import go, page, previewed
 from tradepost.web.position import position_of
 from tradepost.web.search_visit import note_visit
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
+from tradepost.web.visits import saw
 
 _SORTS: dict[str, Sort] = {"newest": "newest", "popular": "popular", "nearest": "nearest", "price": "cheapest"}
 
@@ -142,9 +143,8 @@ async def listing_page(
         if product.path != f"/l/{name}":
             return go(request, product.path)
         answer = await kept_page(request, store, caller, product)
-        answer.background = (
-            BackgroundTask(_note_view, request, store, caller, listing_id) if product.is_active else None
-        )
+        if product.is_active:
+            _note_look(request, store, caller, answer, listing_id)
         return answer
     facts = await see_facts(store, caller, listing_id, easel_of(store), near)
     found = facts.listing
@@ -152,8 +152,13 @@ async def listing_page(
         return go(request, found.path)
     answer = await page(request, store, caller, "listing", **await listing_context(store, caller, facts, variant))
     if found.status == "active" and found.seller_id != caller.user_id and caller.behind is None:
-        answer.background = BackgroundTask(_note_view, request, store, caller, listing_id)
+        _note_look(request, store, caller, answer, listing_id)
     return answer
+
+
+def _note_look(request: HttpRequest, store: Store, caller: Caller, answer: Response[Any], listing_id: UUID) -> None:
+    saw(request, store, caller, "listing_viewed", listing_id)
+    answer.background = BackgroundTask(_note_view, request, store, caller, listing_id)
 
 
 async def _note_view(request: HttpRequest, store: Store, caller: Caller, listing_id: UUID) -> None:

@@ -53,6 +53,7 @@ from tradepost.web.listing_view import liked_ids, listing_context
 from tradepost.web.pages import go, page
 from tradepost.web.security import SESSION_COOKIE, cookie, local_path
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
+from tradepost.web.visits import saw
 
 
 @post("/cart/add", include_in_schema=False)
@@ -70,6 +71,7 @@ async def add(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> R
         await add_to_cart(store, caller, variant_id, form.number("quantity"), configuration or None)
     except DomainError as error:
         return await _listing_again(request, store, caller, variant_id, form, error, cookies)
+    saw(request, store, caller, "cart_added", variant=str(variant_id))
     return go(request, form.get("next") or "/cart", say="It is in your cart.", cookies=cookies)
 
 
@@ -211,6 +213,7 @@ async def checkout_page(
         caller.check_signed_in()
     elif (await _cart(store, caller)).is_empty:
         return go(request, "/cart", say=store.settings.copy.empty_cart, tone="info")
+    saw(request, store, caller, "checkout_opened")
     country = store.settings.store.country
     form = {"shipping_address.country": country, "billing_same": "1", "billing_address.country": country}
     if offer is not None:
@@ -254,6 +257,7 @@ async def order_now(request: HttpRequest, store: GivenStore, caller: GivenCaller
             raise
         errors = problems_of(error)
         return await _checkout_page(request, store, caller, form.texts, errors, _lenient(form))
+    saw(request, store, caller, "order_placed", order=str(placed.order_id))
     return _to_payment(request, placed)
 
 

@@ -24,7 +24,8 @@ _PERIODS = ((7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "A year"))
 _MOST_BARS = 62
 
 
-def _day(text: str) -> date | None:
+def day_of(text: str) -> date | None:
+    """Return a day as an address names it, or None for anything else."""
     try:
         return date.fromisoformat(text[:10])
     except ValueError:
@@ -36,18 +37,22 @@ async def figures_page(
     request: HttpRequest, store: GivenStore, caller: GivenCaller, since: FromQuery[str] = "", until: FromQuery[str] = ""
 ) -> Response[str]:
     """Show the figures of a stretch of days."""
-    found = await get_figures(store, caller, _day(since), _day(until))
-    today = today_of(store)
-    periods = [
-        {"label": label, "path": f"{FIGURES}?since={today - timedelta(days=n - 1)}&until={today}", "count": None,
-         "current": (found.since, found.until) == (today - timedelta(days=n - 1), today)}
-        for n, label in _PERIODS
-    ]  # fmt: skip
+    found = await get_figures(store, caller, day_of(since), day_of(until))
+    periods = periods_of(FIGURES, found.since, found.until, today_of(store))
     return await page(
         request, store, caller, "office_figures", figures=found, periods=periods, tab="figures", bars=_bars(store, found),
         slot_bars=_slot_bars(store, found), kept=f"since={found.since}&until={found.until}",
-        problem="A day is written 2026-01-31." if (since and not _day(since)) or (until and not _day(until)) else "",
+        problem="A day is written 2026-01-31." if (since and not day_of(since)) or (until and not day_of(until)) else "",
     )  # fmt: skip
+
+
+def periods_of(path: str, since: date, until: date, today: date) -> list[dict[str, Any]]:
+    """Return the tabs of a page of figures: the last days, weeks, months."""
+    return [
+        {"label": label, "path": f"{path}?since={today - timedelta(days=n - 1)}&until={today}", "count": None,
+         "current": (since, until) == (today - timedelta(days=n - 1), today)}
+        for n, label in _PERIODS
+    ]  # fmt: skip
 
 
 def _bars(store: Store, found: Figures) -> list[tuple[str, int, str]]:
@@ -84,7 +89,7 @@ async def figures_file(
     what, _, kind = name.partition(".")
     if what not in {"days", "listings"} or kind not in {"csv", "xlsx"}:
         raise NotFoundException("There is no such table.")
-    sheet = await get_sheet(store, caller, "days" if what == "days" else "listings", _day(since), _day(until))
+    sheet = await get_sheet(store, caller, "days" if what == "days" else "listings", day_of(since), day_of(until))
     headers = {"content-disposition": f'attachment; filename="{sheet.name}.{kind}"', "cache-control": "no-store"}
     if kind == "xlsx":
         data = write_xlsx("Sales", sheet.head, sheet.rows)

@@ -23,6 +23,7 @@ from tradepost.web.search_form import Asked, chips_for, filters_for, link, read_
 from tradepost.web.search_visit import SEARCH_COOKIE
 from tradepost.web.security import cookie
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
+from tradepost.web.visits import saw
 
 
 @get("/c/{slug:str}", include_in_schema=False)
@@ -50,6 +51,10 @@ async def _results(
     asked = await read_address(store, request.query_params.multi_items(), category, position_of(request))
     is_first = asked.request.after is None
     result = await search(store, caller, msgspec.structs.replace(asked.request, facets=is_first))
+    if is_first and asked.request.query:
+        saw(request, store, caller, "searched", results=result.at_least)
+    elif is_first and category:
+        saw(request, store, caller, "category_viewed", category=category.slug)
     base = f"/c/{category.slug}" if category else "/search"
     feeds = _feeds(store, base, asked) if len(store.settings.feeds) > 1 else []
     context: dict[str, Any] = {

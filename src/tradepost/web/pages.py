@@ -16,6 +16,7 @@ from tradepost.flows.store import Store
 from tradepost.web.rendering import template
 from tradepost.web.security import cookie, csrf_token, forget, form_secret, local_path
 from tradepost.web.typing import HttpRequest
+from tradepost.web.visits import is_asked
 
 FLASH_COOKIE, SCHEME_COOKIE, PREVIEW_COOKIE = "flash", "scheme", "preview"
 Tone = Literal["good", "info", "warn", "bad"]
@@ -71,7 +72,7 @@ def framed(
     body = template(f"pages/{name}.html").render(
         open_store=store, store=store.settings, style_path=store.style_path, is_draft=store.edition < 0, base_url=store.base_url, person=caller if caller.is_signed_in else None,
         caller=caller, unread_count=unread_count, live_count=live_count, notice_count=notice_count, scheme=request.cookies.get(SCHEME_COOKIE, ""), path=request.url.path,
-        csrf_token=token, messages=flashes, status=status, **context,
+        csrf_token=token, messages=flashes, status=status, is_asked_to_count=is_asked(request, store), **context,
     )  # fmt: skip
     if place_of_token:
         body = body.replace(place_of_token, token)

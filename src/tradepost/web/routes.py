@@ -11,10 +11,12 @@ from tradepost.web.engine_office import engine_routes
 from tradepost.web.feeds import feed_pages
 from tradepost.web.figures_office import figures_routes
 from tradepost.web.finding import finding_routes
+from tradepost.web.insights_office import insights_routes
 from tradepost.web.kitchen_office import kitchen_routes
 from tradepost.web.listing_office import listing_office_routes
 from tradepost.web.made_to_order import made_to_order_routes
 from tradepost.web.mailbox import mailbox_routes
+from tradepost.web.measuring import measuring_routes
 from tradepost.web.messages import message_pages
 from tradepost.web.money_office import money_office_routes
 from tradepost.web.notices import notice_pages
@@ -57,12 +59,14 @@ page_routes = [
     *address_routes,
     *mailbox_routes,
     *site_routes,
+    *measuring_routes,
     *asset_routes,
     *trust_routes,
     *desk_routes,
     *delivery_routes,
     *kitchen_routes,
     *figures_routes,
+    *insights_routes,
     *listing_office_routes,
     *tree_office_routes,
     *settings_routes,

@@ -77,7 +77,11 @@ JOIN carts c ON c.id = l.cart_id;
 CREATE VIEW documented.analytics WITH (security_invoker = true) AS
 SELECT e.id, e.kind::varchar(100) AS event_type, e.user_id, encode(e.session_hash, 'hex')::varchar(255) AS session_id, e.data,
        e.at AT TIME ZONE 'UTC' AS created_at
-FROM events e;
+FROM events e
+UNION ALL
+SELECT a.id, a.kind::varchar(100), a.user_id, encode(a.session_hash, 'hex')::varchar(255), a.data,
+       a.at AT TIME ZONE 'UTC'
+FROM analytics_events a;
 
 CREATE VIEW documented.search_logs WITH (security_invoker = true) AS
 SELECT s.id, s.query,

@@ -135,7 +135,9 @@ SELECT r.id, r.reporter_id, r.subject_kind::varchar(20) AS subject_type, r.subje
 FROM reports r;
 
 CREATE VIEW documented.analytics WITH (security_invoker = true) AS
-SELECT e.id, e.kind::varchar(100) AS event_type, e.user_id, e.data, e.at AS created_at FROM events e;
+SELECT e.id, e.kind::varchar(100) AS event_type, e.user_id, e.data, e.at AS created_at FROM events e
+UNION ALL
+SELECT a.id, a.kind::varchar(100), a.user_id, a.data, a.at FROM analytics_events a;
 
 CREATE VIEW documented.stream_products WITH (security_invoker = true) AS
 SELECT documented.part_id(p.stream_id, p.position::text) AS id, p.stream_id, p.listing_id AS product_id, p.position,
