@@ -7,6 +7,7 @@ from tradepost.api.buying import buying_routes
 from tradepost.api.catalog import catalog_routes
 from tradepost.api.docs import docs_routes
 from tradepost.api.feeds import feed_routes
+from tradepost.api.ingest import ingest_routes
 from tradepost.api.messages import message_routes
 from tradepost.api.money import money_routes
 from tradepost.api.notices import notice_routes
@@ -30,6 +31,7 @@ api_routes = [
             *notice_routes,
             *offer_routes,
             *alert_routes,
+            *ingest_routes,
             *show_routes,
             *feed_routes,
         ],

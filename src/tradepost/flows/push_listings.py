@@ -1,0 +1,60 @@
+"""What programs send us of an outside market: rows of a source that is pushed instead of read."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import msgspec
+
+from tradepost.accounts.types import Caller
+from tradepost.core.database import SYSTEM
+from tradepost.flows.ingest import Intake, bearings_of, take_off_missing
+from tradepost.flows.store import Store
+from tradepost.sources.formats import Broken
+from tradepost.sources.queries import find_source, get_run, list_errors
+from tradepost.sources.service import begin_run, end_run
+from tradepost.sources.types import NoSuchSource, Raw, RowError, Run
+
+PERMISSION = "manage_catalog"
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of rows that were sent: counts in `run`, the first refusals, and why the rest was not read where that is so."""
+
+    run: Run
+    errors: tuple[RowError, ...]
+    problem: str = ""
+
+
+async def receive_rows(
+    store: Store, caller: Caller, code: str, raws: AsyncIterator[Raw], *, complete: bool = False
+) -> Receipt:
+    """Take rows of a source, in batches that commit one by one; sending them again changes nothing more.
+
+    `complete`: these are all of the source's listings, others have gone. Raises `NoSuchSource`, and what the caller may not.
+    """
+    caller.check_scope(PERMISSION)
+    caller.check_can(PERMISSION)
+    source = await find_source(store.db, code)
+    if not source.is_active:
+        raise NoSuchSource
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        run_id = await begin_run(tx, source.id, "push")
+    intake = Intake(store, source, run_id, await bearings_of(store), notes_seen=complete)
+    problem = ""
+    try:
+        outcome = await intake.take(raws)
+        if complete and outcome.counts.seen:
+            _, problem = await take_off_missing(store, source, run_id)
+    except Broken as error:
+        problem = str(error)
+    except BaseException:
+        await _end(store, run_id, "It was cut short.", is_whole=False)
+        raise
+    await _end(store, run_id, problem, is_whole=not problem)
+    async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
+        return Receipt(await get_run(tx, run_id), tuple(await list_errors(tx, run_id)), problem)
+
+
+async def _end(store: Store, run_id: UUID, problem: str, *, is_whole: bool) -> None:
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await end_run(tx, run_id, "done" if is_whole else "failed", problem)
