@@ -34,6 +34,7 @@ from tradepost.core.errors import DomainError, NotFound, Refused
 from tradepost.core.ids import short_id
 from tradepost.flows import haggle, moderate, privacy, verify
 from tradepost.flows.cart import add_to_cart
+from tradepost.flows.import_listings import begin_import
 from tradepost.flows.show_sales import open_auction, open_giveaway
 from tradepost.flows.shows import add_to_show, go_live, pin, say, schedule_show
 from tradepost.flows.store import Store
@@ -151,6 +152,7 @@ class World:
             "INSERT INTO places (country, region, name) VALUES ('US', 'Ohio', 'Springfield') RETURNING id"
         )
         synonym = await self.value("INSERT INTO search_synonyms (word, means) VALUES ('hamer', 'hammer') RETURNING id")
+        table = await begin_import(self.store, self.caller("admin"), "spring.csv", b"sku,price\nN-1,1.00")
         stream = await schedule_show(self.store, seller, plan())
         await add_to_show(self.store, seller, stream.id, PinForm(listing_id=listing, price_minor=900))
         await go_live(self.store, seller, stream.id)
@@ -174,7 +176,7 @@ class World:
             "name": f"hammer-{short_id(listing)}", "stream_id": str(stream.id), "auction_id": str(auction.id),
             "giveaway_id": str(giveaway.id), "mail_id": str(letter), "order_id": str(order), "seller_id": str(seller.user_id),
             "payout_id": str(ABSENT), "provider": "google", "promo_id": str(ABSENT),
-            "place_id": str(place),
+            "place_id": str(place), "import_id": str(table),
         }  # fmt: skip
         self.fields = {
             f"row.{variant}": "1", "variant_id": str(variant), "quantity": "1", "listing_id": str(haggled), "rating": 5, "comment": "Good.", "to_state": "shipped",

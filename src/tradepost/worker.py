@@ -27,6 +27,7 @@ JOB_MODULES: Final = (
     "tradepost.flows.plan_delivery",
     "tradepost.flows.figures",
     "tradepost.flows.haggle",
+    "tradepost.flows.import_listings",
     "tradepost.flows.manage_categories",
     "tradepost.flows.notices",
     "tradepost.flows.show_sales",

@@ -6,8 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET
-from sqlalchemy import Date, bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
@@ -15,19 +14,17 @@ from tradepost.accounts.types import PROFILE_SCOPE, Caller
 from tradepost.catalog import events, queries
 from tradepost.catalog.listing_pages import CategoryTree
 from tradepost.catalog.pictures import StoredPicture
-from tradepost.catalog.stock import NotEnoughStock, set_stock
-from tradepost.catalog.tables import likes, listing_images, listing_kinds, listings, prices, variants, wishlists
+from tradepost.catalog.tables import likes, listing_images, listing_kinds, listings, variants, wishlists
 from tradepost.catalog.types import (
     EditedMeanwhile,
     ListingDraft,
     NoSuchListing,
     Place,
     SellersOnly,
-    SkuTaken,
     VariantDraft,
     product_key,
 )
-from tradepost.core.columns import Timestamp
+from tradepost.catalog.variants import NewVariant, add_variants, change_amounts, write_variants
 from tradepost.core.database import Transaction, on_violation
 from tradepost.core.errors import Conflict, FieldErrors, Invalid
 from tradepost.core.events import record
@@ -41,54 +38,11 @@ _OWNER = select(listings.c.seller_id, listings.c.status, listings.c.version).whe
     listings.c.id == bindparam("listing_id", type_=PG_UUID)
 )
 _LOCK = _OWNER.with_for_update()
-_VARIANT = {n: bindparam(n, type_=variants.c[n].type) for n in ("position", "sku", "options", "unit", "sale_step")}
-_ADD_VARIANT = insert(variants).values(
-    id=bindparam("variant", type_=PG_UUID), listing_id=bindparam("of", type_=PG_UUID), is_active=True, **_VARIANT
-)
-_CHANGE_VARIANT = (
-    update(variants).values(is_active=True, **_VARIANT).where(variants.c.id == bindparam("variant", type_=PG_UUID))
-)
-_RETIRE_VARIANT = update(variants).values(is_active=False).where(variants.c.id == bindparam("variant", type_=PG_UUID))
-_LOCK_ON_HAND = (
-    select(variants.c.on_hand)
-    .where(variants.c.id == bindparam("variant", type_=PG_UUID))
-    .with_for_update(key_share=True)
-)
-_ORDER_AHEAD = (
-    update(variants)
-    .values(backorder_until=bindparam("until", type_=Timestamp), expected_on=bindparam("expected", type_=Date))
-    .where(variants.c.id == bindparam("variant", type_=PG_UUID))
-)
-_VARIANTS = select(variants.c.id, variants.c.options, variants.c.backorder_until, variants.c.expected_on).where(
-    variants.c.listing_id == bindparam("listing_id", type_=PG_UUID)
-)
 _KIND_FIELDS = select(listing_kinds.c.fields).where(listing_kinds.c.code == bindparam("kind"))
-_END_PRICES = (
-    update(prices)
-    .values(valid_to=func.now())
-    .where(
-        prices.c.variant_id == bindparam("variant", type_=PG_UUID),
-        prices.c.currency == bindparam("in_currency", type_=prices.c.currency.type),
-        prices.c.valid_to.is_(None),
-        prices.c.valid_from < func.now(),
-    )
-)
-_DROP_UNSTARTED_PRICES = delete(prices).where(
-    prices.c.variant_id == bindparam("variant", type_=PG_UUID),
-    prices.c.currency == bindparam("in_currency", type_=prices.c.currency.type),
-    prices.c.valid_from >= func.now(),
-)
-_CURRENT_PRICE = select(prices.c.amount_minor, prices.c.compare_at_minor).where(
-    prices.c.variant_id == bindparam("variant", type_=PG_UUID),
-    prices.c.currency == bindparam("in_currency", type_=prices.c.currency.type),
-    prices.c.valid_to.is_(None),
-)
 _COUNT_IMAGES = select(func.count()).where(listing_images.c.listing_id == bindparam("listing_id", type_=PG_UUID))
 
-on_violation("uq_variants_sku", SkuTaken)
 on_violation("fk_listings_feed", lambda: FieldErrors({"feed": "Choose one of the feeds."}))
 on_violation("fk_listings_condition", lambda: FieldErrors({"condition": "Choose one of the conditions."}))
-on_violation("fk_variants_unit", lambda: FieldErrors({"unit": "Choose one of the units."}))
 
 
 @dataclass(eq=False)
@@ -96,10 +50,6 @@ class GalleryFull(Invalid):
     """A listing can have up to 12 pictures."""
 
     field: str | None = "pictures"
-
-
-class OrdersWait(Conflict):
-    """Orders wait for these goods: until they have come, ordering ahead cannot be taken back."""
 
 
 class NothingToSell(Conflict):
@@ -115,7 +65,8 @@ async def create_listing(tx: Transaction, caller: Caller, draft: ListingDraft, *
     listing_id = uuid7()
     values = await _columns(tx, draft, tree, place)
     await tx.run(insert(listings).values(id=listing_id, seller_id=seller_id, status="draft", **values))
-    await _write_variants(tx, caller, listing_id, draft.variants, currency)
+    fresh = [NewVariant(uuid7(), listing_id, n, variant) for n, variant in enumerate(draft.variants)]
+    await add_variants(tx, fresh, currency, actor_id=seller_id)
     return listing_id
 
 
@@ -132,7 +83,7 @@ async def update_listing(  # what the form and the store know
         raise EditedMeanwhile
     values = await _columns(tx, draft, tree, place)
     await tx.run(update(listings).values(version=listings.c.version + 1, **values).where(listings.c.id == listing_id))
-    await _write_variants(tx, caller, listing_id, draft.variants, currency)
+    await write_variants(tx, caller, listing_id, draft.variants, currency)
     await _note_change(tx, listing_id, found)
 
 
@@ -253,7 +204,13 @@ async def _note_change(tx: Transaction, listing_id: UUID, found: Any) -> None:
 
 
 async def _columns(tx: Transaction, draft: ListingDraft, tree: CategoryTree, place: Place | None) -> dict[str, Any]:
-    fields = await tx.value(_KIND_FIELDS, kind=draft.kind)
+    return columns_of(draft, await tx.value(_KIND_FIELDS, kind=draft.kind), tree, place)
+
+
+def columns_of(
+    draft: ListingDraft, fields: list[dict[str, Any]] | None, tree: CategoryTree, place: Place | None
+) -> dict[str, Any]:
+    """Return what a draft writes into the row of its listing; `fields` are its kind's, None where there is no such kind. Raises `FieldErrors`."""
     category = tree.by_slug.get(draft.category)
     fitting = [f for f in fields or [] if category is None or fits_category(f.get("categories"), category.path)]
     attributes, problems = check_attributes(fitting, draft.attributes)
@@ -329,7 +286,7 @@ def _variant_problems(drafts: tuple[VariantDraft, ...]) -> dict[str, str]:
     for n, v in enumerate(drafts):
         if v.id is not None and named.count(v.id) > 1:
             problems[f"variants.{n}.id"] = "Two rows for the same variant."
-        options = _key(v.options)
+        options = tuple(sorted(v.options.items()))
         if not all(name.strip() and value.strip() for name, value in options):
             problems[f"variants.{n}.options"] = "Every option needs a name and a value: Size, M."
         if options in seen:
@@ -351,82 +308,7 @@ def _is_quantity(number: Decimal) -> bool:
     return number.is_finite() and 0 <= number < 10**9 and number % Decimal("0.001") == 0
 
 
-async def _write_variants(
-    tx: Transaction, caller: Caller, listing_id: UUID, drafts: tuple[VariantDraft, ...], currency: str
-) -> None:
-    """Make and change the variants of a draft, known by id or else by their options.
-
-    Those it leaves out stay for old orders, but are no longer offered.
-    """
-    rows = await tx.all(_VARIANTS, listing_id=listing_id)
-    known, named = {r["id"]: r for r in rows}, {draft.id for draft in drafts}
-    by_options = {_key(r["options"]): r["id"] for r in rows if r["id"] not in named}
-    kept: set[UUID] = set()
-    for position, draft in enumerate(drafts):
-        variant_id = (
-            draft.id if draft.id is not None and draft.id in known else by_options.get(_key(draft.options), uuid7())
-        )
-        values = {"position": position, "sku": draft.sku or None, "options": draft.options, "unit": draft.unit,
-                  "sale_step": draft.sale_step}  # fmt: skip
-        if variant_id in known:
-            await tx.run(_CHANGE_VARIANT, variant=variant_id, **values)
-        else:
-            await tx.run(_ADD_VARIANT, variant=variant_id, of=listing_id, **values)
-        await _order_ahead(tx, variant_id, draft, known.get(variant_id))
-        await _write_stock(tx, caller, variant_id, draft, is_new=variant_id not in known)
-        await _set_price(tx, variant_id, draft, currency)
-        kept.add(variant_id)
-    await tx.run_many(_RETIRE_VARIANT, [{"variant": gone} for gone in known.keys() - kept])
-
-
-async def _order_ahead(tx: Transaction, variant_id: UUID, draft: VariantDraft, found: Any) -> None:
-    """Write until when more may be ordered than there is, where the draft says so. Raises `OrdersWait`."""
-    before = (found["backorder_until"], found["expected_on"]) if found else (None, None)
-    wanted = tuple(
-        old if new is UNSET else new
-        for new, old in zip((draft.backorder_until, draft.expected_on), before, strict=True)
-    )
-    if wanted == before:
-        return
-    try:
-        await tx.run(_ORDER_AHEAD, variant=variant_id, until=wanted[0], expected=wanted[1])
-    except NotEnoughStock:
-        raise OrdersWait from None
-
-
-async def _write_stock(tx: Transaction, caller: Caller, variant_id: UUID, draft: VariantDraft, *, is_new: bool) -> None:
-    """Make the stock what the draft says, or change it by as much as its writer meant to: orders go on meanwhile."""
-    on_hand, before = draft.on_hand, draft.on_hand_before
-    if before == on_hand and not is_new:
-        return
-    if on_hand is not None and isinstance(before, Decimal):
-        now = await tx.value(_LOCK_ON_HAND, variant=variant_id)
-        on_hand = on_hand if now is None else max(now + on_hand - before, Decimal(0))
-    await set_stock(tx, variant_id, on_hand, actor_id=caller.user_id, is_new=is_new)
-
-
-def _key(options: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(options.items()))
-
-
-async def _set_price(tx: Transaction, variant_id: UUID, draft: VariantDraft, currency: str) -> None:
-    """End the running price and begin the new one now, where it differs."""
-    running = await tx.maybe(_CURRENT_PRICE, variant=variant_id, in_currency=currency)
-    if running and tuple(running) == (draft.price_minor, draft.compare_at_minor):
-        return
-    await tx.run(_END_PRICES, variant=variant_id, in_currency=currency)
-    await tx.run(_DROP_UNSTARTED_PRICES, variant=variant_id, in_currency=currency)
-    await tx.run(
-        insert(prices).values(
-            variant_id=variant_id,
-            currency=currency,
-            amount_minor=draft.price_minor,
-            compare_at_minor=draft.compare_at_minor,
-        )
-    )
-
-
-_OF_VARIANT = select(variants.c.listing_id, variants.c.unit).where(variants.c.id == bindparam("variant", type_=PG_UUID))
+_OF_VARIANT = select(variants.c.listing_id).where(variants.c.id == bindparam("variant", type_=PG_UUID))
 
 
 async def change_price(tx: Transaction, caller: Caller, variant_id: UUID, price_minor: int, currency: str) -> None:
@@ -438,13 +320,7 @@ async def change_price(tx: Transaction, caller: Caller, variant_id: UUID, price_
     if row is None:
         raise NoSuchListing
     found = await _lock_own(tx, caller, row["listing_id"])
-    running = await tx.maybe(_CURRENT_PRICE, variant=variant_id, in_currency=currency)
-    compare_at = running["compare_at_minor"] if running else None
-    draft = VariantDraft(
-        unit=row["unit"], price_minor=price_minor,
-        compare_at_minor=compare_at if compare_at is not None and compare_at > price_minor else None,
-    )  # fmt: skip
-    await _set_price(tx, variant_id, draft, currency)
+    await change_amounts(tx, {variant_id: price_minor}, currency)
     await _note_change(tx, row["listing_id"], found)
 
 

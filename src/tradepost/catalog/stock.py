@@ -6,7 +6,7 @@ ids. What is sold before it has come is owed, and goes to the oldest orders when
 is not tracked and never runs out. Orders are plain ids here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -67,21 +67,17 @@ _VARIANT = bindparam("variant", type_=PG_UUID)
 _ORDER = bindparam("order", type_=PG_UUID)
 _ONLY = bindparam("only", None, type_=ARRAY(PG_UUID))
 
-_LOCK_VARIANT = (
-    select(variants.c.on_hand, variants.c.reserved, variants.c.backorder_until, variants.c.listing_id)
-    .where(variants.c.id == _VARIANT)
-    .with_for_update(key_share=True)
-)
-_START_TRACKING = update(variants).values(on_hand=0).where(variants.c.id == _VARIANT)
-_STOP_TRACKING = update(variants).values(on_hand=None).where(variants.c.id == _VARIANT)
-_MOVE = insert(stock_movements).values(
-    variant_id=_VARIANT,
-    quantity=bindparam("quantity", type_=Numeric(12, 3)),
-    reason=bindparam("reason", type_=String),
-    order_id=bindparam("order", None, type_=PG_UUID),
-    actor_id=bindparam("actor", None, type_=PG_UUID),
-    note=bindparam("note", "", type_=String),
-)
+_LOCK_VARIANTS = text("""
+    SELECT id, listing_id, on_hand, reserved, backorder_until FROM variants
+    WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
+""")
+_START_TRACKING = text("UPDATE variants SET on_hand = 0 WHERE id = ANY (CAST(:ids AS uuid[]))")
+_STOP_TRACKING = text("UPDATE variants SET on_hand = NULL WHERE id = ANY (CAST(:ids AS uuid[]))")
+_MOVE = text("""
+    INSERT INTO stock_movements (variant_id, quantity, reason, actor_id, note)
+    SELECT w.id, w.quantity, :reason, :actor, :note
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:quantities AS numeric[])) AS w(id, quantity)
+""")
 
 _wanted = (
     func.unnest(bindparam("variant_ids", type_=ARRAY(PG_UUID)), bindparam("quantities", type_=ARRAY(Numeric(12, 3))))
@@ -149,30 +145,67 @@ _NOW = text("SET CONSTRAINTS apply_reservation IMMEDIATE")
 _LATER = text("SET CONSTRAINTS apply_reservation DEFERRED")
 
 
+class Held(msgspec.Struct, frozen=True):
+    """What is there of a variant, and what of it is held for orders."""
+
+    id: UUID
+    listing_id: UUID
+    on_hand: Decimal | None
+    reserved: Decimal
+    backorder_until: datetime | None
+
+
 async def set_stock(
-    tx: Transaction, variant_id: UUID, on_hand: Decimal | None, *, actor_id: UUID | None = None, is_new: bool = False,
-    reason: Reason = "correction", note: str = "",
+    tx: Transaction, variant_id: UUID, on_hand: Decimal | None, *, actor_id: UUID | None = None, reason: Reason = "correction",
+    note: str = "",
 ) -> None:  # fmt: skip
     """Make the stock of a variant so much, recording the difference; None stops tracking it. Locks the variant.
 
-    `is_new` records what a fresh variant starts with. Raises `StockPromised` for less than is held for orders.
+    Raises `NoSuchVariant`, `StockPromised` for less than is held for orders.
     """
-    now = await tx.maybe(_LOCK_VARIANT, variant=variant_id)
-    if now is None:
+    await set_stocks(tx, {variant_id: on_hand}, actor_id=actor_id, reason=reason, note=note)
+
+
+async def set_stocks(
+    tx: Transaction, wanted: Mapping[UUID, Decimal | None], *, actor_id: UUID | None = None, reason: Reason = "correction",
+    note: str = "",
+) -> None:  # fmt: skip
+    """Do the same with many variants, locked in the order of their ids."""
+    now = await lock_stock(tx, list(wanted))
+    for variant, on_hand in wanted.items():
+        held = now[variant]
+        tx.forget(product_key(held.listing_id))
+        if on_hand is not None and on_hand < held.reserved and held.backorder_until is None:
+            raise StockPromised(held.reserved)
+    stopped = [v for v, on_hand in wanted.items() if on_hand is None and now[v].on_hand is not None]
+    begun = [v for v, on_hand in wanted.items() if on_hand is not None and now[v].on_hand is None]
+    if stopped:
+        await tx.run(_STOP_TRACKING, ids=stopped)
+    if begun:
+        await tx.run(_START_TRACKING, ids=begun)
+    changes = {v: on_hand - (now[v].on_hand or ZERO) for v, on_hand in wanted.items() if on_hand is not None}
+    await _move(tx, {v: change for v, change in changes.items() if change}, reason, actor_id, note)
+
+
+async def lock_stock(tx: Transaction, variant_ids: Sequence[UUID]) -> dict[UUID, Held]:
+    """Lock variants in the order of their ids and return what there is of them. Raises `NoSuchVariant`."""
+    found = {held.id: held for held in await tx.all(_LOCK_VARIANTS, into=Held, ids=list(variant_ids))}
+    if len(found) < len(set(variant_ids)):
         raise NoSuchVariant
-    tx.forget(product_key(now["listing_id"]))
-    if on_hand is None:
-        if now["on_hand"] is not None:
-            await tx.run(_STOP_TRACKING, variant=variant_id)
-        return
-    if on_hand < now["reserved"] and now["backorder_until"] is None:
-        raise StockPromised(now["reserved"])
-    if now["on_hand"] is None:
-        await tx.run(_START_TRACKING, variant=variant_id)
-    change = on_hand - (now["on_hand"] or ZERO)
-    if change:
-        why = "stock_take" if is_new else reason
-        await tx.run(_MOVE, variant=variant_id, quantity=change, reason=why, actor=actor_id, note=note)
+    return found
+
+
+async def begin_stock(tx: Transaction, on_hand: Mapping[UUID, Decimal], *, actor_id: UUID | None) -> None:
+    """Record what fresh variants start with; their rows say it already."""
+    await _move(tx, on_hand, "initial", actor_id, "")
+
+
+async def _move(
+    tx: Transaction, changes: Mapping[UUID, Decimal], reason: str, actor_id: UUID | None, note: str
+) -> None:
+    if changes:
+        ids = sorted(changes)
+        await tx.run(_MOVE, ids=ids, quantities=[changes[v] for v in ids], reason=reason, actor=actor_id, note=note)
 
 
 def _arrays(wants: Sequence[Want]) -> dict[str, Any]:

@@ -404,3 +404,38 @@ outside_items = Table(
     Index("ix_outside_items_bands", "bands", postgresql_using="gin"),
     comment="What was last seen of a listing at its source: hashes of the row as it came and of what was made of it, so that what has not changed is not written. Listings with one `cluster_id` are the same thing seen at several sources; `bands` and `picture_print` are what they are found by.",
 )
+
+listing_imports = Table(
+    "listing_imports",
+    metadata,
+    key(),
+    reference("by_id", "users.id"),
+    words("name"),
+    words("state", default="checking"),
+    Column("rows_about", Integer, nullable=False, server_default="0"),
+    Column("rows_done", Integer, nullable=False, server_default="0"),
+    Column("counts", JSONB, nullable=False, server_default="{}"),
+    words("problem", default=""),
+    created(),
+    moment("ended_at", nullable=True),
+    one_of("state", "checking", "checked", "refused", "importing", "done", "cancelled", "failed"),
+    at_most("name", 200),
+    Index("ix_listing_imports_by_id", "by_id"),
+    Index("ix_listing_imports_created_at", "created_at"),
+    comment="A table of listings that a job checks and brings in, whole or not at all. The file is kept under its id until the end.",
+)
+
+listing_import_rows = Table(
+    "listing_import_rows",
+    metadata,
+    reference("import_id", "listing_imports.id", on_delete="CASCADE"),
+    Column("number", Integer, nullable=False),
+    words("sku"),
+    words("title"),
+    words("does"),
+    Column("problems", JSONB, nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("import_id", "number"),
+    one_of("does", "new", "changed", "same", "refused"),
+    Index("ix_listing_import_rows_does", "import_id", "does", "number"),
+    comment="What each row of an imported table leads to, with the problems of those that are refused.",
+)

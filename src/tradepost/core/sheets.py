@@ -7,11 +7,13 @@ apostrophe in front. Reading is bounded, in rows, columns and unpacked size, and
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from openpyxl import Workbook, load_workbook
 from openpyxl.utils.exceptions import InvalidFileException
@@ -103,7 +105,11 @@ def write_xlsx(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -
 
 def read_sheet(data: bytes, *, most_rows: int) -> list[list[str]]:
     """Return the rows of a CSV file or of a workbook's first sheet, as text. Raises `NotASheet`, `TooManyRows`."""
-    rows = _read_xlsx(data, most_rows) if data[:4] == b"PK\x03\x04" else _read_csv(data, most_rows)
+    rows: list[list[str]] = []
+    for row in sheet_rows(data):
+        if len(rows) > most_rows:
+            raise TooManyRows(most_rows)
+        rows.append(row)
     while rows and not any(rows[-1]):
         rows.pop()
     if not rows:
@@ -111,21 +117,33 @@ def read_sheet(data: bytes, *, most_rows: int) -> list[list[str]]:
     return rows
 
 
-def _read_csv(data: bytes, most_rows: int) -> list[list[str]]:
+def sheet_rows(data: bytes) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file or of a workbook's first sheet as they are read, as text. Raises `NotASheet` when asked for them."""
+    return _xlsx_rows(data) if _is_workbook(data) else _csv_rows(data)
+
+
+def about_how_many(data: bytes) -> int:
+    """Return about how many rows below the head a table has, without reading it: what its file says of itself. Raises `NotASheet`."""
+    if not _is_workbook(data):
+        return max(data.rstrip().count(b"\n"), 1)
+    return max((_book(data).worksheets[0].max_row or 2) - 1, 1)
+
+
+def _is_workbook(data: bytes) -> bool:
+    return data[:4] == b"PK\x03\x04"
+
+
+def _csv_rows(data: bytes) -> Iterator[list[str]]:
     if b"\x00" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise NotASheet("it is neither CSV nor XLSX")
     text = _decoded(data)
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
-    found: list[list[str]] = []
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
-            if len(found) > most_rows:
-                raise TooManyRows(most_rows)
-            found.append([_typed(cell) for cell in row[:_MOST_COLUMNS]])
+            yield [_typed(cell) for cell in row[:_MOST_COLUMNS]]
     except csv.Error:
         raise NotASheet("a quotation mark is not closed, or a cell is far too long") from None
-    return found
 
 
 def _decoded(data: bytes) -> str:
@@ -143,17 +161,19 @@ def _typed(cell: str) -> str:
     return text[1:] if text.startswith("'") and text[1:].lstrip(" ").startswith(_STARTS) else text
 
 
-def _read_xlsx(data: bytes, most_rows: int) -> list[list[str]]:
+def _xlsx_rows(data: bytes) -> Iterator[list[str]]:
+    try:
+        for row in _book(data).worksheets[0].iter_rows(values_only=True):
+            yield [_typed(_plain(value)) for value in row[:_MOST_COLUMNS]]
+    except (zipfile.BadZipFile, ParseError, zlib.error):
+        raise NotASheet("the workbook is damaged") from None
+
+
+def _book(data: bytes) -> Workbook:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             if sum(part.file_size for part in packed.infolist()) > _MOST_UNPACKED:
                 raise NotASheet("unpacked it is far too large")
-        book = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+        return load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
     except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, OSError):
         raise NotASheet("the workbook is damaged") from None
-    found: list[list[str]] = []
-    for row in book.worksheets[0].iter_rows(values_only=True):
-        if len(found) > most_rows:
-            raise TooManyRows(most_rows)
-        found.append([_typed(_plain(value)) for value in row[:_MOST_COLUMNS]])
-    return found

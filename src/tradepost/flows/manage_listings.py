@@ -1,11 +1,7 @@
-"""Listings and stock in the back office: found, changed many at once, taken out as a table and brought in from one.
+"""Listings and stock in the back office: found, changed many at once, taken out as a table (import_listings brings one in)."""
 
-A table is brought in whole or not at all. The dry run does everything in a transaction that is then undone, so that it finds
-what the database itself would refuse, and says so row by row.
-"""
-
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from collections.abc import AsyncGenerator, Iterable
+from decimal import Decimal
 from functools import cache
 from typing import Any, Literal
 from uuid import UUID
@@ -17,19 +13,15 @@ from tradepost.accounts.types import Caller
 from tradepost.catalog import service as catalog
 from tradepost.catalog import stock
 from tradepost.catalog.listing_pages import CategoryTree, category_tree
-from tradepost.catalog.types import ListingDraft, VariantDraft
 from tradepost.core.database import Transaction
-from tradepost.core.errors import DomainError, FieldErrors, Invalid
+from tradepost.core.errors import DomainError, FieldErrors
 from tradepost.core.ids import short_id
-from tradepost.core.money import NotAnAmount, percent_of, to_major, to_minor
+from tradepost.core.money import percent_of, to_major
 from tradepost.core.pages import Page, from_cursor, page_size, to_cursor
 from tradepost.flows.orders import reading
-from tradepost.flows.preset import Kind
 from tradepost.flows.store import Store
 
-MOST_ROWS = 5000
 MOST_AT_ONCE = 200
-COLUMNS = ("sku", "title", "category", "kind", "price", "stock", "unit", "description", "status")
 Status = Literal["", "draft", "active", "inactive", "sold"]
 
 
@@ -193,202 +185,6 @@ async def _change_one(tx: Transaction, store: Store, caller: Caller, row: Any, f
             await stock.set_stock(
                 tx, row["variant_id"], left, actor_id=caller.user_id, reason="correction", note="In bulk"
             )
-
-
-class SheetRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What a row of a table leads to. `does`: new, changed, same, or refused with the problems by column."""
-
-    number: int
-    sku: str
-    title: str
-    does: Literal["new", "changed", "same", "refused"]
-    problems: dict[str, str] = {}
-
-
-class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a table leads to, or has led to. Nothing is brought in while a row is refused."""
-
-    rows: tuple[SheetRow, ...]
-    done: bool
-
-    def count(self, does: str) -> int:
-        """Return how many rows do this."""
-        return sum(row.does == does for row in self.rows)
-
-
-class WrongColumns(Invalid):
-    """The table needs the columns sku and price; it may have title, category, kind, stock, unit, description, status, and attribute.<name> for the details of new listings."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.field = "file"
-
-
-class _Undo(Exception):  # never seen: it only rolls back
-    """Ends a dry run."""
-
-
-_BY_SKU = text("""
-    SELECT v.id AS variant_id, v.listing_id, v.sku, v.on_hand, l.title, l.description, l.status, p.amount_minor
-    FROM variants v JOIN listings l ON l.id = v.listing_id AND l.status <> 'removed'
-    LEFT JOIN LATERAL (SELECT amount_minor FROM prices WHERE variant_id = v.id AND currency = :currency AND valid_from <= now()
-                       AND (valid_to IS NULL OR valid_to > now()) LIMIT 1) p ON true
-    WHERE v.sku = ANY (:skus) AND v.is_active
-""")
-
-
-async def import_listings(store: Store, caller: Caller, table: Sequence[Sequence[str]], *, dry: bool) -> ImportReport:
-    """Bring a table in: rows whose SKU is known change price, stock and state; others become listings. All of them or none.
-
-    `dry`: do nothing, and say what would happen. Raises `NotAllowed`, `WrongColumns`.
-    """
-    caller.check_can("manage_catalog")
-    head = [cell.strip().lower() for cell in table[0]] if table else []
-    if (
-        "sku" not in head
-        or "price" not in head
-        or len(set(head)) < len(head)
-        or any(name and name not in COLUMNS and not name.startswith("attribute.") for name in head)
-    ):
-        raise WrongColumns
-    rows = [dict(zip(head, row, strict=False)) for row in table[1:]]
-    tree = await category_tree(store.db)
-    report: list[SheetRow] = []
-    try:
-        async with store.db.transaction(actor=caller.actor) as tx:
-            known = {
-                r["sku"]: r
-                for r in await tx.all(_BY_SKU, skus=[r.get("sku", "") for r in rows], currency=store.currency)
-            }
-            seen: set[str] = set()
-            for number, row in enumerate(rows, 2):
-                report.append(await _import_row(tx, store, caller, tree, number, row, known, seen))
-            if dry or any(r.does == "refused" for r in report):
-                raise _Undo  # noqa: TRY301  # the transaction around it is what this is for
-    except _Undo:
-        return ImportReport(rows=tuple(report), done=False)
-    return ImportReport(rows=tuple(report), done=True)
-
-
-async def _import_row(
-    tx: Transaction, store: Store, caller: Caller, tree: CategoryTree, number: int, row: dict[str, str], known: dict[str, Any],
-    seen: set[str],
-) -> SheetRow:  # fmt: skip
-    sku, title = row.get("sku", "").strip()[:100], row.get("title", "").strip()[:255]
-    problems: dict[str, str] = {}
-    if not sku:
-        problems["sku"] = "Every row needs one."
-    elif sku in seen:
-        problems["sku"] = "This SKU is in the table twice."
-    seen.add(sku)
-    price = _price(row, store.currency, problems)
-    on_hand = _quantity(row, problems)
-    does: Literal["new", "changed", "same", "refused"] = "refused"
-    if not problems:
-        try:
-            async with tx.savepoint():
-                if sku in known:
-                    does = await _change_row(tx, store, caller, known[sku], row, price, on_hand)
-                else:
-                    await _new_row(tx, store, caller, tree, row, sku, price, on_hand)
-                    does = "new"
-        except DomainError as error:
-            if error.kind == "unavailable":
-                raise
-            problems = {
-                k or "row": v
-                for k, v in (error.errors if isinstance(error, FieldErrors) else {"row": error.message}).items()
-            }
-            does = "refused"
-    return SheetRow(
-        number=number,
-        sku=sku,
-        title=title or (known[sku]["title"] if sku in known else ""),
-        does=does,
-        problems=problems,
-    )
-
-
-def _price(row: dict[str, str], currency: str, problems: dict[str, str]) -> int:
-    given = row.get("price", "").strip().replace(",", ".")
-    try:
-        found = to_minor(given, currency)
-    except NotAnAmount:
-        problems["price"] = f"“{given[:30]}” is no price." if given else "Every row needs one."
-        return 0
-    if not 0 <= found < 10**12:
-        problems["price"] = "A price is 0 or more."
-    return found
-
-
-def _quantity(row: dict[str, str], problems: dict[str, str]) -> Decimal | None:
-    given = row.get("stock", "").strip().replace(",", ".")
-    if not given:
-        return None
-    try:
-        found = Decimal(given)
-    except InvalidOperation:
-        problems["stock"] = f"“{given[:30]}” is no number."
-        return None
-    if not found.is_finite() or not 0 <= found < 10**9:
-        problems["stock"] = "Stock is 0 or more."
-        return None
-    return found.quantize(Decimal("0.001"), ROUND_HALF_UP)
-
-
-async def _change_row(
-    tx: Transaction, store: Store, caller: Caller, old: Any, row: dict[str, str], price: int, on_hand: Decimal | None
-) -> Literal["changed", "same"]:
-    changed = False
-    if price != old["amount_minor"]:
-        await catalog.change_price(tx, caller, old["variant_id"], price, store.currency)
-        changed = True
-    if on_hand is not None and on_hand != old["on_hand"]:
-        await catalog.access_own_listing(tx, caller, old["listing_id"])
-        await stock.set_stock(tx, old["variant_id"], on_hand, actor_id=caller.user_id, reason="import")
-        changed = True
-    wanted = _status(row)
-    if wanted and wanted != old["status"]:
-        await (catalog.publish_listing if wanted == "active" else catalog.withdraw_listing)(
-            tx, caller, old["listing_id"]
-        )
-        changed = True
-    return "changed" if changed else "same"
-
-
-def _status(row: dict[str, str]) -> str:
-    wanted = row.get("status", "").strip().lower()
-    if wanted not in {"", "active", "inactive", "draft"}:
-        raise FieldErrors({"status": "active, inactive or draft."})
-    return "" if wanted == "draft" else wanted
-
-
-async def _new_row(
-    tx: Transaction, store: Store, caller: Caller, tree: CategoryTree, row: dict[str, str], sku: str, price: int, on_hand: Decimal | None
-) -> None:  # fmt: skip
-    kinds: dict[str, Kind] = {kind.code: kind for kind in store.settings.kinds}
-    kind = kinds.get(row.get("kind", "").strip() or store.settings.kinds[0].code)
-    if kind is None:
-        raise FieldErrors({"kind": f"One of {', '.join(kinds)}."})
-    category = row.get("category", "").strip()
-    if category not in tree.by_slug:
-        raise FieldErrors(
-            {"category": f"There is no category “{category[:40]}”." if category else "A new listing needs one."}
-        )
-    if not row.get("title", "").strip():
-        raise FieldErrors({"title": "A new listing needs one."})
-    variant = VariantDraft(
-        sku=sku, unit=row.get("unit", "").strip() or kind.default_unit, on_hand=on_hand, price_minor=price
-    )
-    draft = ListingDraft(
-        kind=kind.code, feed=store.settings.feeds[0].code, title=row["title"].strip()[:255],
-        description=row.get("description", "").strip()[:20_000], category=category, variants=(variant,),
-        condition=store.settings.conditions[0].code if store.settings.conditions else None,
-        attributes={n.removeprefix("attribute."): v.strip() for n, v in row.items() if n.startswith("attribute.") and v.strip()},
-    )  # fmt: skip
-    listing_id = await catalog.create_listing(tx, caller, draft, tree=tree, place=None, currency=store.currency)
-    if _status(row) == "active":
-        await catalog.publish_listing(tx, caller, listing_id)
 
 
 async def export_listings(

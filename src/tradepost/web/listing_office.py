@@ -1,5 +1,6 @@
 """Listings and stock in the back office: a table to change many at once, and tables in and out."""
 
+from asyncio import to_thread
 from contextlib import aclosing
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -10,28 +11,35 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Stream
 
+from tradepost.catalog.imports import Does, ImportMovedOn
 from tradepost.catalog.listing_pages import category_tree
 from tradepost.core.clock import now
 from tradepost.core.errors import DomainError
 from tradepost.core.pages import NoSuchPage
-from tradepost.core.sheets import CSV, XLSX, read_sheet, stream_csv, write_csv, write_xlsx
-from tradepost.flows.manage_listings import (
+from tradepost.core.sheets import CSV, XLSX, TooManyRows, read_sheet, stream_csv, write_csv, write_xlsx
+from tradepost.core.text import one_line
+from tradepost.flows.import_listings import (
     COLUMNS,
+    MOST_AT_ONCE,
     MOST_ROWS,
-    BulkForm,
-    ListingQuestion,
-    change_many,
-    export_listings,
+    ImportReport,
+    begin_import,
+    decide_import,
     import_listings,
-    search_listings,
+    list_imports,
+    show_import,
 )
+from tradepost.flows.manage_listings import BulkForm, ListingQuestion, change_many, export_listings, search_listings
 from tradepost.web.forms import Form, first_problem, problems_of, read_form
 from tradepost.web.pages import go, page
 from tradepost.web.security import local_path
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 LISTINGS = "/office/listings"
+IMPORT = f"{LISTINGS}/import"
 _MOST_SHOWN = 200
+_MOST_IN_FORM = 90_000
+_LARGEST_TABLE = 64 * 1024 * 1024
 _MOST_IN_WORKBOOK = 20_000
 
 
@@ -115,52 +123,94 @@ async def listings_file(
     return Response(write_xlsx("Listings", COLUMNS, rows), media_type=XLSX, headers=headers)
 
 
-@get(f"{LISTINGS}/import", include_in_schema=False)
+@get(IMPORT, include_in_schema=False)
 async def import_page(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
-    """Ask for a table."""
-    caller.check_can("manage_catalog")
-    return await page(
-        request,
-        store,
-        caller,
-        "office_import",
-        report=None,
-        errors={},
-        columns=COLUMNS,
-        most=MOST_ROWS,
-        tab="import",
-        table="",
-    )
+    """Ask for a table; show those that were handed in last."""
+    return await _import_page(request, store, caller)
 
 
-@post(f"{LISTINGS}/import", include_in_schema=False)
+@post(IMPORT, include_in_schema=False, request_max_body_size=_LARGEST_TABLE)
 async def bring_in(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
-    """Show row by row what a table would do; with action=import do it, if no row is refused."""
+    """Show row by row what a table would do, with action=import do it, if no row is refused; have a long table checked by a job."""
     caller.check_can("manage_catalog")
     form = await read_form(request)
     is_real = form.get("action") == "import"
-    report, errors, text = None, {}, ""
     try:
-        data = await _data(form)
-        table = read_sheet(data, most_rows=MOST_ROWS)
+        name, data = await _table_of(form)
+        table = await _short_table(data)
+        if table is None:
+            return go(request, f"{IMPORT}/{await begin_import(store, caller, name, data)}")
         report = await import_listings(store, caller, table, dry=not is_real)
-        text = "".join(write_csv(table[0], table[1:])).lstrip("\ufeff")
     except DomainError as error:
         if error.kind in {"refused", "unavailable"}:
             raise
-        errors = problems_of(error)
-    if report is not None and report.done:
+        return await _import_page(request, store, caller, status=422, errors=problems_of(error))
+    if report.done:
         said = f"{report.count('new')} new, {report.count('changed')} changed, {report.count('same')} as they were."
         return go(request, LISTINGS, say=said)
+    again = "".join(write_csv(table[0], table[1:])).lstrip("\ufeff")
+    return await _import_page(request, store, caller, status=422 if is_real else 200, report=report, table=again)
+
+
+async def _import_page(request: HttpRequest, store: GivenStore, caller: GivenCaller, *, status: int = 200, report: ImportReport | None = None,
+                       errors: dict[str, str] | None = None, table: str = "") -> Response[str]:  # fmt: skip
     return await page(
-        request, store, caller, "office_import", status=422 if errors or is_real else 200, report=report, errors=errors,
-        columns=COLUMNS, most=MOST_ROWS, shown=_MOST_SHOWN, tab="import", table=text if len(text) < 90_000 else "",
+        request, store, caller, "office_import", status=status, report=report, errors=errors or {}, columns=COLUMNS, most=MOST_ROWS,
+        shown=_MOST_SHOWN, tab="import", table=table, handed_in=await list_imports(store, caller),
     )  # fmt: skip
 
 
-async def _data(form: Form) -> bytes:
+async def _table_of(form: Form) -> tuple[str, bytes]:
+    """Return the name and the content of the file, or of the table that a dry run had in its form."""
     uploads = form.files.get("file", [])
-    return await uploads[0].read() if uploads else form.texts.get("table", "").encode()
+    if uploads:
+        return one_line(uploads[0].filename or "table")[:200], await uploads[0].read()
+    return "table", form.texts.get("table", "").encode()
 
 
-listing_office_routes: list[Any] = [listings_page, change, listings_file, import_page, bring_in]
+async def _short_table(data: bytes) -> list[list[str]] | None:
+    """Return a table that can be done while its sender waits and fits into a form; None for a longer one. Raises `NotASheet`."""
+    if len(data) > _MOST_IN_FORM:
+        return None
+    try:
+        table = await to_thread(read_sheet, data, most_rows=MOST_AT_ONCE)
+    except TooManyRows:
+        return None
+    return table if sum(len(cell) + 3 for row in table for cell in row) < _MOST_IN_FORM else None
+
+
+@get(IMPORT + "/{import_id:uuid}", include_in_schema=False)
+async def watch_import(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, import_id: FromPath[UUID],
+    only: FromQuery[str] = "", after: FromQuery[str | None] = None,
+) -> Response[str]:  # fmt: skip
+    """Show how far a long table is, and what its rows lead to, page by page."""
+    does: Any = only if only in get_args(Does) else None
+    try:
+        found, rows = await show_import(store, caller, import_id, does=does, after=after)
+    except NoSuchPage:
+        found, rows = await show_import(store, caller, import_id, does=does)
+    here = f"{IMPORT}/{import_id}"
+    kept = {"only": does} if does else {}
+    more = f"{here}?{urlencode(kept | {'after': rows.after})}" if rows.after else None
+    return await page(request, store, caller, "office_import_one", found=found, rows=rows.items, only=does or "", here=here, next_path=more, tab="import")  # fmt: skip
+
+
+@post(IMPORT + "/{import_id:uuid}", include_in_schema=False)
+async def decide(request: HttpRequest, store: GivenStore, caller: GivenCaller, import_id: FromPath[UUID]) -> Redirect:
+    """Bring a checked table in, or call it off."""
+    form = await read_form(request)
+    here = f"{IMPORT}/{import_id}"
+    action: Any = form.get("action")
+    if action not in {"import", "cancel"}:
+        return go(request, here)
+    try:
+        await decide_import(store, caller, import_id, action)
+    except ImportMovedOn as error:
+        return go(request, here, say=error.message, tone="warn")
+    return go(request, here)
+
+
+listing_office_routes: list[Any] = [
+    listings_page, change, listings_file, import_page, bring_in, watch_import, decide,
+]  # fmt: skip
