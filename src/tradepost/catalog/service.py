@@ -65,7 +65,11 @@ async def create_listing(tx: Transaction, caller: Caller, draft: ListingDraft, *
     listing_id = uuid7()
     values = await _columns(tx, draft, tree, place)
     await tx.run(insert(listings).values(id=listing_id, seller_id=seller_id, status="draft", **values))
-    fresh = [NewVariant(uuid7(), listing_id, n, variant) for n, variant in enumerate(draft.variants)]
+    ids = sorted(uuid7() for _ in draft.variants)
+    fresh = [
+        NewVariant(key, listing_id, n, variant)
+        for n, (key, variant) in enumerate(zip(ids, draft.variants, strict=True))
+    ]
     await add_variants(tx, fresh, currency, actor_id=seller_id)
     return listing_id
 

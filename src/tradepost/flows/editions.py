@@ -58,6 +58,7 @@ WORDS: Final = (
     Setting("copy.order_thanks", "After an order", "text", 300), Setting("copy.footer_text", "At the foot of every page", "text", 400),
 )  # fmt: skip
 RULES: Final = (
+    Setting("tax.inclusive", "Prices include tax", "switch"),
     Setting("features.guest_checkout", "Buyers need no account", "switch"), Setting("features.reviews", "Buyers write reviews", "switch"),
     Setting("features.wishlists", "People save listings", "switch"), Setting("features.distance", "Distances are shown", "switch"),
     Setting("features.messages", "People write to each other", "switch"), Setting("features.offers", "Buyers propose prices", "switch"),

@@ -28,13 +28,24 @@ MOST_COUNTED = 100
 LOOK_EVERY_S: Final = 3.0
 _SOON_DAYS = 2
 
+# Sellers who earned something since their last payout. Ids of payouts and journals grow with time, so the index on an account's
+# entries says it at once, however long the books are.
+_EARNED = f"""
+    SELECT FROM ledger_accounts a
+    CROSS JOIN LATERAL (SELECT coalesce((SELECT p.id FROM payouts p WHERE p.seller_id = a.owner_id ORDER BY p.id DESC LIMIT 1),
+                                        '00000000-0000-0000-0000-000000000000') AS id) last_payout
+    WHERE a.kind = 'seller' AND EXISTS (
+        SELECT FROM ledger_entries e WHERE e.account_id = a.id AND e.journal_id > last_payout.id AND e.amount_minor < 0)
+      AND NOT EXISTS (SELECT FROM payouts p WHERE p.seller_id = a.owner_id AND p.currency = a.currency AND p.state IN ('requested', 'sent'))
+    LIMIT {MOST_COUNTED}
+"""
 # Each count stops at a hundred: whoever has more to do than that needs no exact figure.
 _WAITING = text(f"""
     SELECT
         (SELECT count(*) FROM (SELECT FROM reports WHERE decision_id IS NULL LIMIT {MOST_COUNTED}) n) AS reports,
         (SELECT count(*) FROM (SELECT FROM appeals WHERE state = 'open' LIMIT {MOST_COUNTED}) n) AS appeals,
         (SELECT count(*) FROM (SELECT FROM verifications WHERE status = 'pending' LIMIT {MOST_COUNTED}) n) AS papers,
-        (SELECT count(*) FROM (SELECT FROM payouts WHERE state = 'requested' AND gateway = 'manual' LIMIT {MOST_COUNTED}) n) AS payouts,
+        (SELECT count(*) FROM ((SELECT FROM payouts WHERE state = 'requested' LIMIT {MOST_COUNTED}) UNION ALL ({_EARNED})) n) AS payouts,
         (SELECT count(*) FROM (SELECT FROM returns WHERE state IN ('requested', 'accepted') LIMIT {MOST_COUNTED}) n) AS returns,
         (SELECT count(*) FROM (SELECT FROM pgqueuer WHERE status = 'failed' LIMIT {MOST_COUNTED}) n) AS failed_jobs,
         (SELECT count(*) FROM (SELECT FROM delivery_slots WHERE delivery_on BETWEEN :today AND :last AND taken > 0 AND rider_id IS NULL
@@ -54,7 +65,7 @@ _SLOTS = text("""
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """How much waits, part by part; at most 100 of each is counted."""
+    """How much waits, part by part; at most 100 of each is counted. `payouts`: asked for, or earned since the last one."""
 
     reports: int
     appeals: int

@@ -133,6 +133,7 @@ orders = Table(
     at_most("note", 2000),
     Index("ix_orders_buyer_id_placed_at", "buyer_id", text("placed_at DESC"), text("id DESC")),
     Index("ix_orders_session_hash", "session_hash", postgresql_where=text("session_hash IS NOT NULL")),
+    Index("ix_orders_payment_method", "payment_method", text("placed_at DESC"), text("id DESC")),
     Index("ix_orders_state_process_placed_at", "state", "process", text("placed_at DESC"), text("id DESC")),
     Index("ix_orders_placed_at", text("placed_at DESC"), text("id DESC")),
     Index("ix_orders_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),

@@ -24,6 +24,7 @@ from tradepost.web.pages import go, page
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
 KITCHEN = "/office/kitchen"
+_THINGS_AT_ONCE = 150
 _BY_HAND = {code: words for code, words in REASONS.items() if code != "baked"}
 
 
@@ -36,16 +37,21 @@ def _day(text: str, otherwise: date) -> date:
 
 @get(KITCHEN, include_in_schema=False)
 async def production_page(
-    request: HttpRequest, store: GivenStore, caller: GivenCaller, day: FromQuery[str] = ""
-) -> Response[str]:
-    """Show what to make on a day."""
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, day: FromQuery[str] = "", after: FromQuery[int] = 0,
+    whole: FromQuery[bool] = False,
+) -> Response[str]:  # fmt: skip
+    """Show what to make on a day, some hundred things at a time, or all of it for paper."""
     today = today_of(store)
     shown = _day(day, today)
     found = await kitchen.get_production(store, caller, shown)
+    first = max(min(after, len(found.batches)), 0)
+    last = len(found.batches) if whole else first + _THINGS_AT_ONCE
+    here = f"{KITCHEN}?day={shown}"
     days = [today + timedelta(days=n) for n in range(7)]
     labels = {today: "Today", today + timedelta(days=1): "Tomorrow"}
     return await page(
         request, store, caller, "office_kitchen", made=found, today=today, tab="kitchen", may_bake=caller.can("manage_catalog"),
+        batches=found.batches[first:last], here=here, next_path=f"{here}&after={last}" if last < len(found.batches) else None,
         days=[{"label": labels.get(d, f"{d:%a} {d.day}"), "path": f"{KITCHEN}?day={d}", "current": d == shown, "count": None} for d in days],
     )  # fmt: skip
 

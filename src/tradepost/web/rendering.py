@@ -35,6 +35,7 @@ def environment() -> Environment:
     )  # fmt: skip
     made.filters |= {
         "money": _money,
+        "major": _major,
         "surcharge": _surcharge,
         "in_order": _in_order,
         "when": _when,
@@ -78,6 +79,11 @@ def picture_url(file_id: UUID | str, width: int) -> str:
 def _locale(context: Context) -> str:
     store: Store | None = context.get("open_store")
     return store.settings.store.locale if store else "en_US"
+
+
+def _major(minor: int | None, currency: str) -> str:
+    """Return an amount as one types it into a field."""
+    return "" if minor is None else f"{to_major(minor, currency):f}"
 
 
 @pass_context

@@ -33,6 +33,7 @@ from tradepost.web.selling import selling_routes
 from tradepost.web.settings_office import settings_routes
 from tradepost.web.shows import show_pages
 from tradepost.web.site import site_routes
+from tradepost.web.terms_office import terms_routes
 from tradepost.web.tree_office import tree_office_routes
 from tradepost.web.trust import trust_routes
 from tradepost.web.ways_in import ways_in_routes
@@ -70,6 +71,7 @@ page_routes = [
     *listing_office_routes,
     *tree_office_routes,
     *settings_routes,
+    *terms_routes,
     *promo_routes,
     *riding_routes,
     *engine_routes,

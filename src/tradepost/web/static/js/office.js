@@ -55,6 +55,12 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "/" && find) { event.preventDefault(); event.stopImmediatePropagation(); find.focus(); find.select(); }
 }, { capture: true });
 
+/* On a phone the tabs are a strip: the one we are on is brought into view, without moving the page. */
+for (const strip of all(".office-tabs, .office-sub, .chips--scroll")) {
+  const here = one("[aria-current]", strip);
+  if (here && strip.scrollWidth > strip.clientWidth) strip.scrollLeft = here.offsetLeft - (strip.clientWidth - here.offsetWidth) / 2;
+}
+
 /* Empty fields of a filter do not clutter the address. */
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("[data-tidy]")) return;
