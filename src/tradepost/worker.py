@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from tradepost.alerts.events import AlertChanged, AlertRemoved, AlertSaved
 from tradepost.core.events import check_subscriptions, subscribe
 from tradepost.core.job_runner import Pace, run_jobs
 from tradepost.core.jobs import DECLARED, Registry
@@ -29,6 +30,7 @@ JOB_MODULES: Final = (
     "tradepost.flows.haggle",
     "tradepost.flows.import_listings",
     "tradepost.flows.manage_categories",
+    "tradepost.flows.match_alerts",
     "tradepost.flows.notices",
     "tradepost.flows.show_sales",
     "tradepost.flows.search_jobs",
@@ -36,6 +38,9 @@ JOB_MODULES: Final = (
 )
 # Which job reacts to which event: (event, job). The job's arguments are the event.
 SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = (
+    (AlertSaved, "alerts.file_saved"),
+    (AlertChanged, "alerts.file_changed"),
+    (AlertRemoved, "alerts.file_removed"),
     (OrderPlaced, "search.attribute_order"),
     (ShowScheduled, "notices.tell_of_plan"),
     (ShowStarted, "notices.tell_of_start"),

@@ -12,6 +12,13 @@ class AlertSaved(msgspec.Struct, frozen=True):
     user_id: UUID
 
 
+class AlertChanged(msgspec.Struct, frozen=True):
+    """Somebody changed what an alert asks for or how it tells them, paused it or let it go on."""
+
+    alert_id: UUID
+    user_id: UUID
+
+
 class AlertRemoved(msgspec.Struct, frozen=True):
     """Somebody keeps a search no longer."""
 

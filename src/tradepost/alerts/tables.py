@@ -1,9 +1,36 @@
-"""Tables of kept searches."""
+"""Tables of alerts: what people keep, what the matcher reads, what waits for it, and what was found."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, LargeBinary, Table, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSQUERY, UUID
 
-from tradepost.core.columns import at_most, created, key, moment, reference, updated, words
+from tradepost.core.columns import (
+    Timestamp,
+    at_most,
+    created,
+    currency,
+    key,
+    minor,
+    moment,
+    one_of,
+    reference,
+    updated,
+    words,
+)
 from tradepost.core.database import metadata
 
 alerts = Table(
@@ -16,7 +43,16 @@ alerts = Table(
     Column("criteria", JSONB, nullable=False, server_default="{}"),
     Column("criteria_hash", LargeBinary, nullable=False),
     Column("is_active", Boolean, nullable=False, server_default="true"),
-    Column("notification_settings", JSONB, nullable=False, server_default="{}"),
+    Column(
+        "notification_settings",
+        JSONB,
+        nullable=False,
+        server_default='{"email": true, "push": false, "frequency": "instant"}',
+    ),
+    moment("compiled_at", nullable=True),
+    Column("compiled_for", Integer, nullable=False, server_default="0"),
+    Column("is_broad", Boolean, nullable=False, server_default="false"),
+    moment("digest_at", nullable=True),
     moment("last_checked_at", default_now=True),
     moment("removed_at", nullable=True),
     created(),
@@ -27,5 +63,76 @@ alerts = Table(
     CheckConstraint("pg_column_size(criteria) <= 8000", name="criteria_size"),
     CheckConstraint("query <> '' OR criteria <> '{}'", name="asks_something"),
     Index("ix_alerts_removed_at", "removed_at", postgresql_where=text("removed_at IS NOT NULL")),
+    Index("ix_alerts_digest_at", "digest_at", postgresql_where=text("digest_at IS NOT NULL")),
+    Index("ix_alerts_not_compiled", "id", postgresql_where=text("compiled_at IS NULL")),
     comment="Searches that people keep: `query` are the words, `criteria` the filters, in one spelling for one meaning, so that equal ones have equal `criteria_hash`. A removed one can come back for a day.",
 )
+
+alert_index = Table(
+    "alert_index",
+    metadata,
+    Column("term", Text(collation="C"), nullable=False),
+    reference("alert_id", "alerts.id", on_delete="CASCADE"),
+    Column("user_id", UUID, nullable=False),
+    Column("wants", TSQUERY),
+    minor("min_minor", nullable=True),
+    minor("max_minor", nullable=True),
+    currency(nullable=True),
+    Column("lat", Double),
+    Column("lon", Double),
+    Column("radius_m", Double),
+    Column("ranges", JSONB),
+    Column("is_verified", Boolean, nullable=False, server_default="false"),
+    Column("max_age_days", Integer),
+    minor("drop_minor", nullable=True),
+    Column("drop_percent", Integer),
+    PrimaryKeyConstraint("term", "alert_id"),
+    Index("ix_alert_index_alert_id", "alert_id"),
+    comment="Alerts as the matcher reads them, each under the rarest `term` it requires (several where one of several will do); the other columns are what remains to be checked.",
+)
+
+alert_wide_terms = Table(
+    "alert_wide_terms",
+    metadata,
+    Column("term", Text(collation="C"), primary_key=True),
+    comment="Common terms that alerts are filed under together with a place or a price: “phone” and “area=3,4”.",
+)
+
+alert_queue = Table(
+    "alert_queue",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("listing_id", UUID, nullable=False),
+    Column("is_new", Boolean, nullable=False),
+    minor("price_before", nullable=True),
+    Column("was_in_stock", Boolean, nullable=False),
+    Column("at", Timestamp, nullable=False, server_default=text("clock_timestamp()")),
+    comment="Listings that are new or changed and wait to be matched, with what they cost and whether they were to be had before.",
+)
+
+alert_matches = Table(
+    "alert_matches",
+    metadata,
+    reference("alert_id", "alerts.id", on_delete="CASCADE"),
+    reference("listing_id", "listings.id", on_delete="CASCADE"),
+    reference("user_id", "users.id", on_delete="CASCADE"),
+    Column("cluster_id", UUID),
+    words("reason", default="new"),
+    minor("price_minor", nullable=True),
+    minor("price_before", nullable=True),
+    currency(nullable=True),
+    moment("matched_at", default_now=True),
+    moment("notified_at", nullable=True),
+    Column("is_read", Boolean, nullable=False, server_default="false"),
+    Column("is_saved", Boolean, nullable=False, server_default="false"),
+    PrimaryKeyConstraint("alert_id", "listing_id"),
+    one_of("reason", "new", "changed", "price_drop", "back_in_stock"),
+    Index("ix_alert_matches_latest", "user_id", text("matched_at DESC"), text("listing_id DESC")),
+    Index("ix_alert_matches_listing_id", "listing_id"),
+    Index("ix_alert_matches_untold", "alert_id", "matched_at", postgresql_where=text("notified_at IS NULL")),
+    Index(
+        "uq_alert_matches_alert_id_cluster_id", "alert_id", "cluster_id", unique=True,
+        postgresql_where=text("cluster_id IS NOT NULL"),
+    ),
+    comment="What an alert found: each listing once, and of one thing offered in several places (`cluster_id`) the first. `price_minor`: what it cost when its person was last told.",
+)  # fmt: skip

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.schema import Table
 
 from tradepost.accounts.tables import role_permissions, roles
+from tradepost.alerts.compiling import forget_filing
 from tradepost.catalog.tables import categories, conditions, feeds, former_categories, listing_kinds, sources, units
 from tradepost.core.database import SYSTEM, Database, Transaction
 from tradepost.core.settings import BadSettings
@@ -56,6 +57,8 @@ async def install_store(db: Database, folder: Path) -> StoreSettings:
         has_other_words = await tx.value(select(func.search_use_language(settings.store.search_language)))
     if has_other_words:
         await rebuild(db)
+        async with db.transaction(actor=SYSTEM) as tx:
+            await forget_filing(tx)
     return settings
 
 
