@@ -15,7 +15,7 @@ from tradepost.accounts.types import Caller
 from tradepost.alerts.compiling import file_all, put_rows, row_of
 from tradepost.alerts.criteria import FARTHEST_M, Criteria, check_criteria, needs_of
 from tradepost.alerts.filing import band_of, price_nodes
-from tradepost.alerts.matching import claim_waiting, find_by_scan, find_matches, find_page
+from tradepost.alerts.matching import claim_waiting, find_matches, find_page
 from tradepost.alerts.service import change_alert, keep_alert, remove_alert
 from tradepost.alerts.types import AlertKnown, Telling
 from tradepost.core.database import SYSTEM
@@ -93,7 +93,7 @@ def fits(asked: Criteria, owner: UUID, thing: Thing) -> bool:
         ),
         asked.min_minor is None or (thing.price is not None and thing.price >= asked.min_minor),
         asked.max_minor is None or (thing.price is not None and thing.price <= asked.max_minor),
-        asked.currency in {None, "USD"},
+        asked.currency is None or (asked.currency == "USD" and thing.price is not None),
         not asked.in_stock or thing.stock > 0,
         asked.seller_id is None or asked.seller_id == thing.seller,
         asked.near is None or (thing.at is not None and metres(asked.near, thing.at) <= (asked.radius_m or 0)),
@@ -107,7 +107,11 @@ def fits(asked: Criteria, owner: UUID, thing: Thing) -> bool:
 
 def some_thing(chance: random.Random, sellers: list[UUID]) -> Thing:
     """Return a listing."""
-    attributes: dict[str, Any] = {"organic": chance.random() < 0.5, "colour": chance.choice(COLOURS), "size": chance.randint(1, 50)}
+    attributes: dict[str, Any] = {
+        "organic": chance.random() < 0.5,
+        "colour": chance.choice(COLOURS),
+        "size": chance.randint(1, 50),
+    }
     return Thing(
         id=uuid4(), seller=chance.choice(sellers), words=chance.choices(WORDS[:12] * 3 + WORDS, k=chance.randint(2, 5)),
         description=chance.choices(WORDS, k=4), brand=chance.choice([None, "Acme", "Bolt"]), category=chance.choice(list(CATEGORIES)),
@@ -126,7 +130,9 @@ def some_criteria(chance: random.Random, sellers: list[UUID]) -> Criteria:
     """Return something to ask for: a few of all the things that can be."""
     low = chance.choice([None, 0, 90, chance.randint(0, 2_000)])
     every: dict[str, Any] = {
-        "query": " ".join([*chance.sample(WORDS[:12], chance.randint(1, 2)), *(["-" + WORDS[13]] if chance.random() < 0.3 else [])]),
+        "query": " ".join(
+            [*chance.sample(WORDS[:12], chance.randint(1, 2)), *(["-" + WORDS[13]] if chance.random() < 0.3 else [])]
+        ),
         "words": tuple(chance.choice([[chance.choice(WORDS)], [f"{WORDS[0]} {WORDS[1]}"]])),
         "without": (chance.choice(WORDS[:12]),),
         "category": chance.choice(["food", *CATEGORIES]),
@@ -146,7 +152,10 @@ def some_criteria(chance: random.Random, sellers: list[UUID]) -> Criteria:
     weights = [9, 4, 3, 5, 2, 2, 2, 2, 4, 6, 2, 1, 1, 1, 1, 1]
     chosen = {n: every[n] for n in chance.choices(list(every), weights=weights, k=chance.randint(1, 4))}
     if chance.random() < 0.3:
-        chosen |= {"near": near(chance, chance.choice(TOWNS), 0.3), "radius_m": float(chance.choice([3_000, 20_000, 150_000, FARTHEST_M]))}
+        chosen |= {
+            "near": near(chance, chance.choice(TOWNS), 0.3),
+            "radius_m": float(chance.choice([3_000, 20_000, 150_000, FARTHEST_M])),
+        }
     return Criteria(**chosen)
 
 
@@ -207,7 +216,9 @@ def explained(pairs: set[tuple[UUID, UUID]], asked: list[Asked], things: list[Th
     """Return what the two matchers see differently, to be read."""
     alerts, listings = {a.id: a for a in asked}, {t.id: t for t in things}
     usual = msgspec.structs.asdict(Criteria())
-    said = {a: {k: v for k, v in msgspec.structs.asdict(one.criteria).items() if v != usual[k]} for a, one in alerts.items()}
+    said = {
+        a: {k: v for k, v in msgspec.structs.asdict(one.criteria).items() if v != usual[k]} for a, one in alerts.items()
+    }
     return [(str(said[a]), str(listings[t])) for t, a in pairs][:3]
 
 
@@ -236,7 +247,7 @@ async def count_words(store: Store, documents: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_index_finds_what_a_slow_matcher_finds(store: Store, make: Factory, seed: int) -> None:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  # no secret
     sellers = [(await make.person("seller")).check_signed_in() for _ in range(4)]
     people = [*sellers, (await make.person()).check_signed_in()]
     await offer(store, [some_thing(chance, sellers) for _ in range(60)])  # what was there before is nobody's news
@@ -269,11 +280,13 @@ async def test_index_finds_what_a_slow_matcher_finds(store: Store, make: Factory
     assert any(a.criteria.back_in_stock for a in asked if any((t.id, a.id) in seen for t in news))
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 0), (0, None), (5, 5), (127, 128), (0, 8_000), (999, 10**15), (3_000, 3_001)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 0), (0, None), (5, 5), (127, 128), (0, 8_000), (999, 10**15), (3_000, 3_001)]
+)
 def test_price_nodes_cover_their_range(low: int, high: int | None) -> None:
     nodes = price_nodes("USD", low, high)
     assert 1 <= len(nodes) <= 4
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311  # as above
     top = 10**15 if high is None else high
     inside = [low, top, *(chance.randint(low, top) for _ in range(200))]
     for minor in inside:
@@ -294,7 +307,9 @@ async def matches(store: Store) -> list[tuple[UUID, UUID, str]]:
     """Match what waits; return everything that was ever found."""
     await match_waiting(store)
     async with store.db.transaction(actor=SYSTEM) as tx:
-        rows = await tx.all(text("SELECT alert_id, listing_id, reason FROM alert_matches ORDER BY matched_at, listing_id"))
+        rows = await tx.all(
+            text("SELECT alert_id, listing_id, reason FROM alert_matches ORDER BY matched_at, listing_id")
+        )
     return [tuple(row) for row in rows]
 
 
@@ -317,7 +332,10 @@ async def test_new_listing_is_found_once_by_those_who_asked(store: Store, make: 
     fresh = await make.listing(seller, "Fresh sourdough")
     assert await matches(store) == [(alert, fresh, "new")]
     async with store.db.transaction(actor=SYSTEM) as tx:
-        await tx.run(text("UPDATE listings SET description = 'Better yet' WHERE id = ANY (CAST(:ids AS uuid[]))"), ids=[old, fresh])
+        await tx.run(
+            text("UPDATE listings SET description = 'Better yet' WHERE id = ANY (CAST(:ids AS uuid[]))"),
+            ids=[old, fresh],
+        )
     assert sorted(r for *_, r in await matches(store)) == ["changed", "new"]
 
 
@@ -332,7 +350,7 @@ async def test_nothing_waits_while_there_are_no_alerts(store: Store, make: Facto
 async def test_change_calls_the_matcher_once_a_transaction(store: Store, make: Factory) -> None:
     seller = await make.person("seller")
     await keep(store, await make.person(), words=("sourdough",))
-    await offer(store, [some_thing(random.Random(n), [seller.check_signed_in()]) for n in range(30)])
+    await offer(store, [some_thing(random.Random(n), [seller.check_signed_in()]) for n in range(30)])  # noqa: S311  # as above
     async with store.db.transaction(actor=SYSTEM) as tx:
         assert await tx.value(text("SELECT count(*) FROM alert_queue")) == 30
         assert await tx.value(text("SELECT count(*) FROM pgqueuer WHERE entrypoint = 'alerts.match_waiting'")) == 1
@@ -359,7 +377,9 @@ async def test_drop_is_told_and_a_further_one_if_asked(store: Store, make: Facto
     await set_price(store, lamp, 700)
     await matches(store)
     async with store.db.transaction(actor=SYSTEM) as tx:
-        rows = await tx.all(text("SELECT alert_id, price_minor, price_before FROM alert_matches WHERE notified_at IS NULL"))
+        rows = await tx.all(
+            text("SELECT alert_id, price_minor, price_before FROM alert_matches WHERE notified_at IS NULL")
+        )
     assert {tuple(r) for r in rows} == {(drop, 700, 800), (again, 700, 800)}
 
 
@@ -418,4 +438,3 @@ async def test_alert_cannot_become_another_one(store: Store, make: Factory) -> N
     with pytest.raises(AlertKnown):
         async with store.db.transaction(actor=ann.actor) as tx:
             await change_alert(tx, ann, first, asked=Criteria(words=("Chair",)))
-

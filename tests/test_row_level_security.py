@@ -61,6 +61,8 @@ ROWS = f"""
     INSERT INTO sessions (id_hash, expires_at) VALUES ('\\x{GUEST_SESSION.hex()}', now());
     INSERT INTO loyalty_entries (user_id, points, kind) SELECT id, 10, 'earned' FROM users;
     INSERT INTO alerts (user_id, name, query, criteria_hash) SELECT id, 'Mine', 'apples', '' FROM users;
+    INSERT INTO alert_index (term, alert_id, user_id) SELECT 'apples', id, user_id FROM alerts;
+    INSERT INTO alert_matches (alert_id, listing_id, user_id) SELECT id, '{FARM}', user_id FROM alerts;
     INSERT INTO payouts (seller_id, amount_minor, currency) VALUES ('{FARM}', 1, 'USD'), ('{SHOP}', 1, 'USD');
     INSERT INTO ledger_accounts (id, kind, owner_id, currency) VALUES ('{FARM}', 'seller', '{FARM}', 'USD'), ('{SHOP}', 'seller', '{SHOP}', 'USD');
     INSERT INTO ledger_journals (id, kind, reference) VALUES ('{FARM}', 'test', '1');
@@ -118,6 +120,8 @@ SEEN: dict[str, tuple[str, dict[str, str], str]] = {
     "tokens": ("user_id", OWN_ROW, EVERYBODY),
     "sessions": ("user_id", OWN_ROW | {"guest": "-"}, f"{EVERYBODY} -"),
     "alerts": ("user_id", OWN_ROW, EVERYBODY),
+    "alert_index": ("user_id", OWN_ROW, EVERYBODY),
+    "alert_matches": ("user_id", OWN_ROW, EVERYBODY),
     "loyalty_accounts": ("user_id", OWN_ROW, EVERYBODY),
     "loyalty_entries": ("user_id", OWN_ROW, EVERYBODY),
     "payouts": ("seller_id", {"farm": "farm", "shop": "shop"}, "farm shop"),

@@ -85,7 +85,10 @@ def cells_of(near: tuple[float, float], radius_m: float) -> tuple[str, ...]:
     """Return the map cells that a circle touches, () where there are too many."""
     marks = filters_of(SearchRequest(near=near, radius_m=radius_m)).any_marks
     found = [f"@{mark}" for mark in marks[0]] if marks else []
-    for name, last in (("@cell=", 900), ("@area=", 90)):  # what lies on the date line itself may be written as either side of it
+    for name, last in (
+        ("@cell=", 900),
+        ("@area=", 90),
+    ):  # what lies on the date line itself may be written as either side of it
         found += [f"{c.partition(',')[0]},{last}" for c in found if c.startswith(name) and c.endswith(f",-{last}")]
     return tuple(found)
 

@@ -117,22 +117,22 @@ _FIND = text(f"""
     SELECT f.listing_id, m.alert_id FROM facts f CROSS JOIN LATERAL (
         SELECT x.alert_id FROM ({_TERMS}) AS t(term) JOIN alert_index x ON x.term = t.term COLLATE "C" WHERE {_FITS} LIMIT :most
     ) AS m
-""")  # noqa: S608  # parts of one statement, written above
+""")  # parts of one statement, written above
 _FIND_PAGE = text(f"""
     WITH {_FACTS}
     SELECT DISTINCT f.listing_id, x.alert_id FROM facts f CROSS JOIN LATERAL ({_TERMS}) AS t(term)
     JOIN alert_index x ON x.term = t.term COLLATE "C" AND x.alert_id > :after WHERE {_FITS} ORDER BY x.alert_id LIMIT :most
-""")  # noqa: S608  # as above
+""")
 _FIND_BY_SCAN = text(f"""
     WITH {_FACTS}
     SELECT DISTINCT f.listing_id, x.alert_id FROM facts f JOIN alert_index x ON {_FITS}
-""")  # noqa: S608  # as above
+""")
 
 # A listing that an alert knows is news again when it is cheaper than when its person was told, if that is what they asked for, and
 # when it can be had again an hour later at the earliest.
 _RECORD = text("""
     WITH found AS MATERIALIZED (
-        SELECT a.id AS alert_id, a.user_id, f.listing_id, d.price_minor, l.currency, f.price_before,
+        SELECT a.id AS alert_id, a.user_id, f.listing_id, o.cluster_id, d.price_minor, l.currency, f.price_before,
                CASE WHEN f.price_before > d.price_minor THEN 'price_drop'
                     WHEN NOT f.is_new AND NOT f.was_in_stock AND d.in_stock THEN 'back_in_stock'
                     WHEN f.is_new THEN 'new' ELSE 'changed' END AS reason,
@@ -144,9 +144,10 @@ _RECORD = text("""
         JOIN alerts a ON a.id = f.alert_id AND a.is_active AND a.removed_at IS NULL
         JOIN search_documents d ON d.listing_id = f.listing_id
         JOIN listings l ON l.id = f.listing_id
+        LEFT JOIN outside_items o ON o.listing_id = f.listing_id
     ), told AS (
-        INSERT INTO alert_matches (alert_id, listing_id, user_id, reason, price_minor, price_before, currency)
-        SELECT alert_id, listing_id, user_id, reason, price_minor, price_before, currency FROM found
+        INSERT INTO alert_matches (alert_id, listing_id, user_id, cluster_id, reason, price_minor, price_before, currency)
+        SELECT alert_id, listing_id, user_id, cluster_id, reason, price_minor, price_before, currency FROM found
         ORDER BY alert_id, listing_id
         ON CONFLICT DO NOTHING RETURNING alert_id, listing_id, user_id, reason, price_minor
     ), again AS (
