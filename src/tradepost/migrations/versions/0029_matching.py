@@ -4,15 +4,15 @@ from alembic import op
 
 from tradepost.migrations.script import run_file
 
-revision = "0028"
-down_revision = "0027"
+revision = "0029"
+down_revision = "0028"
 
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0028_matching.sql")
+    run_file(op, "0029_matching.sql")
 
 
 def downgrade() -> None:
     """Undo."""
-    run_file(op, "0028_matching_undo.sql")
+    run_file(op, "0029_matching_undo.sql")
