@@ -233,6 +233,16 @@ class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_ms: AtLeastOne = 20_000
 
 
+class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How outside markets are read. `folder`: where saved pages and local feeds lie, for sources whose address is `folder:…`.
+
+    `allow`: networks that may be asked although they are not public, such as a supplier's server in the house.
+    """
+
+    folder: str = ""
+    allow: tuple[str, ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an installation; stores have their own on top.
 
@@ -260,6 +270,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embeddings: EmbeddingSettings = EmbeddingSettings()
     privacy: PrivacySettings = PrivacySettings()
     identity: IdentitySettings = IdentitySettings()
+    ingest: IngestSettings = IngestSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
 
 

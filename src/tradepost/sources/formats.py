@@ -20,6 +20,7 @@ from tradepost.sources.types import Raw
 
 LONGEST_ROW: Final = 2_000_000
 """Bytes that a row may have; a longer one is refused, whatever it is."""
+_LONGEST_SILENCE: Final = 8_000_000
 Chunks = AsyncIterator[bytes]
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
@@ -88,10 +89,14 @@ async def read_json(chunks: Chunks, items: str = "") -> AsyncIterator[Raw]:
         items = found[1].decode("utf-8", "replace") if found else ""
     ready = ijson.sendable_list()
     parser = ijson.items_coro(ready, f"{items}.item" if items else "item", use_float=True)
-    number, line, problem = 0, 1, ""
+    number, line, problem, since = 0, 1, "", 0
     async for chunk in chunks:
         for at in range(0, len(chunk), 65_536):
             part = chunk[at : at + 65_536]
+            since = len(part) if ready else since + len(part)
+            if since > _LONGEST_SILENCE:
+                raise Broken(f"row {number + 1:,}, line {line:,}", "it goes on for millions of bytes without a row.")
+            ready.clear()
             problem = _sent(parser, part)
             for data in ready:
                 number += 1
@@ -101,7 +106,6 @@ async def read_json(chunks: Chunks, items: str = "") -> AsyncIterator[Raw]:
                     if isinstance(data, dict)
                     else Raw(place, {}, "This is not a JSON object.", str(data)[:300])
                 )
-            ready.clear()
             if problem:
                 until = line + part.count(b"\n")
                 raise Broken(f"row {number + 1:,}, line{f's {line:,} to' if until > line else ''} {until:,}", problem)
@@ -240,14 +244,17 @@ async def read_xml(chunks: Chunks) -> AsyncIterator[Raw]:
     parser = etree.XMLPullParser(
         events=("end",), recover=True, resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False
     )
-    number = 0
+    number = since = 0
     try:
         async for chunk in chunks:
             for at in range(0, len(chunk), 65_536):
+                since += 65_536
+                if since > _LONGEST_SILENCE:
+                    raise Broken(f"item {number + 1:,}", "it goes on for millions of bytes without an item.")
                 parser.feed(chunk[at : at + 65_536])
                 for _, element in parser.read_events():
                     if _name(element) in _ITEMS and _is_outermost(element):
-                        number += 1
+                        number, since = number + 1, 0
                         yield Raw(f"item {number:,}", _as_dict(element))
                         _drop(element)
         parser.close()

@@ -94,7 +94,7 @@ def read_price(
     else:
         found, sign = Decimal(str(text)), None
     code = currency_code(currency or "", home) or _written(text) or currency_code(sign or "", home) or home
-    if found is None or not found.is_finite() or found < 0:
+    if found is None or not found.is_finite() or found < 0 or found.adjusted() > 15:
         return Amount(None, code)
     minor = rounded(found if minor_units else found.scaleb(exponent(code)))
     return Amount(minor if minor <= LARGEST_MINOR else None, code)

@@ -60,6 +60,7 @@ _BEARINGS = text("""
                FROM places WHERE is_active ORDER BY lower(name), population DESC LIMIT 20000) p) AS places
 """)
 _VALIDATORS = text("SELECT validators FROM source_states WHERE source_id = :source")
+_FAILURES = text("SELECT failures FROM source_states WHERE source_id = :source")
 MOST_ERRORS: Final = 10_000
 
 
@@ -125,6 +126,11 @@ async def count_known(tx: Transaction, source_id: UUID) -> int:
 async def read_validators(tx: Transaction, source_id: UUID) -> dict[str, Any]:
     """Return what the source's server said last time to recognise an unchanged answer by."""
     return await tx.value(_VALIDATORS, source=source_id) or {}
+
+
+async def count_failures(tx: Transaction, source_id: UUID) -> int:
+    """Return how often reading a source has failed in a row."""
+    return int(await tx.value(_FAILURES, source=source_id) or 0)
 
 
 async def read_names(db: Database) -> Any:

@@ -1,0 +1,228 @@
+"""Reading a source from end to end: a run begins or goes on, rows come in, what is missing is taken off, the next reading is planned."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from tradepost.core.database import SYSTEM
+from tradepost.core.errors import DomainError
+from tradepost.core.http import Outside
+from tradepost.flows.ingest import Intake, Progress, bearings_of, take_off_missing
+from tradepost.flows.manage_sources import next_reading
+from tradepost.flows.store import Store
+from tradepost.sources import queries
+from tradepost.sources.fetching import AGENT, Fetcher, Stream, unpacked
+from tradepost.sources.formats import Broken, known_encoding, read_csv, read_json, read_ndjson, read_xml
+from tradepost.sources.pages import given_addresses, read_addresses, read_saved, read_search, sitemap_addresses
+from tradepost.sources.service import begin_document, begin_run, end_run, note_state
+from tradepost.sources.types import BeganBy, Raw, Run, Source, SourceUnreadable
+
+_log = structlog.get_logger()
+_FEEDS: Final = frozenset(("json_feed", "ndjson_feed", "csv_feed", "rss_feed"))
+_CHUNK: Final = 1 << 16
+Connect = Callable[[Source], Fetcher]
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a run ended: `problem` empty where all is well."""
+
+    run: Run
+    problem: str
+
+
+async def read_source(
+    store: Store,
+    source_id: UUID,
+    began_by: BeganBy,
+    *,
+    connect: Connect | None = None,
+    progress: Progress | None = None,
+) -> Ending:
+    """Read a source, from where an interrupted run of it stopped. Raises `NoSuchSource`, `AlreadyReading`.
+
+    What is wrong with the source ends the run and is in the answer; a process that dies leaves the run to be gone on with.
+    """
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        source = await queries.get_source(tx, source_id)
+        run_id = await queries.unfinished_run(tx, source_id) or await begin_run(tx, source_id, began_by)
+        run = await queries.get_run(tx, run_id)
+        validators = await queries.read_validators(tx, source_id)
+    notes = _Notes(run, validators)
+    problem = ""
+    try:
+        async with _connected(store, source, connect) as fetcher:
+            problem = await _take(store, source, notes, fetcher, progress)
+    except DomainError as error:
+        problem = str(error)
+    state: Any = "failed" if problem else "done"
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        failures = await queries.count_failures(tx, source_id) + 1 if problem else 0
+        await end_run(tx, run_id, state, problem or notes.message)
+        await note_state(
+            tx, source_id, due_at=next_reading(source.schedule, store.zone, failures=failures), failed=bool(problem),
+            validators=None if problem else notes.validators,
+        )  # fmt: skip
+        run = await queries.get_run(tx, run_id)
+    _log.info("source read", source=source.code, state=state, seen=run.seen, refused=run.refused, problem=problem)
+    return Ending(run, problem)
+
+
+class _Notes:
+    """What a run learns on its way: how many bytes there are, and what its server says."""
+
+    def __init__(self, run: Run, validators: Mapping[str, Any]) -> None:
+        self.run = run
+        self.known = {k: str(v) for k, v in validators.items()}
+        self.validators: dict[str, Any] = dict(validators)
+        self.message = ""
+        self.bytes = 0
+        self.whole: int | None = None
+        self.is_unchanged = False
+
+    async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Pass a stream on and count its bytes."""
+        async for chunk in chunks:
+            self.bytes += len(chunk)
+            yield chunk
+
+
+async def _take(store: Store, source: Source, notes: _Notes, fetcher: Fetcher, progress: Progress | None) -> str:
+    intake = Intake(store, source, notes.run.id, await bearings_of(store), notes_seen=source.settings.complete)
+    intake.read_bytes = lambda: (notes.bytes, notes.whole)
+    rows = _rows(store, source, notes, fetcher)
+    try:
+        await intake.take(rows, progress)
+    except Broken as error:
+        return str(error)
+    if notes.is_unchanged or not source.settings.complete:
+        return ""
+    _, problem = await take_off_missing(store, source, notes.run.id)
+    return problem
+
+
+@asynccontextmanager
+async def _connected(store: Store, source: Source, connect: Connect | None) -> AsyncIterator[Fetcher]:
+    if connect is not None:
+        yield connect(source)
+        return
+    settings = store.installation.ingest
+    async with Outside(allowed=settings.allow, agent=f"{AGENT} (+{store.base_url})") as outside:
+        yield Fetcher(source.name, outside, pause_s=source.pause_s)
+
+
+async def _rows(store: Store, source: Source, notes: _Notes, fetcher: Fetcher) -> AsyncIterator[Raw]:
+    """Yield a source's rows that its run has not taken yet."""
+    home = source.settings.currency or store.currency
+    if source.kind in _FEEDS:
+        async for raw in _feed_rows(store, source, notes, fetcher):
+            yield raw
+        return
+    if source.kind == "push":
+        raise SourceUnreadable(source.name, "its listings are sent to us, there is nothing to read")
+    skip = notes.run.at_row
+    if source.kind == "folder":
+        pages = _from_thread(read_saved(local_path(store, source.url), home))
+    elif source.kind == "search_page":
+        pages = read_search(fetcher, source, home)
+    elif source.kind == "sitemap":
+        pages = read_addresses(fetcher, source, _after(sitemap_addresses(fetcher, source), skip), home)
+        skip = 0
+    else:
+        pages = read_addresses(fetcher, source, _after(given_addresses(source), skip), home)
+        skip = 0
+    async for raw in _after(pages, skip):
+        yield raw
+
+
+async def _after(rows: AsyncIterator[Any], skip: int) -> AsyncIterator[Any]:
+    async for row in rows:
+        if skip > 0:
+            skip -= 1
+        else:
+            yield row
+
+
+async def _from_thread(rows: Any) -> AsyncIterator[Raw]:
+    """Yield the rows of a generator that reads files and works, from a thread."""
+    while (row := await asyncio.to_thread(next, rows, None)) is not None:
+        yield row
+
+
+async def _feed_rows(store: Store, source: Source, notes: _Notes, fetcher: Fetcher) -> AsyncIterator[Raw]:
+    async with _opened(store, source, notes, fetcher) as stream:
+        if stream is None:
+            notes.is_unchanged, notes.message = True, "It has not changed since it was last read."
+            return
+        document = msgspec.json.encode(stream.validators).decode() if stream.validators else ""
+        skip = notes.run.at_row
+        is_other = bool(skip) and document != notes.run.document
+        async with store.db.transaction(actor=SYSTEM) as tx:
+            await begin_document(tx, notes.run.id, document, anew=is_other)
+        notes.whole, notes.validators = stream.whole, dict(stream.validators)
+        rows = feed_rows(source, notes.counted(stream.chunks), stream.content_type)
+        async for raw in _after(rows, 0 if is_other else skip):
+            yield raw
+
+
+@asynccontextmanager
+async def _opened(store: Store, source: Source, notes: _Notes, fetcher: Fetcher) -> AsyncIterator[Stream | None]:
+    """Lend a feed; a run that goes on has to see it again even if it has not changed."""
+    if source.url.startswith(("http://", "https://")):
+        known = {} if notes.run.at_row else notes.known
+        async with fetcher.feed(source.url, known) as stream:
+            yield stream
+        return
+    path = local_path(store, source.url)
+    if not path.is_file():
+        raise SourceUnreadable(source.name, "there is no such file")
+    about = path.stat()
+    state = {"etag": f"{about.st_size}-{about.st_mtime_ns}"}
+    if not notes.run.at_row and notes.known == state:
+        yield None
+        return
+    chunks = _file_chunks(path)
+    is_packed = path.suffix == ".gz"
+    yield Stream(unpacked(chunks) if is_packed else chunks, None if is_packed else about.st_size, state)
+
+
+async def _file_chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            yield chunk
+
+
+def feed_rows(source: Source, chunks: AsyncIterator[bytes], content_type: str = "") -> AsyncIterator[Raw]:
+    """Return the rows of a feed by its kind."""
+    settings = source.settings
+    if source.kind == "ndjson_feed":
+        return read_ndjson(chunks)
+    if source.kind == "csv_feed":
+        said = content_type.partition("charset=")[2].partition(";")[0]
+        return read_csv(chunks, delimiter=settings.delimiter, encoding=known_encoding(settings.encoding or said))
+    if source.kind == "rss_feed":
+        return read_xml(chunks)
+    return read_json(chunks, settings.items)
+
+
+def local_path(store: Store, url: str) -> Path:
+    """Return the place of a local source: below the preset's sample (`sample:`) or the installation's folder (`folder:`).
+
+    Raises `SourceUnreadable` for any other place.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "sample":
+        base = store.preset_folder / "sample"
+    elif scheme == "folder" and store.installation.ingest.folder:
+        base = Path(store.installation.ingest.folder)
+    else:
+        raise SourceUnreadable("The source", "the installation has no folder for saved pages (ingest.folder)")
+    path = (base / rest.strip("/")).resolve()
+    if not path.is_relative_to(base.resolve()) or not path.exists():
+        raise SourceUnreadable("The source", f"there is no “{rest[:100]}” in its folder")
+    return path
