@@ -1,5 +1,7 @@
 """The store's words, rules and colours: tried by one, put in force for all, taken up elsewhere, undone; and what nobody could read."""
 
+import re
+
 import pytest
 from sqlalchemy import text
 
@@ -24,6 +26,7 @@ from tradepost.flows.editions import (
 from tradepost.flows.look import COLOURS, contrast, faint_pairs, style_of, theme_colours
 from tradepost.flows.preset import PRESETS, load_preset
 from tradepost.flows.store import Store
+from tradepost.flows.typefaces import typefaces
 
 
 async def form_of(shop: Shop, admin: Caller) -> dict[str, str]:
@@ -188,3 +191,29 @@ def test_contrast_is_that_of_the_guidelines() -> None:
     assert contrast("#ff0000", "#ff0000") == 1
     assert style_of({}) == ""
     assert style_of({"bg": ["#fff0f5", "url(x)"]}) == ""
+
+
+async def test_a_store_wears_the_type_of_another(shop: Shop) -> None:
+    admin = await shop.make.person("admin")
+    form = await form_of(shop, admin)
+    assert "@font-face" not in style_of(read_changes(shop.store, form | {"body": "Wingdings"})["theme"])
+    await publish_changes(shop.store, admin, form | {"head": "Fraunces"}, 0)
+    assert '--font-head: "Fraunces", Georgia, serif;' in shop.store.style
+    assert "--font-body" not in shop.store.style
+    assert ("Headings", "Fraunces") in [
+        (label, after) for label, _, after in (await get_look(shop.store, admin)).history[0].differences
+    ]
+    assert (await get_look(shop.store, admin)).faces["head"] == "Fraunces"
+    fetched = re.findall(r'url\("(/theme/faces/[^"]+)"\)', shop.store.style)
+    browser = await browser_of(shop, admin)
+    assert [(await browser.get(path)).headers["content-type"] for path in fetched] == ["font/woff2"] * 4
+    for path in ("/theme/faces/omade/theme.css", "/theme/faces/none/x.woff2", "/theme/faces/omade/..%2Ftheme.css"):
+        assert (await browser.get(path)).status_code == 404
+    assert set(typefaces()) >= {
+        "Fraunces",
+        "Inter",
+        "Space Grotesk",
+        "Bricolage Grotesque",
+        "IBM Plex Sans",
+        "Nunito Sans",
+    }

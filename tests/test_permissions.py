@@ -69,6 +69,7 @@ ELSEWHERE = {
     "/rides/": {"action": "out"},
     "/feeds/": {"feed": "discover"},
     "/feed/": {"code": "discover"},
+    "/theme/faces/": {"preset": "absent"},
     "/office/figures/": {"name": "days.csv"},
     "/office/listings/file/": {"name": "listings.csv"},
     "/office/settings/": {"number": "0"},
@@ -296,8 +297,8 @@ def flash_of(answer: httpx.Response) -> str:
 class Walker:
     """Sends requests as one kind of person; nothing that they do is kept."""
 
-    def __init__(self, world: World, client: httpx.AsyncClient, document: dict[str, Any]) -> None:
-        self.world, self.client, self.document = world, client, document
+    def __init__(self, world: World, client: httpx.AsyncClient, document: dict[str, Any], began: asyncio.Event) -> None:
+        self.world, self.client, self.document, self.began = world, client, document, began
 
     async def as_person(self, who: str) -> dict[str, str]:
         """Return the cookies and the form token of a person, fresh from a page."""
@@ -343,12 +344,31 @@ class Walker:
         return await self.client.request(method, where, data=fields, headers=headers)
 
     async def _listen(self, where: str, headers: dict[str, str]) -> str:
-        """An endless answer is a yes."""
-        try:
-            async with asyncio.timeout(1.0):
-                return outcome(await self.client.get(where, headers=headers))
-        except TimeoutError:
-            return "yes"
+        """An endless answer is a yes as soon as it begins; one that ends is what it says."""
+        self.began.clear()
+        asked = asyncio.create_task(self.client.get(where, headers=headers))
+        waited = asyncio.create_task(self.began.wait())
+        await asyncio.wait({asked, waited}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (asked, waited):
+            task.cancel()
+        answer, _ = await asyncio.gather(asked, waited, return_exceptions=True)
+        return outcome(answer) if isinstance(answer, httpx.Response) else "yes"
+
+
+def telling(app: Any, began: asyncio.Event) -> Any:
+    """Return an application that sets `began` whenever a stream of events begins."""
+
+    async def call(scope: Any, receive: Any, send: Any) -> None:
+        async def told(message: Any) -> None:
+            await send(message)
+            if (b"content-type", b"text/event-stream") in [
+                (n, v.split(b";")[0]) for n, v in message.get("headers", ())
+            ]:
+                began.set()
+
+        await app(scope, receive, told)
+
+    return call
 
 
 def _cookie(cookies: dict[str, str]) -> dict[str, str]:
@@ -383,10 +403,11 @@ async def test_every_route_answers_everybody_as_the_table_says(store: Store, mak
     await world.furnish()
     app = create_app({store.code: store})
     document = _handlers().openapi_schema.to_schema()
-    transport = httpx.ASGITransport(app=app, client=(visitor().address, 40_000))
+    began = asyncio.Event()
+    transport = httpx.ASGITransport(app=telling(app, began), client=(visitor().address, 40_000))
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost", timeout=30) as client:
-        walker = Walker(world, client, document)
+        walker = Walker(world, client, document, began)
         cells: dict[tuple[str, str], list[str]] = {route: [] for route in routes(_handlers())}
         for who in WHO:
             headers = await walker.as_person(who)

@@ -34,6 +34,7 @@ JOB_MODULES: Final = (
     "tradepost.flows.notices",
     "tradepost.flows.show_sales",
     "tradepost.flows.search_jobs",
+    "tradepost.flows.sweep_files",
     "tradepost.flows.trust_jobs",
 )
 # Which job reacts to which event: (event, job). The job's arguments are the event.

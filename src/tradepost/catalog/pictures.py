@@ -5,11 +5,14 @@ size is made when it is first asked for and kept.
 """
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from tradepost.catalog.tables import files as file_table
@@ -17,6 +20,9 @@ from tradepost.core.database import Database, Transaction
 from tradepost.core.errors import Invalid, NotFound
 from tradepost.core.files import FileStore
 from tradepost.core.pictures import WIDTHS, Picture, check_picture, measure, rendition, worked_on
+
+PICTURES: Final = "pictures"
+_IS_PICTURE: Final = re.compile(PICTURES + r"/[0-9a-f]{2}/[0-9a-f]{64}")
 
 
 class NoSuchPicture(NotFound):
@@ -68,11 +74,17 @@ _ADD = (
 _BY_ID = select(*_STORED).where(file_table.c.id == bindparam("file_id", type_=file_table.c.id.type))
 
 
+_ROWLESS = text("""
+    SELECT k.key FROM unnest(CAST(:keys AS text[]), CAST(:digests AS bytea[])) AS k(key, digest)
+    WHERE NOT EXISTS (SELECT FROM files f WHERE f.sha256 = k.digest)
+""")
+
+
 async def receive_picture(files: FileStore, data: bytes, *, most_mb: int) -> ReceivedPicture:
     """Check and clean an uploaded picture and put its file away; `add_picture` then writes its row.
 
     Takes a processor and the file store for a while: ask first whether the sender may, and hold no transaction meanwhile. A file
-    whose row is never written does no harm, the next one of the same content takes its place.
+    whose row is never written does no harm: the next one of the same content takes its place, or `rowless_pictures` finds it.
     Raises `UploadTooLarge`, `NotAPicture`, `PictureTooLarge`.
     """
     if len(data) > most_mb * 1024 * 1024:
@@ -85,6 +97,13 @@ async def add_picture(tx: Transaction, received: ReceivedPicture) -> StoredPictu
     return await tx.one(_ADD, into=StoredPicture, **msgspec.structs.asdict(received))
 
 
+async def rowless_pictures(tx: Transaction, keys: Sequence[str]) -> list[str]:
+    """Return those keys of picture files that no row names: what is left of uploads that were called off."""
+    named = [key for key in keys if _IS_PICTURE.fullmatch(key)]
+    digests = [bytes.fromhex(key.rpartition("/")[2]) for key in named]
+    return [str(key) for key in await tx.values(_ROWLESS, keys=named, digests=digests)] if named else []
+
+
 async def add_trusted_picture(tx: Transaction, files: FileStore, data: bytes) -> StoredPicture:
     """Store a picture that comes with the product as it is: it is measured, not written anew."""
     return await add_picture(tx, await _put_away(files, measure(data)))
@@ -92,7 +111,7 @@ async def add_trusted_picture(tx: Transaction, files: FileStore, data: bytes) ->
 
 async def _put_away(files: FileStore, picture: Picture) -> ReceivedPicture:
     digest = hashlib.sha256(picture.data).digest()
-    key = f"pictures/{digest.hex()[:2]}/{digest.hex()}"
+    key = f"{PICTURES}/{digest.hex()[:2]}/{digest.hex()}"
     await files.put(key, picture.data, picture.media_type)
     return ReceivedPicture(digest, picture.media_type, picture.width, picture.height, len(picture.data), key)
 

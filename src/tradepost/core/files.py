@@ -5,10 +5,10 @@ outside store has a timeout. Which files exist and who may see them is the busin
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -88,6 +88,14 @@ class FileStore:
         with _failures():
             found = await obstore.list_with_delimiter_async(self._store)
         return sorted(str(entry["path"]) for entry in found["objects"] if str(entry["path"]).startswith(prefix))
+
+    async def list_older(self, prefix: str, before: datetime) -> AsyncIterator[list[str]]:
+        """Yield the keys below a prefix whose files were written before a moment, some hundred at a time. Raises `FilesUnreachable`."""
+        with _failures():
+            async for entries in obstore.list(self._store, prefix=_checked(prefix), chunk_size=500):
+                found = [str(entry["path"]) for entry in entries if entry["last_modified"] < before]
+                if found:
+                    yield found
 
     async def exists(self, key: str) -> bool:
         """Whether there is a file under the key. Raises `FilesUnreachable`."""

@@ -25,6 +25,7 @@ from tradepost.core.text import is_plain, one_line, paragraphs
 from tradepost.flows.look import COLOURS, CORNERS, Faint, Pair, faint_pairs, is_colour, style_of, theme_colours
 from tradepost.flows.preset import StoreSettings
 from tradepost.flows.store import Store
+from tradepost.flows.typefaces import PLACES, theme_typefaces, typefaces
 
 PERMISSION = "manage_store"
 LOOK_EVERY_S: Final = 3.0
@@ -88,6 +89,7 @@ class Look(msgspec.Struct, frozen=True):
     colours: dict[str, Pair]
     preset_colours: dict[str, Pair]
     corners: str
+    faces: dict[str, str]
     faint: tuple[Faint, ...]
     has_draft: bool
     history: tuple[Shown, ...]
@@ -203,6 +205,10 @@ def _theme(store: Store, given: dict[str, str], problems: dict[str, str]) -> dic
             theme[name] = list(pair)
     if given.get("corners") in CORNERS:
         theme["corners"] = given["corners"]
+    own = theme_typefaces(store.preset_folder)
+    theme |= {
+        place: given[place] for place, _ in PLACES if given.get(place) in typefaces() and given[place] != own.get(place)
+    }
     if not problems and theme:
         for faint in faint_pairs(colours_of(store, {"theme": theme})):
             if faint.is_refused and (faint.text in theme or faint.ground in theme):
@@ -229,12 +235,17 @@ async def get_look(store: Store, caller: Caller) -> Look:
     return Look(
         number=history[0].number if history else 0, values={path: value_of(settings, path) for path in _BY_PATH},
         preset={path: value_of(preset, path) for path in _BY_PATH}, colours=colours, preset_colours=theme_colours(store.preset_folder),
-        corners=changes.get("theme", {}).get("corners", ""), faint=faint_pairs(colours), has_draft=draft is not None,
+        corners=changes.get("theme", {}).get("corners", ""), faces=theme_typefaces(store.preset_folder) | _faces(changes), faint=faint_pairs(colours), has_draft=draft is not None,
         history=tuple(
             Shown(e, names.get(e.by_id, "") if e.by_id else "", _differences(store, history[n + 1].changes if n + 1 < len(history) else {}, e.changes))
             for n, e in enumerate(history)
         ),
     )  # fmt: skip
+
+
+def _faces(changes: dict[str, Any]) -> dict[str, str]:
+    theme = changes.get("theme", {})
+    return {place: theme[place] for place, _ in PLACES if theme.get(place) in typefaces()}
 
 
 def _differences(store: Store, before: dict[str, Any], after: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
@@ -250,6 +261,12 @@ def _differences(store: Store, before: dict[str, Any], after: dict[str, Any]) ->
         (names[name], " / ".join(old.get(name, known[name])), " / ".join(new.get(name, known[name])))
         for name, _ in COLOURS
         if old.get(name) != new.get(name)
+    ]
+    faces = theme_typefaces(store.preset_folder)
+    found += [
+        (label, old.get(place) or faces.get(place, ""), new.get(place) or faces.get(place, ""))
+        for place, label in PLACES
+        if old.get(place) != new.get(place)
     ]
     if old.get("corners") != new.get("corners"):
         found.append(

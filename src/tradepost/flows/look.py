@@ -1,6 +1,6 @@
-"""How a store looks: the colours and corners its theme gives it, what the staff gave it instead, and whether that can be read.
+"""How a store looks: the colours, corners and typefaces its theme gives it, what the staff gave it instead, and whether that can be read.
 
-Contrast is that of WCAG 2.2: less than 3 to 1 is refused, less than 4.5 to 1 is named. Pure: it reads the theme's file and nothing else.
+Contrast is that of WCAG 2.2: less than 3 to 1 is refused, less than 4.5 to 1 is named. Pure: it reads the themes' files and nothing else.
 """
 
 import re
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
+
+from tradepost.flows.typefaces import typeface_rules
 
 Scheme = Literal["light", "dark"]
 READABLE: Final = 4.5
@@ -146,5 +148,6 @@ def style_of(theme: dict[str, Any]) -> str:
         lines += [f"--{name}: {size};" for name, size in zip(("r-s", "r-m", "r-l", "r-card"), corners, strict=True)]
         lines.append(f"--r-control: {corners[1]};")
         lines.append("--r-picture: var(--r-card);")
-    body = "\n    ".join(lines)
-    return f"@layer theme {{\n  :root {{\n    {body}\n  }}\n}}\n" if lines else ""
+    rules, places = typeface_rules(theme)
+    body = "\n    ".join(lines + places)
+    return f"{rules}\n@layer theme {{\n  :root {{\n    {body}\n  }}\n}}\n".lstrip() if body else ""

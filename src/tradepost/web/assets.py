@@ -14,6 +14,8 @@ from tradepost.catalog.listing_pages import category_tree, newest_paths
 from tradepost.catalog.pictures import NoSuchPicture, picture_rendition
 from tradepost.core.errors import NotFound
 from tradepost.flows.editions import as_drafted
+from tradepost.flows.preset import PRESETS
+from tradepost.flows.store import Store
 from tradepost.web.compression import compress, takes_gzip
 from tradepost.web.rendering import STATIC, asset_version
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
@@ -58,6 +60,10 @@ class Asset(msgspec.Struct, frozen=True):
     small: bytes | None
     media_type: str
     etag: str
+
+
+_AN_HOUR_S = 3600
+_PRESETS = frozenset(path.name for path in PRESETS.iterdir() if path.is_dir())
 
 
 def _named(request: HttpRequest, path: Path, folder: str) -> str:
@@ -133,6 +139,14 @@ async def edition_style(request: HttpRequest, store: GivenStore, caller: GivenCa
     return Response(store.style, media_type="text/css", headers={"cache-control": keep})
 
 
+@get("/theme/faces/{preset:str}/{name:str}", include_in_schema=False, sync_to_thread=False)
+def typeface_file(request: HttpRequest, preset: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+    """Send a typeface of the product, whichever store asks for it."""
+    if preset not in _PRESETS or not name.endswith(".woff2"):
+        raise NoSuchAsset
+    return _send(request, _asset(PRESETS / preset / "theme" / "fonts", name), _FOR_A_DAY)
+
+
 @get("/theme/{path:path}", include_in_schema=False, sync_to_thread=False)
 def theme_file(request: HttpRequest, store: GivenStore, path: FromPath[Path]) -> Response[bytes]:
     """Send a file of the store's theme."""
@@ -156,7 +170,16 @@ def robots(store: GivenStore) -> Response[str]:
 
 @get("/sitemap.xml", include_in_schema=False)
 async def sitemap(store: GivenStore) -> Response[str]:
-    """List the categories and the newest listings, up to the 10,000 that one site map should hold."""
+    """List the categories and the newest listings, up to the 10,000 that one site map should hold; made once an hour."""
+
+    async def make() -> str:
+        return await _site_map(store)
+
+    body = await store.cache.get_or_make("sitemap", into=str, ttl_s=_AN_HOUR_S, make=make)
+    return Response(body, media_type="application/xml", headers={"cache-control": f"public, max-age={_AN_HOUR_S}"})
+
+
+async def _site_map(store: Store) -> str:
     tree = await category_tree(store.db)
     entries = [f"<url><loc>{store.base_url}/</loc></url>"]
     entries += [f"<url><loc>{store.base_url}/c/{escape(c.slug)}</loc></url>" for c in tree.rows]
@@ -164,12 +187,18 @@ async def sitemap(store: GivenStore) -> Response[str]:
         f"<url><loc>{store.base_url}{escape(row.path)}</loc><lastmod>{row.updated_at:%Y-%m-%d}</lastmod></url>"
         for row in await newest_paths(store.db, 10_000)
     ]
-    body = "\n".join(entries)
-    return Response(
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{body}\n</urlset>\n',
-        media_type="application/xml",
-        headers={"cache-control": "public, max-age=3600"},
-    )
+    listed = "\n".join(entries)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{listed}\n</urlset>\n'
 
 
-asset_routes = [picture, static_file, category_picture, edition_style, theme_file, favicon, robots, sitemap]
+asset_routes = [
+    picture,
+    static_file,
+    category_picture,
+    edition_style,
+    typeface_file,
+    theme_file,
+    favicon,
+    robots,
+    sitemap,
+]

@@ -20,6 +20,7 @@ from tradepost.flows.editions import (
 )
 from tradepost.flows.look import COLOURS, CORNERS
 from tradepost.flows.store import Store
+from tradepost.flows.typefaces import PLACES, typefaces
 from tradepost.web.forms import first_problem, problems_of, read_form
 from tradepost.web.pages import PREVIEW_COOKIE, go, page
 from tradepost.web.security import cookie, forget
@@ -41,7 +42,7 @@ async def _editor(
     look = await get_look(store, caller)
     return await page(
         request, store, caller, "office_settings", status=422 if errors else 200, look=look, words=WORDS, rules=RULES, colours=COLOURS,
-        corners=tuple(CORNERS), form=form, errors=errors, tab="settings",
+        corners=tuple(CORNERS), faces=PLACES, families=tuple((family, family) for family in typefaces()), form=form, errors=errors, tab="settings",
     )  # fmt: skip
 
 
