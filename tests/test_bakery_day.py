@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from sqlalchemy import bindparam, update
 
-from tests.browsing import DESK, PHONE, assert_fits, assert_sound, come_in
+from tests.browsing import DESK, PHONE, assert_fits, assert_sound, assert_sound_at_both, come_in
 from tests.conftest import MARKET, Servers
 from tests.serving import running
 from tests.shop import Shop
@@ -142,8 +142,10 @@ async def test_a_bakery_day(browser: Browser, shop: Shop, bakery: str) -> None:
     total = (await shop.row("SELECT total_minor FROM orders"))[0]
     await expect(admin.locator(".stat__value").first).to_have_text(f"${total / 100:,.2f}")
     await assert_sound(admin)
+    cake = (await shop.row("SELECT listing_id FROM order_lines"))[0]
+    questions = f"/me/listings/{cake}/questions"
     for path in ("/office/promos", "/office/listings", "/office/listings/import", "/office/delivery/plan", "/office/engine", "/office/processes",
-                 "/office/kitchen/ingredients", "/office/kitchen/recipes", "/office/orders?view=list"):  # fmt: skip
+                 "/office/kitchen/ingredients", "/office/kitchen/goods", "/office/kitchen/recipes", "/office/orders?view=list", questions):  # fmt: skip
         await admin.goto(bakery + path)
-        await assert_sound(admin)
+        await assert_sound_at_both(admin)
     assert complaints == []

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.browsing import DESK, PHONE, assert_sound, come_in
+from tests.browsing import DESK, PHONE, assert_sound, assert_sound_at_both, come_in
 from tests.conftest import Servers
 from tests.factories import Factory
 from tests.serving import running
@@ -103,12 +103,10 @@ async def move(page: Page, day: Day, number: str, *labels: str) -> None:
 
 
 async def mind_the_store(day: Day, admin: Page, *paths: str) -> None:
-    """The operator walks these pages of the back office at both widths."""
-    for width in (DESK, PHONE):
-        await admin.set_viewport_size({"width": width, "height": 850})
-        for path in paths:
-            await admin.goto(day.address + path)
-            await assert_sound(admin)
+    """The operator walks these pages of the back office, and holds the window narrow and wide at each."""
+    for path in paths:
+        await admin.goto(day.address + path)
+        await assert_sound_at_both(admin)
 
 
 async def list_tomatoes(phone: Page, tese: Day) -> None:
@@ -232,6 +230,7 @@ async def test_a_day_at_souk_loop(day: Opening) -> None:
         admin,
         "/office",
         "/office/settings",
+        "/office/settings/terms",
         "/office/moderation",
         "/office/audit",
     )
