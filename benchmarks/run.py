@@ -11,6 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import (
+    alerts,
     cache,
     chat,
     checkout,
@@ -29,6 +30,7 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "html_page": lambda _data: pages.measure("html_page"),
     "checkout": lambda _data: checkout.measure(),
     "search": search.measure,
+    "alerts": alerts.measure,
     "cache": lambda _data: cache.measure(),
     "office": lambda _data: office.measure(),
     "slots": lambda _data: slots.measure(),

@@ -149,6 +149,18 @@ class World:
             "INSERT INTO alerts (user_id, name, query, criteria_hash) VALUES (:u, 'Hammers', 'hammer', 'x') RETURNING id",
             u=owner.user_id,
         )
+        await self.value(
+            "INSERT INTO alert_matches (alert_id, listing_id, user_id) VALUES (:a, :l, :u) RETURNING 1",
+            a=alert, l=listing, u=owner.user_id,
+        )  # fmt: skip
+        notice = await self.value(
+            "INSERT INTO notices (user_id, kind, subject_id, title, path) VALUES (:u, 'order', :u, 'x', '/') RETURNING id",
+            u=owner.user_id,
+        )
+        browser = await self.value(
+            "INSERT INTO push_subscriptions (user_id, endpoint_hash, subscription_enc) VALUES (:u, 'x', 'x') RETURNING id",
+            u=owner.user_id,
+        )
         place = await self.value(
             "INSERT INTO places (country, region, name) VALUES ('US', 'Ohio', 'Springfield') RETURNING id"
         )
@@ -177,7 +189,7 @@ class World:
             "name": f"hammer-{short_id(listing)}", "stream_id": str(stream.id), "auction_id": str(auction.id),
             "giveaway_id": str(giveaway.id), "mail_id": str(letter), "order_id": str(order), "seller_id": str(seller.user_id),
             "payout_id": str(ABSENT), "provider": "google", "promo_id": str(ABSENT),
-            "place_id": str(place), "import_id": str(table),
+            "place_id": str(place), "import_id": str(table), "notice_id": str(notice), "browser_id": str(browser), "token": "not.ours",
         }  # fmt: skip
         self.fields = {
             f"row.{variant}": "1", "variant_id": str(variant), "quantity": "1", "listing_id": str(haggled), "rating": 5, "comment": "Good.", "to_state": "shipped",
@@ -186,6 +198,8 @@ class World:
             "query": "hammer", "amount": "50", "amount_minor": 5000, "floor_minor": 100, "username": "new-name", "email": "new@example.com", "q": "hammer",
             "scopes": ["buy"], "seq": 1, "version": 1, "code": "NONE", "accept": False, "lines": [], "restock": False, "gateway": "sandbox",
             "scheduled_at": "2030-01-01T12:00:00Z", "title": "Friday", "category": "tools", "slot_id": str(ABSENT),
+            "url": "https://example.org/hook", "endpoint": "https://push.example.org/1", "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+            "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
             f"order.{order}": "1", "seller_id": str(seller.user_id), "id": str(ABSENT), "token": "made-up", "method": "approve", "to": "seller-one", "action": "warn", "days": "7", "kind": "government_id", "number": "42", "decision": "reject",
         }  # fmt: skip
 

@@ -63,6 +63,12 @@ ROWS = f"""
     INSERT INTO alerts (user_id, name, query, criteria_hash) SELECT id, 'Mine', 'apples', '' FROM users;
     INSERT INTO alert_index (term, alert_id, user_id) SELECT 'apples', id, user_id FROM alerts;
     INSERT INTO alert_matches (alert_id, listing_id, user_id) SELECT id, '{FARM}', user_id FROM alerts;
+    INSERT INTO notices (id, user_id, kind, subject_id, title, path) SELECT id, id, 'order', id, 'x', '/' FROM users;
+    INSERT INTO deliveries (notice_id, channel, user_id) SELECT id, 'email', id FROM users;
+    INSERT INTO notice_preferences (user_id, topic, channel, frequency) SELECT id, 'orders', 'email', 'off' FROM users;
+    INSERT INTO notice_times (user_id) SELECT id FROM users;
+    INSERT INTO push_subscriptions (user_id, endpoint_hash, subscription_enc) SELECT id, uuid_send(id), '' FROM users;
+    INSERT INTO notice_hooks (user_id, url, secret_enc) SELECT id, 'x', '' FROM users;
     INSERT INTO payouts (seller_id, amount_minor, currency) VALUES ('{FARM}', 1, 'USD'), ('{SHOP}', 1, 'USD');
     INSERT INTO ledger_accounts (id, kind, owner_id, currency) VALUES ('{FARM}', 'seller', '{FARM}', 'USD'), ('{SHOP}', 'seller', '{SHOP}', 'USD');
     INSERT INTO ledger_journals (id, kind, reference) VALUES ('{FARM}', 'test', '1');
@@ -122,6 +128,11 @@ SEEN: dict[str, tuple[str, dict[str, str], str]] = {
     "alerts": ("user_id", OWN_ROW, EVERYBODY),
     "alert_index": ("user_id", OWN_ROW, EVERYBODY),
     "alert_matches": ("user_id", OWN_ROW, EVERYBODY),
+    "deliveries": ("user_id", OWN_ROW, EVERYBODY),
+    "notice_preferences": ("user_id", OWN_ROW, EVERYBODY),
+    "notice_times": ("user_id", OWN_ROW, EVERYBODY),
+    "push_subscriptions": ("user_id", OWN_ROW, EVERYBODY),
+    "notice_hooks": ("user_id", OWN_ROW, EVERYBODY),
     "loyalty_accounts": ("user_id", OWN_ROW, EVERYBODY),
     "loyalty_entries": ("user_id", OWN_ROW, EVERYBODY),
     "payouts": ("seller_id", {"farm": "farm", "shop": "shop"}, "farm shop"),

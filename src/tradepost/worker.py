@@ -4,19 +4,23 @@ Whoever records events needs the subscriptions as much as whoever runs the jobs,
 """
 
 import asyncio
+from datetime import timedelta
 from importlib import import_module
 from typing import Final
 
 import msgspec
 import structlog
 
+from tradepost.accounts.events import VerificationDecided
 from tradepost.alerts.events import AlertChanged, AlertRemoved, AlertSaved
 from tradepost.core.events import check_subscriptions, subscribe
 from tradepost.core.job_runner import Pace, run_jobs
 from tradepost.core.jobs import DECLARED, Registry
 from tradepost.flows.editions import follow_editions
 from tradepost.flows.store import Store
-from tradepost.orders.events import OrderPlaced
+from tradepost.messaging.events import MessageSent
+from tradepost.offers.events import OfferAccepted, OfferEnded, OfferMade
+from tradepost.orders.events import OrderMoved, OrderPlaced
 from tradepost.streams.events import ShowScheduled, ShowStarted
 
 JOB_MODULES: Final = (
@@ -32,6 +36,9 @@ JOB_MODULES: Final = (
     "tradepost.flows.manage_categories",
     "tradepost.flows.match_alerts",
     "tradepost.flows.notices",
+    "tradepost.flows.send_notices",
+    "tradepost.flows.tell_matches",
+    "tradepost.flows.tell_people",
     "tradepost.flows.show_sales",
     "tradepost.flows.search_jobs",
     "tradepost.flows.sweep_files",
@@ -43,9 +50,17 @@ SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = (
     (AlertChanged, "alerts.file_changed"),
     (AlertRemoved, "alerts.file_removed"),
     (OrderPlaced, "search.attribute_order"),
+    (OrderMoved, "notices.tell_of_order"),
+    (OfferMade, "notices.tell_of_offer"),
+    (OfferAccepted, "notices.tell_of_acceptance"),
+    (OfferEnded, "notices.tell_of_refusal"),
+    (VerificationDecided, "notices.tell_of_verification"),
     (ShowScheduled, "notices.tell_of_plan"),
     (ShowStarted, "notices.tell_of_start"),
 )
+
+READING_TIME: Final = timedelta(seconds=20)
+"""How long a message waits to be read before its people are told elsewhere."""
 
 
 def compose() -> Registry:
@@ -54,6 +69,7 @@ def compose() -> Registry:
         import_module(module)
     for event, job in SUBSCRIPTIONS:
         subscribe(event, job)
+    subscribe(MessageSent, "notices.tell_of_messages", after=READING_TIME, once_per_subject=True)
     check_subscriptions(DECLARED)
     return DECLARED
 

@@ -1,13 +1,13 @@
 """Keeping the index of alerts what the alerts say: filed anew when they are saved, changed, paused, removed or taken back."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import text
 
-from tradepost.alerts.criteria import Criteria, Needs, Offered, criteria_of_alert, needs_of
+from tradepost.alerts.criteria import Needs, Offered, criteria_of_alert, needs_of
 from tradepost.alerts.filing import BROAD, EVERYTHING, Filed, Lexed, Share, cells_of, file_alert
 from tradepost.core.database import Transaction
 
@@ -192,13 +192,3 @@ def row_of(alert_id: UUID, user_id: UUID, needs: Needs, filed: Filed) -> Row:
         radius_m=needs.radius_m, ranges=needs.ranges or None, is_verified=needs.is_verified, max_age_days=needs.max_age_days,
         drop_minor=needs.drop_minor, drop_percent=needs.drop_percent,
     )  # fmt: skip
-
-
-_KEPT = text("SELECT query, criteria FROM alerts WHERE id = :id")
-
-
-async def read_needs(tx: Transaction, asked: Criteria, offered: Offered) -> tuple[Needs, dict[str, Lexed], Any]:
-    """Return what a form requires, its words understood, and the shares of its terms: for a preview."""
-    needs = needs_of(asked, offered)
-    lexed = await lex(tx, (*needs.words, *needs.without), needs.phrases)
-    return needs, lexed, await shares_of(tx, [needs], lexed)

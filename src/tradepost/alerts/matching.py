@@ -59,7 +59,7 @@ _SETTINGS = text("""
            set_config('enable_bitmapscan', 'off', true)
 """)
 # A listing as alerts ask for it: its words with its tags among them, and the terms that an alert can be filed under.
-_FACTS = """
+FACTS: Final = """
     facts AS MATERIALIZED (
         SELECT d.listing_id, d.seller_id, d.price_minor, l.currency, c.is_new, c.price_before, d.in_stock, d.location, d.metadata,
                d.published_at, d.words || array_to_tsvector(t.tags) AS doc, tsvector_to_array(d.words) || t.tags AS atoms, n.narrow
@@ -97,7 +97,7 @@ _TERMS = """
     UNION ALL SELECT a.term || '|' || b.term FROM unnest(f.narrow) AS a(term) JOIN unnest(f.narrow) AS b(term)
               ON left(a.term, 1) COLLATE "C" < left(b.term, 1) COLLATE "C"
 """
-_FITS = """
+FITS: Final = """
     (x.wants IS NULL OR f.doc @@ x.wants)
     AND (x.min_minor IS NULL OR f.price_minor >= x.min_minor) AND (x.max_minor IS NULL OR f.price_minor <= x.max_minor)
     AND (x.currency IS NULL OR f.currency = x.currency)
@@ -113,19 +113,19 @@ _FITS = """
     AND (x.radius_m IS NULL OR geo_within(f.location, x.lat, x.lon, x.radius_m))
 """
 _FIND = text(f"""
-    WITH {_FACTS}
+    WITH {FACTS}
     SELECT f.listing_id, m.alert_id FROM facts f CROSS JOIN LATERAL (
-        SELECT x.alert_id FROM ({_TERMS}) AS t(term) JOIN alert_index x ON x.term = t.term COLLATE "C" WHERE {_FITS} LIMIT :most
+        SELECT x.alert_id FROM ({_TERMS}) AS t(term) JOIN alert_index x ON x.term = t.term COLLATE "C" WHERE {FITS} LIMIT :most
     ) AS m
 """)  # parts of one statement, written above
 _FIND_PAGE = text(f"""
-    WITH {_FACTS}
+    WITH {FACTS}
     SELECT DISTINCT f.listing_id, x.alert_id FROM facts f CROSS JOIN LATERAL ({_TERMS}) AS t(term)
-    JOIN alert_index x ON x.term = t.term COLLATE "C" AND x.alert_id > :after WHERE {_FITS} ORDER BY x.alert_id LIMIT :most
+    JOIN alert_index x ON x.term = t.term COLLATE "C" AND x.alert_id > :after WHERE {FITS} ORDER BY x.alert_id LIMIT :most
 """)
 _FIND_BY_SCAN = text(f"""
-    WITH {_FACTS}
-    SELECT DISTINCT f.listing_id, x.alert_id FROM facts f JOIN alert_index x ON {_FITS}
+    WITH {FACTS}
+    SELECT DISTINCT f.listing_id, x.alert_id FROM facts f JOIN alert_index x ON {FITS}
 """)
 
 # A listing that an alert knows is news again when it is cheaper than when its person was told, if that is what they asked for, and

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Interval, bindparam, case, delete, func, update
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from tradepost.accounts.queries import lock_person
@@ -54,6 +55,11 @@ _CHANGE = update(alerts).where(*_OWN, alerts.c.removed_at.is_(None))
 _CHECKED = update(alerts).where(*_OWN, alerts.c.removed_at.is_(None)).values(last_checked_at=func.now())
 _REMOVE = update(alerts).where(*_OWN, alerts.c.removed_at.is_(None)).values(removed_at=func.now())
 _RESTORE = update(alerts).where(*_OWN, _BACK).values(removed_at=None)
+_LETTERS = (
+    update(alerts)
+    .where(*_OWN)
+    .values(notification_settings=alerts.c.notification_settings.op("||")(bindparam("email", type_=JSONB)))
+)
 _FORGET = delete(alerts).where(alerts.c.removed_at < func.now() - bindparam("after", type_=Interval))
 
 
@@ -163,6 +169,11 @@ async def restore_alert(tx: Transaction, caller: Caller, alert_id: UUID) -> None
         raise NoSuchAlert
     await _check_room(tx, user_id)
     await record(tx, AlertSaved(alert_id, user_id), subject_id=alert_id)
+
+
+async def set_letters(tx: Transaction, user_id: UUID, alert_id: UUID, *, is_on: bool) -> None:
+    """Have somebody told by letter of what an alert finds, or not any more. Idempotent."""
+    await tx.run(_LETTERS, owner=user_id, alert_id=alert_id, email={"email": is_on})
 
 
 async def forget_removed(tx: Transaction) -> int:

@@ -22,6 +22,10 @@ class NoSuchAlert(NotFound):
     """There is no such saved search."""
 
 
+class NoSuchMatch(NotFound):
+    """None of your alerts found this."""
+
+
 @dataclass(eq=False)
 class TooManyAlerts(Conflict):
     """You keep {most} searches already; remove one first."""

@@ -10,7 +10,7 @@ from tradepost.api.feeds import feed_routes
 from tradepost.api.ingest import ingest_routes
 from tradepost.api.messages import message_routes
 from tradepost.api.money import money_routes
-from tradepost.api.notices import notice_routes
+from tradepost.api.notices import notice_routes, unsubscribe_routes
 from tradepost.api.offers import offer_routes
 from tradepost.api.people import people_routes
 from tradepost.api.repeatable import RepeatableRequests
@@ -38,5 +38,6 @@ api_routes = [
         middleware=[RepeatableRequests()],
     ),
     *webhook_routes,
+    *unsubscribe_routes,
     *docs_routes,
 ]

@@ -74,7 +74,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the server listens. `domain` is what store names are put in front of; `trusted_proxies` are believed whom they bring.
 
     `compress`: answer with gzip; off behind a proxy that does it. `most_changes`: requests that change something, to one endpoint
-    from one address in 15 minutes; 0 for as many as anybody likes.
+    from one address in 15 minutes; 0 for as many as anybody likes. `reachable`: networks that people's web hooks may be in although
+    they are not public ones.
     """
 
     host: str = "127.0.0.1"
@@ -85,6 +86,7 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trusted_proxies: tuple[str, ...] = ()
     compress: bool = True
     most_changes: Annotated[int, Meta(ge=0)] = 1500
+    reachable: tuple[str, ...] = ()
 
 
 class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

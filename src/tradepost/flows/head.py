@@ -39,10 +39,12 @@ _COUNTS = select(
 
 
 async def read_head(store: Store, caller: Caller) -> Head:
-    """Return the counts for whoever looks; no query for a visitor without a session, nor where a cart is all there is and kept."""
+    """Return the counts for whoever looks; no query for a visitor without a session."""
     if caller.user_id is None:
         return Head(await count_cart(store, caller))
     if not store.settings.features.messages:
-        return Head(len((await cart_copy(store, caller, caller.user_id)).items))
+        items = len((await cart_copy(store, caller, caller.user_id)).items)
+        async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+            return Head(items, notices=await tx.value(COUNT_UNREAD, user_id=caller.user_id))
     async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
         return await tx.one(_COUNTS, into=Head, user_id=caller.user_id)

@@ -10,6 +10,7 @@ from tradepost.core.database import SYSTEM, Transaction
 from tradepost.flows.store import Store
 from tradepost.notifications import service
 from tradepost.notifications.letters import compose, look_of
+from tradepost.notifications.sending import note_mail_failed
 from tradepost.notifications.service import MailArgs, TextArgs
 from tradepost.notifications.types import Letter, MailRefused, NoSuchMail, NotALetter, TextRefused
 
@@ -81,4 +82,6 @@ async def send_mail(store: Store, args: MailArgs) -> None:
         state, problem = "failed", error.message[:400]
         _log.warning("mail.failed", store=store.code, mail=str(mail.id), kind=mail.kind)
     async with store.db.transaction(actor=SYSTEM) as tx:
+        if problem is not None:
+            await note_mail_failed(tx, mail.id, problem)
         await service.note_mail(tx, mail.id, state, problem)  # type: ignore[arg-type]  # two of its states

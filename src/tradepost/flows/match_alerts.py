@@ -25,6 +25,7 @@ from tradepost.catalog.listing_pages import category_tree
 from tradepost.core.database import SYSTEM, Transaction
 from tradepost.core.jobs import Priority, Request, enqueue, enqueue_all, job, scheduled
 from tradepost.flows.store import Store
+from tradepost.flows.tell_matches import tell_matches
 
 NOBODY: Final = UUID(int=0)
 _SOURCES = text("SELECT code FROM sources")
@@ -61,11 +62,11 @@ async def match_some(store: Store) -> int:
     async with store.db.transaction(actor=SYSTEM) as tx:
         changes = await claim_waiting(tx)
         if changes:
-            await _match(tx, changes)
+            await _match(tx, store, changes)
         return len(changes)
 
 
-async def _match(tx: Transaction, changes: list[Change]) -> None:
+async def _match(tx: Transaction, store: Store, changes: list[Change]) -> None:
     """Write down what was found. A listing for a crowd is a job of its own, so that no other waits for it."""
     pairs = await find_matches(tx, changes)
     found: dict[UUID, list[Pair]] = {}
@@ -74,7 +75,8 @@ async def _match(tx: Transaction, changes: list[Change]) -> None:
     crowds = [c for c in changes if len(found.get(c.listing_id, ())) >= MOST_AT_ONCE]
     await enqueue_all(tx, [Request("alerts.match_crowd", Crowd(c), priority=Priority.BACKGROUND) for c in crowds])
     apart = {c.listing_id for c in crowds}
-    await record_matches(tx, changes, [p for p in pairs if p.listing_id not in apart])
+    matches = await record_matches(tx, changes, [p for p in pairs if p.listing_id not in apart])
+    await tell_matches(tx, store, matches)
 
 
 @job("alerts.match_crowd", args=Crowd)
@@ -83,7 +85,7 @@ async def match_crowd(store: Store, crowd: Crowd) -> None:
     async with store.db.transaction(actor=SYSTEM) as tx:
         pairs = await find_page(tx, crowd.change, crowd.after)
         if pairs:
-            await record_matches(tx, [crowd.change], pairs)
+            await tell_matches(tx, store, await record_matches(tx, [crowd.change], pairs))
             await enqueue(
                 tx, "alerts.match_crowd", Crowd(crowd.change, pairs[-1].alert_id), priority=Priority.BACKGROUND
             )

@@ -15,7 +15,8 @@ from tradepost.core.live import Entry, bells_of
 from tradepost.core.pages import Page
 from tradepost.flows.store import Store
 from tradepost.notifications import notices
-from tradepost.notifications.notices import Notice, NoticeKind
+from tradepost.notifications.notices import Notice
+from tradepost.notifications.types import NoticeKind
 from tradepost.streams import queries
 from tradepost.streams.events import ShowScheduled, ShowStarted
 from tradepost.streams.types import NoSuchStream, Stream
@@ -87,6 +88,12 @@ async def mark_notices_read(store: Store, caller: Caller) -> int:
     """Note that the caller has seen what they were told; return how much was new. Raises `SignInFirst`, `NotAllowed`."""
     async with store.db.transaction(actor=caller.actor) as tx:
         return await notices.read_all(tx, caller)
+
+
+async def mark_notice_read(store: Store, caller: Caller, notice_id: UUID) -> None:
+    """Note that the caller has seen one thing they were told. Idempotent. Raises `SignInFirst`, `NotAllowed`."""
+    async with store.db.transaction(actor=caller.actor) as tx:
+        await notices.read_one(tx, caller, notice_id)
 
 
 async def watch_notices(store: Store, caller: Caller) -> AsyncGenerator[list[Entry], None]:

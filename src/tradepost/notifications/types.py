@@ -10,6 +10,32 @@ import msgspec
 from tradepost.core.errors import Invalid, NotFound, Unavailable
 
 MailState = Literal["queued", "sent", "kept", "failed"]
+Topic = Literal["orders", "messages", "offers", "shows", "account", "alerts"]
+Channel = Literal["email", "push", "webhook"]
+Frequency = Literal["off", "instant", "hourly", "daily", "weekly"]
+NoticeKind = Literal[
+    "show_planned",
+    "show_started",
+    "evidence",
+    "order",
+    "message",
+    "offer",
+    "verification",
+    "alert_match",
+    "alert_digest",
+]
+
+
+class NoSuchBrowser(NotFound):
+    """There is no such browser."""
+
+
+class NoHook(NotFound):
+    """There is no address that your program is told at."""
+
+
+class NoSuchLink(NotFound):
+    """This link is not one that we wrote, or not all of it."""
 
 
 class NoSuchMail(NotFound):
@@ -53,7 +79,10 @@ class BadMailServer(Invalid):
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """A letter to one person, as text and as HTML that say the same. `sender` is an address, `sender_name` the store's."""
+    """A letter to one person, as text and as HTML that say the same. `sender` is an address, `sender_name` the store's.
+
+    `unsubscribe`: where a mail program sends its “no more of these” (RFC 8058), "" for letters that must come.
+    """
 
     to: str
     subject: str
@@ -61,6 +90,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     html: str
     sender: str
     sender_name: str
+    unsubscribe: str = ""
 
 
 class TextMessage(msgspec.Struct, frozen=True, kw_only=True):

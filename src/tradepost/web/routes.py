@@ -2,6 +2,7 @@
 
 from tradepost.web.address_book import address_routes
 from tradepost.web.after_sale import after_sale_routes
+from tradepost.web.alert_form import alert_pages
 from tradepost.web.assets import asset_routes
 from tradepost.web.browse import browse_routes
 from tradepost.web.buying import buying_routes
@@ -41,6 +42,7 @@ from tradepost.web.ways_in import ways_in_routes
 page_routes = [
     *browse_routes,
     *finding_routes,
+    *alert_pages,
     *saved_search_routes,
     *search_office_routes,
     *money_office_routes,

@@ -1,4 +1,4 @@
-"""Searches that a person keeps: kept from a results page, listed with what is new, renamed, removed and taken back."""
+"""Alerts: kept from a results page or made here, listed with what is new, changed, paused, removed and taken back."""
 
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import UUID
@@ -8,8 +8,9 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
+from tradepost.alerts.finds import count_unread
 from tradepost.alerts.queries import access_alert
-from tradepost.alerts.service import check_off, keep_search, remove_alert, rename_alert, restore_alert
+from tradepost.alerts.service import change_alert, check_off, keep_search, remove_alert, rename_alert, restore_alert
 from tradepost.catalog.listing_pages import category_tree
 from tradepost.core.errors import Conflict, Invalid
 from tradepost.flows.saved_searches import saved_searches
@@ -32,9 +33,11 @@ async def searches_page(
 ) -> Response[str]:
     """Show the person's searches; `removed` is the one that can be taken back."""
     found = await saved_searches(store, caller)
+    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+        unread = await count_unread(tx, caller)
     rows = [
         {"alert": f.alert, "new": f"{f.new}+" if f.is_more else str(f.new or ""), "open": f"{HERE}/{f.alert.id}",
-         "address": address_of(store, f.alert.request)}
+         "address": address_of(store, f.alert.request), "finds": unread.get(f.alert.id, 0)}
         for f in found
     ]  # fmt: skip
     return await page(request, store, caller, "saved_searches", rows=rows, removed=removed)
@@ -64,7 +67,7 @@ async def save_search(request: HttpRequest, store: GivenStore, caller: GivenCall
             await keep_search(tx, caller, asked.request, name)
     except (Conflict, Invalid) as error:
         return go(request, address, say=first_problem(error), tone="bad")
-    return go(request, address, say=f"Kept as “{name}”: it is among your searches, with what is new.")
+    return go(request, address, say=f"Kept as “{name}”: you are told of what is new.")
 
 
 async def _read(request: HttpRequest, store: Store, address: str) -> tuple[Asked, str]:
@@ -122,4 +125,17 @@ async def restore_search(
     return go(request, HERE, say="It is back.")
 
 
-saved_search_routes = [searches_page, open_search, save_search, rename_search, remove_search, restore_search]
+@post(HERE + "/{alert_id:uuid}/pause", include_in_schema=False)
+async def pause_search(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, alert_id: FromPath[UUID]
+) -> Redirect:
+    """Let an alert rest, or go on."""
+    is_active = (await read_form(request)).get("active") == "yes"
+    async with store.db.transaction(actor=caller.actor) as tx:
+        await change_alert(tx, caller, alert_id, is_active=is_active)
+    return go(request, HERE, say="It goes on." if is_active else "It rests until you let it go on.")
+
+
+saved_search_routes = [
+    searches_page, open_search, save_search, rename_search, remove_search, restore_search, pause_search,
+]  # fmt: skip

@@ -105,7 +105,7 @@ class SmtpMailer:
 
 def as_message(letter: Letter, mail_id: UUID) -> EmailMessage:
     """Return a letter as a mail. Raises `NotALetter` for anything that a header cannot hold."""
-    for part in ("to", "subject", "sender", "sender_name"):
+    for part in ("to", "subject", "sender", "sender_name", "unsubscribe"):
         value = getattr(letter, part)
         if not is_plain(value) or any(c in value for c in "\r\n\t"):
             raise NotALetter(part)
@@ -117,6 +117,9 @@ def as_message(letter: Letter, mail_id: UUID) -> EmailMessage:
         message["Date"] = format_datetime(now())
         message["Message-ID"] = f"<{mail_id}@{letter.sender.rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"
+        if letter.unsubscribe:
+            message["List-Unsubscribe"] = f"<{letter.unsubscribe}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message.set_content(letter.text, cte="quoted-printable")
         message.add_alternative(letter.html, subtype="html", cte="quoted-printable")
         message.as_bytes()

@@ -1,9 +1,6 @@
 -- The market watcher's document. Times have no zone there: UTC.
 GRANT SELECT (id, user_id, kind, expires_at, created_at, device_info, ip) ON tokens TO tradepost_readonly;
 GRANT SELECT (notification_settings) ON alerts TO tradepost_readonly;
-GRANT SELECT (id, user_id, kind, state, sent_at, created_at) ON mails TO tradepost_readonly;
-DROP POLICY IF EXISTS documented ON mails;
-CREATE POLICY documented ON mails FOR SELECT TO tradepost_readonly USING (true);
 
 CREATE VIEW documented.users WITH (security_invoker = true) AS
 SELECT u.id, u.username::varchar(64) AS username, u.email::varchar(255) AS email,
@@ -61,17 +58,19 @@ SELECT a.id, a.name::varchar(100) AS name, a.user_id,
 FROM alerts a
 WHERE a.removed_at IS NULL;
 
--- Matches are found when a person looks and are not stored yet: the table is there for reports to run on, without rows.
 CREATE VIEW documented.alert_matches WITH (security_invoker = true) AS
-SELECT NULL::uuid AS id, a.id AS alert_id, NULL::uuid AS listing_id, a.user_id, NULL::timestamp AS matched_at,
-       NULL::timestamp AS notified_at, false AS is_read, false AS is_saved
-FROM alerts a
-WHERE false;
+SELECT md5(m.alert_id::text || m.listing_id::text)::uuid AS id, m.alert_id, m.listing_id, m.user_id,
+       m.matched_at AT TIME ZONE 'UTC' AS matched_at, m.notified_at AT TIME ZONE 'UTC' AS notified_at, m.is_read, m.is_saved
+FROM alert_matches m;
 
--- What is sent to people is letters; their words are encrypted.
+-- What an alert is called is its person's; a notice is pending while one of its ways is, and failed where none of them led anywhere.
 CREATE VIEW documented.notifications WITH (security_invoker = true) AS
-SELECT m.id, m.user_id, m.kind::varchar(50) AS type, m.kind::varchar(255) AS title, ''::text AS content, NULL::jsonb AS data,
-       m.created_at AT TIME ZONE 'UTC' AS created_at, m.sent_at AT TIME ZONE 'UTC' AS sent_at, NULL::timestamp AS read_at,
-       CASE WHEN m.state IN ('sent', 'failed') THEN m.state ELSE 'pending' END::varchar(20) AS status
-FROM mails m
-WHERE m.user_id IS NOT NULL;
+SELECT n.id, n.user_id, n.kind::varchar(50) AS type, CASE WHEN n.kind LIKE 'alert%' THEN n.kind ELSE n.title END::varchar(255) AS title,
+       ''::text AS content, NULL::jsonb AS data, n.at AT TIME ZONE 'UTC' AS created_at,
+       coalesce(d.sent_at, n.at) AT TIME ZONE 'UTC' AS sent_at, n.read_at AT TIME ZONE 'UTC' AS read_at,
+       CASE WHEN n.read_at IS NOT NULL THEN 'read' WHEN d.pending > 0 THEN 'pending' WHEN d.failed > 0 AND d.sent = 0 THEN 'failed'
+            ELSE 'sent' END::varchar(20) AS status
+FROM notices n CROSS JOIN LATERAL (
+    SELECT min(x.sent_at) AS sent_at, count(*) FILTER (WHERE x.state = 'pending') AS pending,
+           count(*) FILTER (WHERE x.state = 'failed') AS failed, count(*) FILTER (WHERE x.state = 'sent') AS sent
+    FROM deliveries x WHERE x.notice_id = n.id) AS d;

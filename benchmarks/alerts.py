@@ -1,0 +1,380 @@
+"""Matching new listings against 10,000 to 2,000,000 alerts, beside a plain scan of what they require; crowds; killed senders.
+
+Listings have the titles of real products (`chorus_icecat`), 300 categories, prices over three orders of magnitude, 300 towns. Alerts
+ask for one to three words of such a title, most with a price and many with a place; for a category with a price and a place; for a
+brand; and one in a hundred for everything in a category, which few categories have many of, as with people. They are filed by the
+store's own code. The second million is the first one's like, but each asks for something that no listing has: another continent, or a
+price beyond all. Draws how time grows into docs/images/alerts-growth.svg; TRADEPOST_BENCH_ALERTS limits the number of alerts.
+"""
+
+import asyncio
+import itertools
+import os
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import asyncpg
+from sqlalchemy import text
+from tests.loopback import Answer, Asked, Loopback, serving
+
+from benchmarks.catalogue import Product, read_catalogue
+from benchmarks.chart import Line, growth_chart
+from benchmarks.ground import Ground, ground
+from tradepost.accounts.types import Caller
+from tradepost.alerts.compiling import lex, row_of, shares_of
+from tradepost.alerts.criteria import Needs
+from tradepost.alerts.filing import Filed, file_alert
+from tradepost.alerts.matching import Change, find_by_scan, find_matches, find_page, record_matches
+from tradepost.core.crypto import Keyring
+from tradepost.core.database import SYSTEM, Database
+from tradepost.core.settings import HttpSettings, Settings
+from tradepost.flows.install_store import install_store
+from tradepost.flows.preset import PRESETS
+from tradepost.flows.send_notices import send_outside
+from tradepost.flows.store import Store, open_store
+from tradepost.migrations import create_database, migrate
+from tradepost.notifications.notices import News, tell_each
+from tradepost.notifications.ways import set_hook
+from tradepost.search.counting import count_terms
+
+STORE, NAME = "tese", "bench_alerts"
+LISTINGS, PROBES, CATEGORIES, TOWNS = 20_000, 400, 300, 300
+SIZES = (10_000, 100_000, 1_000_000, 2_000_000)
+CROWD, NOTICES = 50_000, 10_000
+_CHUNK = 20_000
+_SPACE = UUID(int=26)
+_OWNER = UUID(int=1)
+CHART = Path(__file__).parents[1] / "docs" / "images" / "alerts-growth.svg"
+_LISTINGS = """
+    INSERT INTO listings (id, seller_id, kind, feed, slug, title, description, category_id, brand, status, published_at, location,
+                          price_minor, price_to_minor, currency, unit, in_stock)
+    SELECT id, $8, 'product', 'discover', 'x', title, '', (SELECT c.id FROM categories c WHERE c.slug = category), nullif(brand, ''), 'active',
+           now(), geo_point(lat, lon), price, price, 'USD', 'piece', true
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::float8[], $7::float8[])
+         AS l(id, title, category, brand, price, lat, lon)
+"""
+
+
+class Market:
+    """What is offered and what is asked for: real titles, invented categories, towns and prices."""
+
+    def __init__(self, products: Sequence[Product], seed: int = 5) -> None:
+        self.chance = random.Random(seed)  # noqa: S311  # plausible, not secret
+        self.products = [p for p in products if len(p.name.split()) > 2]
+        self.towns = [(self.chance.uniform(-22, -16), self.chance.uniform(26, 33)) for _ in range(TOWNS)]
+        self.town_weights = list(itertools.accumulate(1 / (n + 3) for n in range(TOWNS)))
+        self.wanted = list(itertools.accumulate(1 / (n + 1) ** 1.2 for n in range(CATEGORIES)))
+
+    def town(self) -> tuple[float, float]:
+        """Return a town, large ones more often."""
+        return self.chance.choices(self.towns, cum_weights=self.town_weights)[0]
+
+    def price(self) -> int:
+        """Return a price in minor units: around 50, between 1 and some thousands."""
+        return max(100, int(self.chance.lognormvariate(8.5, 1.3)))
+
+    def listings(self, count: int) -> list[tuple[UUID, str, str, str, int, float, float]]:
+        """Return so many listings."""
+        made = []
+        for _ in range(count):
+            product, (lat, lon) = self.chance.choice(self.products), self.town()
+            category = f"c{self.chance.randrange(CATEGORIES)}"
+            made.append((uuid4(), product.name[:200], category, product.brand[:80], self.price(), lat, lon))
+        return made
+
+    def needs(self, *, hopeless: bool) -> Needs:
+        """Return what somebody asks for; `hopeless` is what no listing has."""
+        chance, kind = self.chance, self.chance.random()
+        product = chance.choice(self.products)
+        words = [w.lower() for w in product.name.split() if w.isalnum() and len(w) > 2] or ["cable"]
+        start, price = chance.randrange(len(words)), self.price()
+        near, radius, groups = None, None, []
+        low: int | None = None
+        high: int | None = price
+        if kind < 0.60:
+            taken = words[start : start + (1 if kind < 0.15 else 2)]
+            high = high if chance.random() < 0.7 or kind < 0.15 else None
+            near = self.town() if chance.random() < 0.4 or kind < 0.15 else None
+        elif kind < 0.80:
+            taken, low, high, near = [], price, price * 3, self.town()
+            groups = [(f"=category={self.category()}",)]
+        elif kind < 0.90 and product.brand:
+            taken, groups = words[start : start + 1], [(f"=brand={product.brand[:80].lower()}",)]
+        elif kind < 0.99:
+            taken, high = words[start : start + 3], None
+        else:
+            taken, high, groups = [], None, [(f"=category={self.category()}",)]
+        if near:
+            radius = chance.choice((10_000.0, 25_000.0, 50_000.0))
+        if hopeless and near:
+            near = (near[0] + 60, near[1])
+        elif hopeless:
+            low, high = 10**9, 10**10
+        return Needs(
+            words=tuple(dict.fromkeys(taken)), any_of=tuple(groups), min_minor=low, max_minor=high,
+            currency="USD" if high or low else None, near=near, radius_m=radius,
+        )  # fmt: skip
+
+    def category(self) -> str:
+        """Return a category to ask for: few have most of the askers."""
+        return f"c{self.chance.choices(range(CATEGORIES), cum_weights=self.wanted)[0]}"
+
+
+async def measure(data: Path) -> dict[str, Any]:
+    """Measure every size; return the figures at a million alerts, and draw how they grow."""
+    limit = int(os.environ.get("TRADEPOST_BENCH_ALERTS", SIZES[-1]))
+    sizes = [n for n in SIZES if n <= limit] or [limit]
+    async with ground(shared_buffers="3GB", effective_cache_size="8GB") as on:
+        market = Market(read_catalogue(data))
+        changes = await _prepare(on, market)
+        db = await Database.open(on.dsn(NAME), size=4, statement_timeout_ms=3_600_000)
+        try:
+            grown: dict[int, dict[str, float]] = {}
+            filed = 0
+            for size in sizes:
+                await _ask(on, db, market, size - filed, hopeless=size == SIZES[-1])
+                filed = size
+                grown[size] = await _measure(db, changes)
+                print(f"{size:,} alerts: {grown[size]}", flush=True)
+            found = grown[min(1_000_000, max(sizes))]
+            if SIZES[-1] in grown:
+                found = found | {"growth": round(grown[SIZES[-1]]["mean_ms"] / grown[SIZES[-2]]["mean_ms"], 2)}
+                CHART.write_text(_chart(grown), "utf-8")
+            return found | await _crowd(db, changes) | await _killed(on)
+        finally:
+            await db.close()
+
+
+async def _prepare(on: Ground, market: Market) -> list[Change]:
+    """Make a store of listings whose words are counted; return those that are matched as if they were new."""
+    owner = await asyncpg.connect(on.dsn("postgres", "postgres"))
+    await owner.execute(f'DROP DATABASE IF EXISTS "{NAME}"')
+    await owner.close()
+    await create_database(on.dsn("postgres", "postgres"), NAME)
+    await migrate(on.dsn(NAME, "postgres"))
+    db = await Database.open(on.dsn(NAME, "postgres"), size=2, statement_timeout_ms=3_600_000)
+    await install_store(db, PRESETS / STORE)
+    await db.close()
+    connection = await asyncpg.connect(on.dsn(NAME, "postgres"), command_timeout=3600)
+    try:
+        await connection.execute(
+            "INSERT INTO users (id, username, email, display_name) VALUES ($1, 'asker', 'asker@example.com', 'Asker'), "
+            "(gen_random_uuid(), 'seller', 'seller@example.com', 'Seller')", _OWNER,
+        )  # fmt: skip
+        seller = await connection.fetchval("SELECT id FROM users WHERE username = 'seller'")
+        await connection.execute(
+            "INSERT INTO categories (slug, name) SELECT 'c' || n, 'Group ' || n FROM generate_series(0, $1::int - 1) AS n",
+            CATEGORIES,
+        )
+        made = market.listings(LISTINGS)
+        for start in range(0, LISTINGS, 2_000):
+            await connection.execute(_LISTINGS, *map(list, zip(*made[start : start + 2_000], strict=True)), seller)
+        await connection.execute("VACUUM ANALYZE")
+    finally:
+        await connection.close()
+    app = await Database.open(on.dsn(NAME), size=2, statement_timeout_ms=3_600_000)
+    await count_terms(app)
+    await app.close()
+    return [Change(row[0], True, None, False) for row in made[:PROBES]]
+
+
+async def _ask(on: Ground, db: Database, market: Market, count: int, *, hopeless: bool) -> None:
+    """File so many more alerts by the store's own rules, and load them by COPY."""
+    connection = await asyncpg.connect(on.dsn(NAME, "postgres"), command_timeout=3600)
+    try:
+        await connection.execute("SET session_replication_role = replica")  # nothing refers to what is not there
+        for start in range(0, count, _CHUNK):
+            needs = [market.needs(hopeless=hopeless) for _ in range(min(_CHUNK, count - start))]
+            async with db.transaction(actor=SYSTEM) as tx:
+                lexed = await lex(tx, {w for n in needs for w in n.words})
+                share = await shares_of(tx, needs, lexed)
+            remembered: dict[str, float] = {}
+
+            def known(term: str, share: Any = share, remembered: dict[str, float] = remembered) -> float:
+                found = remembered.get(term)
+                if found is None:
+                    found = remembered[term] = share(term)
+                return found
+
+            filed = [(uuid4(), one, file_alert(one, lexed, known)) for one in needs]
+            await _load(connection, filed)
+        await connection.execute("ANALYZE alert_index")
+        await connection.execute("ANALYZE alerts")
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
+
+
+async def _load(connection: asyncpg.Connection, filed: list[tuple[UUID, Needs, Filed]]) -> None:
+    wide = sorted({term for _, _, one in filed for term in one.wide})
+    await connection.execute(
+        "INSERT INTO alert_wide_terms SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", wide
+    )  # fmt: skip
+    await connection.copy_records_to_table(
+        "alerts", columns=["id", "user_id", "name", "query", "criteria", "criteria_hash"],
+        records=[(key, _OWNER, "x", "x", "{}", key.bytes) for key, _, _ in filed],
+    )  # fmt: skip
+    await connection.execute("CREATE TEMP TABLE IF NOT EXISTS loading (term text, alert_id uuid, wants text, min_minor bigint, "
+                             "max_minor bigint, currency text, lat float8, lon float8, radius_m float8)")  # fmt: skip
+    await connection.copy_records_to_table("loading", records=list(_records(filed)))
+    await connection.execute(f"""
+        INSERT INTO alert_index (term, alert_id, user_id, wants, min_minor, max_minor, currency, lat, lon, radius_m)
+        SELECT term, alert_id, '{_OWNER}', wants::tsquery, min_minor, max_minor, currency, lat, lon, radius_m FROM loading ORDER BY term
+    """)  # our own id
+    await connection.execute("TRUNCATE loading")
+
+
+def _records(filed: list[tuple[UUID, Needs, Filed]]) -> Iterator[tuple[Any, ...]]:
+    for key, needs, one in filed:
+        row = row_of(key, _OWNER, needs, one)
+        for term in row.terms:
+            yield (term, key, row.wants, row.min_minor, row.max_minor, row.currency, row.lat, row.lon, row.radius_m)
+
+
+async def _measure(db: Database, changes: Sequence[Change]) -> dict[str, float]:
+    """Match listings one by one, a first round to warm the pages; then some of them by reading every alert."""
+    times: list[float] = []
+    counts: list[int] = []
+    async with db.transaction(actor=SYSTEM) as tx:
+        for is_timed in (False, True):
+            for change in changes:
+                started = perf_counter()
+                found = await find_matches(tx, [change], 100_000)
+                if is_timed:
+                    times.append((perf_counter() - started) * 1000)
+                    counts.append(len(found))
+        started = perf_counter()
+        together = await find_matches(tx, list(changes[:200]), 100_000)
+        batch = (perf_counter() - started) * 1000 / 200
+        assert {p.listing_id for p in together} <= {c.listing_id for c in changes}
+        scans = []
+        for change in changes[:3]:
+            started = perf_counter()
+            scanned = await find_by_scan(tx, [change])
+            scans.append((perf_counter() - started) * 1000)
+            assert {p.alert_id for p in scanned} == {p.alert_id for p in await find_matches(tx, [change], 100_000)}
+    times.sort()
+    counts.sort()
+    return {
+        "p50_ms": round(median(times), 2), "p99_ms": round(times[int(len(times) * 0.99)], 2),
+        "mean_ms": round(sum(times) / len(times), 2), "batch_ms": round(batch, 2), "scan_ms": round(median(scans), 1),
+        "matches_p50": counts[len(counts) // 2], "matches_p99": counts[int(len(counts) * 0.99)],
+    }  # fmt: skip
+
+
+def _chart(grown: dict[int, dict[str, float]]) -> str:
+    return growth_chart(
+        "Finding the alerts that a new listing is for", "alerts", "milliseconds a listing",
+        [
+            Line("99 of 100 listings, at most", "ours", {n: v["p99_ms"] for n, v in grown.items()}),
+            Line("median", "ours-thin", {n: v["p50_ms"] for n, v in grown.items()}),
+            Line("a listing among 200 at once", "soft", {n: v["batch_ms"] for n, v in grown.items()}),
+            Line("reading every alert, warm, median of 3", "peer", {n: v["scan_ms"] for n, v in grown.items()}),
+        ],
+    )  # fmt: skip
+
+
+async def _crowd(db: Database, changes: Sequence[Change]) -> dict[str, float]:
+    """Match a listing that 50,000 more alerts are for among 20 others: what the others wait, and what the crowd takes apart."""
+    crowd, others = changes[0], list(changes[1:21])
+    async with db.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("""
+            WITH made AS (INSERT INTO alerts (id, user_id, name, query, criteria_hash)
+                          SELECT k, :owner, 'x', 'x', uuid_send(k) FROM (SELECT gen_random_uuid() AS k FROM generate_series(1, :n)) AS s
+                          RETURNING id)
+            INSERT INTO alert_index (term, alert_id, user_id)
+            SELECT 'crowdword', id, :owner FROM made"""), owner=_OWNER, n=CROWD)  # fmt: skip
+        await tx.run(
+            text("UPDATE search_documents SET words = words || 'crowdword:1'::tsvector WHERE listing_id = :id"),
+            id=crowd.listing_id,
+        )
+    took: dict[str, float] = {}
+    for name, batch in (("alone", others), ("beside", [crowd, *others])):
+        async with db.transaction(actor=SYSTEM) as tx:
+            started = perf_counter()
+            pairs = await find_matches(tx, batch)
+            await record_matches(tx, others, [p for p in pairs if p.listing_id != crowd.listing_id])
+            took[name] = (perf_counter() - started) * 1000
+            await tx.run(text("DELETE FROM alert_matches"))
+    started, after, found = perf_counter(), UUID(int=0), 0
+    while True:
+        async with db.transaction(actor=SYSTEM) as tx:
+            page = await find_page(tx, crowd, after)
+            found += len(page)
+            if not page:
+                break
+            await record_matches(tx, [crowd], page)
+            after = page[-1].alert_id
+    assert found >= CROWD
+    return {
+        "others_alone_ms": round(took["alone"], 1), "others_beside_crowd_ms": round(took["beside"], 1),
+        "crowd_s": round(perf_counter() - started, 1),
+    }  # fmt: skip
+
+
+class _Program(Loopback):
+    """Somebody's program that kills its caller now and then, before it answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.caller: asyncio.Task[int] | None = None
+        self.chance = random.Random(9)  # noqa: S311  # plausible, not secret
+        self.heard: dict[str, int] = {}
+
+    async def answer(self, asked: Asked) -> Answer:
+        key = asked.headers["tradepost-id"]
+        self.heard[key] = self.heard.get(key, 0) + 1
+        self.asked.clear()
+        if self.caller is not None and self.chance.random() < 0.004:
+            self.caller.cancel()
+        return Answer(204, b"")
+
+
+async def _killed(on: Ground) -> dict[str, float]:
+    """Send 10,000 notices by web hook with a sender that is killed at random; count what was lost and what came twice."""
+    program = _Program()
+    settings = Settings(stores=(STORE,), http=HttpSettings(reachable=("127.0.0.0/8",)))
+    keys = Keyring.from_secret("bench", b"0" * 32)
+    opened = open_store(
+        STORE, settings, dsn=on.dsn(NAME), cache_url=on.cache_url, files_url=str(on.home.files(STORE)), keys=keys
+    )
+    async with opened as store, serving(program):
+        told = [uuid5(_SPACE, str(n)) for n in range(NOTICES)]
+        async with store.db.transaction(actor=SYSTEM) as tx:
+            await set_hook(tx, keys, Caller(_OWNER), program.base)
+            for start in range(0, NOTICES, 1_000):
+                await tell_each(tx, "order", [
+                    News(user_id=_OWNER, subject_id=key, title="Told", path="/") for key in told[start : start + 1_000]
+                ])  # fmt: skip
+        kills, started = 0, perf_counter()
+        while await _pending(store):
+            program.caller = asyncio.create_task(_send_until_killed(store))
+            (outcome,) = await asyncio.gather(program.caller, return_exceptions=True)
+            kills += isinstance(outcome, asyncio.CancelledError)
+            async with store.db.transaction(actor=SYSTEM) as tx:  # two minutes later
+                await tx.run(
+                    text("UPDATE deliveries SET due_at = now() WHERE state = 'pending' AND channel = 'webhook'")
+                )
+        took = perf_counter() - started
+    return {
+        "notices": NOTICES, "kills": kills, "lost": NOTICES - len(program.heard), "twice": sum(n > 1 for n in program.heard.values()),
+        "notices_s": round(NOTICES / took),
+    }  # fmt: skip
+
+
+async def _send_until_killed(store: Store) -> int:
+    while await send_outside(store):
+        pass
+    return 0
+
+
+async def _pending(store: Store) -> int:
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        return int(
+            await tx.value(text("SELECT count(*) FROM deliveries WHERE state = 'pending' AND channel = 'webhook'"))
+        )
