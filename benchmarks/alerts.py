@@ -2,8 +2,8 @@
 
 Listings have the titles of real products (`chorus_icecat`), 300 categories, prices over three orders of magnitude, 300 towns. Alerts
 ask for one to three words of such a title, most with a price and many with a place; for a category with a price and a place; for a
-brand; and one in a hundred for everything in a category, which few categories have many of, as with people. They are filed by the
-store's own code. The second million is the first one's like, but each asks for something that no listing has: another continent, or a
+brand; and one in a hundred for everything in a category, which few categories have many of, as with people. Two people ask for each.
+They are filed by the store's own code. The second million is the first one's like, but each asks for something that no listing has: another continent, or a
 price beyond all. Draws how time grows into docs/images/alerts-growth.svg; TRADEPOST_BENCH_ALERTS limits the number of alerts.
 """
 
@@ -46,6 +46,7 @@ STORE, NAME = "tese", "bench_alerts"
 LISTINGS, PROBES, CATEGORIES, TOWNS = 20_000, 400, 300, 300
 SIZES = (10_000, 100_000, 1_000_000, 2_000_000)
 CROWD, NOTICES = 50_000, 10_000
+ASKERS = 2  # of each wish
 _CHUNK = 20_000
 _SPACE = UUID(int=26)
 _OWNER = UUID(int=1)
@@ -189,7 +190,7 @@ async def _ask(on: Ground, db: Database, market: Market, count: int, *, hopeless
     try:
         await connection.execute("SET session_replication_role = replica")  # nothing refers to what is not there
         for start in range(0, count, _CHUNK):
-            needs = [market.needs(hopeless=hopeless) for _ in range(min(_CHUNK, count - start))]
+            needs = [market.needs(hopeless=hopeless) for _ in range(min(_CHUNK, count - start) // ASKERS)]
             async with db.transaction(actor=SYSTEM) as tx:
                 lexed = await lex(tx, {w for n in needs for w in n.words})
                 share = await shares_of(tx, needs, lexed)
@@ -201,8 +202,8 @@ async def _ask(on: Ground, db: Database, market: Market, count: int, *, hopeless
                     found = remembered[term] = share(term)
                 return found
 
-            filed = [(uuid4(), one, file_alert(one, lexed, known)) for one in needs]
-            await _load(connection, filed)
+            placed = [(one, file_alert(one, lexed, known)) for one in needs]
+            await _load(connection, [(uuid4(), one, place) for one, place in placed for _ in range(ASKERS)])
         await connection.execute("ANALYZE alert_index")
         await connection.execute("ANALYZE alerts")
         await connection.execute("CHECKPOINT")

@@ -140,6 +140,7 @@ async def test_letter_can_be_stopped_by_one_click_and_started_again(
     (letter,) = await letters(store, "notices")
     message = as_message(letter, UUID(int=1))
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert f"List-Unsubscribe: <{letter.unsubscribe}>\r\n".encode() in message.as_bytes()
     path = message["List-Unsubscribe"].strip("<>").removeprefix(store.base_url)
     answer = await browse.client.post(path, data={"List-Unsubscribe": "One-Click"})
     assert answer.status_code == 200

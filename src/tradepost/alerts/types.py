@@ -76,3 +76,14 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     telling: Telling
     last_checked_at: datetime
     created_at: datetime
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether a search can ask all that the alert asks."""
+        return not self.criteria.keys() & {
+            "sources",
+            "currency",
+            "price_drop_minor",
+            "price_drop_percent",
+            "back_in_stock",
+        }

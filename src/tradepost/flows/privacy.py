@@ -49,6 +49,7 @@ LEFT_OUT: Final = {
     "user_roles": "in the profile",
     "totp_secrets": "whoever reads it signs in as them",
     "recovery_codes": "kept as fingerprints only",
+    "alert_index": "their alerts say the same",
     "mails": "gone once they are sent",
 }
 # Rows that are a person's through another row.

@@ -7,6 +7,7 @@ from tradepost.accounts.second_steps import TOTP
 from tradepost.accounts.verification_types import DATA, NAME
 from tradepost.delivery.queries import ADDRESS
 from tradepost.notifications.service import LETTER
+from tradepost.notifications.ways import BROWSER, HOOK_SECRET, PUSH_KEY
 
 ORDER_ADDRESS: Final = "order-address"
 ORDER_EMAIL: Final = "order-email"
@@ -17,6 +18,9 @@ SEALED: Final[dict[tuple[str, str], str]] = {
     ("verification_documents", "name_enc"): NAME,
     ("totp_secrets", "secret_enc"): TOTP,
     ("mails", "letter_enc"): LETTER,
+    ("push_subscriptions", "subscription_enc"): BROWSER,
+    ("notice_hooks", "secret_enc"): HOOK_SECRET,
+    ("push_keys", "private_enc"): PUSH_KEY,
     ("addresses", "address_enc"): ADDRESS,
     ("orders", "email_enc"): ORDER_EMAIL,
     ("orders", "shipping_address_enc"): ORDER_ADDRESS,

@@ -16,13 +16,13 @@ from sqlalchemy import text
 from tradepost.accounts.types import PROFILE_SCOPE, Caller
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Transaction
-from tradepost.notifications.push import Subscription, check_subscription, new_key
+from tradepost.notifications.push import Subscription, check_subscription, decode, encode, new_key
 from tradepost.notifications.types import NoHook, NoSuchBrowser
 
 MOST_BROWSERS: Final = 10
-_BROWSER: Final = "push-subscription"
-_SECRET: Final = "notice-hook"  # noqa: S105  # what the value is for, not the value
-_KEY: Final = "push-key"
+BROWSER: Final = "push-subscription"
+HOOK_SECRET: Final = "notice-hook"  # noqa: S105  # what the value is for, not the value
+PUSH_KEY: Final = "push-key"
 
 
 class Browser(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ async def add_browser(tx: Transaction, keys: Keyring, caller: Caller, given: Sub
     check_subscription(given)
     digest = hashlib.sha256(given.endpoint.encode()).digest()
     await tx.run(_TAKE_OVER, hash=digest, me=me)
-    sealed = keys.encrypt(msgspec.json.encode(given).decode(), _BROWSER)
+    sealed = keys.encrypt(msgspec.json.encode(given).decode(), BROWSER)
     await tx.run(_ADD, me=me, hash=digest, sealed=sealed, label=label[:200], most=MOST_BROWSERS)
 
 
@@ -111,7 +111,7 @@ async def browsers_of(tx: Transaction, keys: Keyring, user_id: UUID) -> list[tup
     """Return somebody's browsers as they introduced themselves."""
     rows = await tx.all(_SEALED, user_id=user_id)
     return [
-        (r["id"], msgspec.json.decode(keys.decrypt(r["subscription_enc"], _BROWSER), type=Subscription)) for r in rows
+        (r["id"], msgspec.json.decode(keys.decrypt(r["subscription_enc"], BROWSER), type=Subscription)) for r in rows
     ]
 
 
@@ -122,7 +122,7 @@ async def set_hook(tx: Transaction, keys: Keyring, caller: Caller, url: str) -> 
     """
     me = caller.check_scope(PROFILE_SCOPE)
     secret = f"whsec_{secrets.token_urlsafe(32)}"
-    await tx.run(_SET_HOOK, me=me, url=url, sealed=keys.encrypt(secret, _SECRET))
+    await tx.run(_SET_HOOK, me=me, url=url, sealed=keys.encrypt(secret, HOOK_SECRET))
     return secret
 
 
@@ -140,7 +140,7 @@ async def remove_hook(tx: Transaction, caller: Caller) -> None:
 async def hook_of(tx: Transaction, keys: Keyring, user_id: UUID) -> tuple[str, str] | None:
     """Return the address of somebody's program and its secret."""
     row: Any = await tx.maybe(_HOOK_SECRET, user_id=user_id)
-    return (row["url"], keys.decrypt(row["secret_enc"], _SECRET)) if row else None
+    return (row["url"], keys.decrypt(row["secret_enc"], HOOK_SECRET)) if row else None
 
 
 async def note_hook(tx: Transaction, user_id: UUID, error: str | None) -> None:
@@ -159,6 +159,6 @@ async def read_push_key(tx: Transaction, keys: Keyring) -> PushKey:
     row = await tx.maybe(_READ_KEY)
     if row is None:
         private, public = new_key()
-        await tx.run(_MAKE_KEY, sealed=keys.seal(private, _KEY), public=public)
+        await tx.run(_MAKE_KEY, sealed=keys.encrypt(encode(private), PUSH_KEY), public=public)
         row = await tx.one(_READ_KEY)
-    return PushKey(keys.unseal(row["private_enc"], _KEY), row["public"])
+    return PushKey(decode(keys.decrypt(row["private_enc"], PUSH_KEY)), row["public"])

@@ -8,7 +8,6 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from tradepost.accounts.types import Caller
-from tradepost.alerts.finds import count_unread
 from tradepost.alerts.queries import access_alert
 from tradepost.alerts.service import change_alert, check_off, keep_search, remove_alert, rename_alert, restore_alert
 from tradepost.catalog.listing_pages import category_tree
@@ -33,11 +32,9 @@ async def searches_page(
 ) -> Response[str]:
     """Show the person's searches; `removed` is the one that can be taken back."""
     found = await saved_searches(store, caller)
-    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
-        unread = await count_unread(tx, caller)
     rows = [
         {"alert": f.alert, "new": f"{f.new}+" if f.is_more else str(f.new or ""), "open": f"{HERE}/{f.alert.id}",
-         "address": address_of(store, f.alert.request), "finds": unread.get(f.alert.id, 0)}
+         "address": address_of(store, f.alert.request), "finds": f.found}
         for f in found
     ]  # fmt: skip
     return await page(request, store, caller, "saved_searches", rows=rows, removed=removed)
@@ -52,6 +49,8 @@ async def open_search(
         alert = await access_alert(tx, caller, alert_id)
         if request.headers.get("sec-purpose", "") != "prefetch":
             await check_off(tx, caller, alert_id)
+    if not alert.is_searchable:
+        return go(request, f"/me/matches?alert={alert_id}")
     return go(request, address_of(store, alert.request, sort="newest"))
 
 

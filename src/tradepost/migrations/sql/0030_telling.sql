@@ -120,7 +120,7 @@ BEGIN
 END $$;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON deliveries, notice_preferences, notice_times, push_subscriptions, notice_hooks TO tradepost_app;
-GRANT SELECT, INSERT ON push_keys TO tradepost_app;
+GRANT SELECT, INSERT, UPDATE ON push_keys TO tradepost_app;
 GRANT SELECT ON deliveries, notice_preferences, notice_times TO tradepost_readonly;
 
 ALTER TABLE deliveries ENABLE ROW LEVEL SECURITY;

@@ -9,9 +9,9 @@ import smtplib
 import ssl
 from dataclasses import dataclass
 from email.errors import MessageError
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -21,7 +21,22 @@ from tradepost.core.text import is_plain
 from tradepost.notifications.types import BadMailServer, Letter, MailRefused, MailServerAway, NotALetter
 
 SECONDS = 20.0
+_HEADERS = HeaderRegistry()
 _HERE = {"localhost", "127.0.0.1", "::1"}
+
+
+class _OnOneLine(UnstructuredHeader):
+    """A header that is not folded: Python would write a long address as an encoded word, which no mail program opens."""
+
+    name: str
+
+    def fold(self, *, policy: Policy) -> str:
+        """Return the header as one line."""
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS.map_to_type("list-unsubscribe", _OnOneLine)  # type: ignore[arg-type]  # the registry adds the base class by itself
+_POLICY = SMTP.clone(header_factory=_HEADERS)
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,7 +124,7 @@ def as_message(letter: Letter, mail_id: UUID) -> EmailMessage:
         value = getattr(letter, part)
         if not is_plain(value) or any(c in value for c in "\r\n\t"):
             raise NotALetter(part)
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=_POLICY)
     try:
         message["From"] = Address(letter.sender_name, addr_spec=letter.sender)
         message["To"] = Address(addr_spec=letter.to)
