@@ -133,7 +133,7 @@ async def test_one_click_keeps_a_search_and_opening_it_ticks_off(browse: Visitor
     await look_back(store)
     listed = await browse.get("/me/searches")
     assert "1 new" in text_of(listed.text)
-    opened = await browse.get(re.findall(r'href="(/me/searches/[^"]+)"', listed.text)[0])
+    opened = await browse.get(re.findall(r'href="(/me/searches/[0-9a-f-]{36})"', listed.text)[0])
     assert str(opened.url.query.decode()) == "q=apples&condition=good&max_price=3.00&sort=newest"
     assert "New apples" in opened.text
     assert "Cheap apples" not in opened.text

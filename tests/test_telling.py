@@ -148,7 +148,7 @@ async def test_letter_can_be_stopped_by_one_click_and_started_again(
     assert await rows(store, settings) == [("false",)]
     page = path.removeprefix("/api")
     assert page in letter.text
-    assert "No more letters about this alert" in text_of(await browse.get(page))
+    assert "No more letters about this alert" in text_of((await browse.get(page)).text)
     answer = await browse.post(page, {"again": "yes"})
     assert await rows(store, settings) == [("true",)]
     await browse.post(page)
@@ -358,18 +358,18 @@ async def test_pages_of_alerts_work_without_scripts(store: Store, browse: Visito
         "condition.new": "1",
     }
     preview = await browse.post("/me/searches/new", {**form, "condition.new": "", "action": "preview"})
-    assert "Last week it would have found 1." in text_of(preview)
+    assert "Last week it would have found 1." in text_of(preview.text)
     bad = await browse.post("/me/searches/new", {**form, "min_price": "9", "category": "nowhere"})
     assert bad.status_code == 422
     assert "The lowest price is above the highest." in bad.text
     assert "There is no nowhere." in bad.text
-    assert "told at once" in text_of(await browse.post("/me/searches/new", form))
+    assert "told at once" in text_of((await browse.post("/me/searches/new", form)).text)
     ((alert_id, criteria),) = await rows(store, "SELECT id, criteria FROM alerts")
     assert criteria == {"conditions": ["new"], "max_minor": 500}
     edited = await browse.post(
         f"/me/searches/{alert_id}/edit", {**form, "frequency": "weekly", "condition.new": "", "condition.good": ""}
     )
-    assert "told weekly" in text_of(edited)
+    assert "told weekly" in text_of(edited.text)
     await file_alerts(store, [alert_id])
     await make.listing(seller, "Sourdough, new", price=400)
     await match_waiting(store)

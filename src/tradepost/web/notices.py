@@ -82,9 +82,10 @@ async def choose(request: HttpRequest, store: GivenStore, caller: GivenCaller) -
 
 
 def _times(form: Form) -> Times:
-    given = {"quiet_from": form.get("quiet_from") or None, "quiet_to": form.get("quiet_to") or None}
-    hour = form.whole("digest_hour", 8)
-    return Form({k: v for k, v in given.items() if v}, {}).into(Times, digest_hour=hour)
+    """Return the hours of a form; browsers write times without seconds."""
+    given = {name: form.get(name) for name in ("quiet_from", "quiet_to") if form.get(name)}
+    whole = {name: f"{value}:00" if value.count(":") == 1 else value for name, value in given.items()}
+    return Form(whole, {}).into(Times, digest_hour=form.whole("digest_hour", 8))
 
 
 @post(HERE + "/hook", include_in_schema=False)
