@@ -524,10 +524,15 @@ class Database:
     """The pool of one store's database in this process, with a replica's beside it where the settings name one."""
 
     def __init__(
-        self, pool: asyncpg.Pool, replica: asyncpg.Pool | None, connect: Callable[[], Awaitable[asyncpg.Connection]]
+        self,
+        pool: asyncpg.Pool,
+        replica: asyncpg.Pool | None,
+        planned_once: asyncpg.Pool,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
     ) -> None:
         self._pool = pool
         self._replica = replica
+        self._planned_once = planned_once
         self._connect = connect
         self.cache: Forgetful | None = None
 
@@ -555,25 +560,31 @@ class Database:
             },
         }
 
-        def pool(address: str) -> Any:
+        def pool(address: str, most: int = size, **also: str) -> Any:
             return asyncpg.create_pool(
                 address,
                 min_size=0,
-                max_size=size,
+                max_size=most,
                 init=_no_json_text,
                 reset=_leave_clean,
                 max_inactive_connection_lifetime=300,
-                **options,
+                **options | {"server_settings": options["server_settings"] | also},
             )
 
         replica = await pool(replica_dsn) if replica_dsn else None
-        return cls(await pool(dsn), replica, lambda: asyncpg.connect(dsn, command_timeout=30, timeout=10, **options))
+        primary = await pool(dsn)
+        if statement_cache:
+            planned_once = await pool(replica_dsn or dsn, max(2, size // 2), plan_cache_mode="force_generic_plan")
+        else:
+            planned_once = replica or primary
+        return cls(
+            primary, replica, planned_once, lambda: asyncpg.connect(dsn, command_timeout=30, timeout=10, **options)
+        )
 
     async def close(self) -> None:
         """Close every connection; waits for those in use."""
-        await self._pool.close()
-        if self._replica:
-            await self._replica.close()
+        for pool in {self._pool, self._planned_once, self._replica} - {None}:
+            await pool.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -646,19 +657,37 @@ class Database:
             await reaction()
 
     @overload
-    async def read(self, statement: ClauseElement, *, into: type[T], fresh: bool = False, **params: Any) -> list[T]: ...
+    async def read(
+        self, statement: ClauseElement, *, into: type[T], fresh: bool = False, plan_once: bool = False, **params: Any
+    ) -> list[T]: ...
     @overload
     async def read(
-        self, statement: ClauseElement, *, into: None = None, fresh: bool = False, **params: Any
+        self,
+        statement: ClauseElement,
+        *,
+        into: None = None,
+        fresh: bool = False,
+        plan_once: bool = False,
+        **params: Any,
     ) -> list[Any]: ...
     async def read(
-        self, statement: ClauseElement, *, into: type[T] | None = None, fresh: bool = False, **params: Any
+        self,
+        statement: ClauseElement,
+        *,
+        into: type[T] | None = None,
+        fresh: bool = False,
+        plan_once: bool = False,
+        **params: Any,
     ) -> list[Any]:
-        """Read public tables in one round trip, without BEGIN; from the replica where there is one and `fresh` is not asked."""
+        """Read public tables in one round trip, without BEGIN; from the replica where there is one and `fresh` is not asked.
+
+        `plan_once` is for long statements written so that one plan suits all values: planning them takes longer than running them.
+        """
         outer = self._outer()
         if outer is not None:
             return await outer.all(statement, into=into, **params)
-        pool = self._pool if fresh or self._replica is None else self._replica
+        copied = self._pool if fresh or self._replica is None else self._replica
+        pool = self._planned_once if plan_once else copied
         try:
             lent = await _borrow(pool)
         except Exception as error:

@@ -19,8 +19,10 @@ from tradepost.search.types import SearchRequest, Sort, Weights
 
 _WHOLE = 20_000  # an order by date, price or distance is sorted exactly up to so many documents
 _NARROW = 20_000  # among so few documents every vector is compared
-_PLENTY = 200  # where words find so many, the vector index is asked less thoroughly
-_FARTHEST, _GLANCED = 1200, 300  # documents that the vector index is asked for at most
+_PLENTY = (
+    100  # where words find so many, meaning orders them and adds none: benchmarks/search_quality.py sees no difference
+)
+_FARTHEST = 1200  # documents that the vector index is asked for at most
 _CURSORS: dict[str, Any] = {"newest": Moment, "cheapest": int, "dearest": int}
 _DEFAULTS = Weights()
 
@@ -62,7 +64,7 @@ def plan_search(
     near = request.near is not None
     shape = Shape(
         sort=sort, groups=tuple(len(g) for g in spellings.groups), loose=len(spellings.groups) > 1 and sort == "best",
-        pattern=pattern is not None, walk=walk, tier=tier > 0 and (request.facets or not walk), all_tags=bool(filters.all_tags), all_marks=bool(filters.all_marks),
+        pattern=pattern is not None, walk=walk, tier=tier if request.facets or not walk else 0, all_tags=bool(filters.all_tags), all_marks=bool(filters.all_marks),
         any_tags=len(filters.any_tags), any_marks=len(filters.any_marks), low=request.min_minor is not None,
         high=request.max_minor is not None, radius=near and request.radius_m is not None, near=near,
         age=request.max_age_days is not None, since=request.published_after is not None, verified=request.verified_seller,
@@ -72,8 +74,6 @@ def plan_search(
     )  # fmt: skip
     params: dict[str, Any] = {"limit": page_size(request.limit) + 1} | _filter_params(request, filters, shape)
     params |= _word_params(spellings, wanted, facts, weights, shape)
-    if shape.tier:
-        params["tier"] = [f"tier={tier}"]
     if pattern is not None:
         params["pattern"] = pattern
     if request.after is not None:
@@ -82,8 +82,11 @@ def plan_search(
         params["moment"] = moment
         params |= {f"w_{n}": getattr(weights, n) for n in ("words", "meaning", "popularity", "freshness")}
     if way and vector is not None:
-        params |= {"vector": vector, "likeness": weights.likeness}
-        params |= {"signature": signature_of(vector)} if way == "few" else {"reach": _reach(weights, kept, way)}
+        params |= {"vector": vector} | ({} if way == "known" else {"likeness": weights.likeness})
+        if way == "few":
+            params["signature"] = signature_of(vector)
+        elif way == "index":
+            params["reach"] = min(_FARTHEST, math.ceil(weights.neighbours / max(kept, 0.001)))
     return Plan(shape, params, spellings)
 
 
@@ -114,16 +117,12 @@ def _amount(
 def _vector_way(
     vector: Sequence[float] | None, weights: Weights, sort: Sort, facts: QueryFacts, kept: float, *, has_plenty: bool
 ) -> str:
-    """Return how the nearest are found: not at all, among all that are left, by the index, or by a glance at it."""
+    """Return how meaning takes part: not at all, for what words have found, or with the nearest of all that are left, compared or by the index."""
     if vector is None or sort != "best" or weights.meaning == 0:
         return ""
-    if facts.documents * kept <= _NARROW:
-        return "few"
-    return "glance" if has_plenty else "index"
-
-
-def _reach(weights: Weights, kept: float, way: str) -> int:
-    return min(_FARTHEST if way == "index" else _GLANCED, math.ceil(weights.neighbours / max(kept, 0.001)))
+    if has_plenty:
+        return "known"
+    return "few" if facts.documents * kept <= _NARROW else "index"
 
 
 def _tier(expected: float, wanted: int, facts: QueryFacts) -> int:

@@ -1,8 +1,8 @@
 """Every read of search. The ranking statement is composed once for each shape of a request and kept compiled.
 
-Its parts: `strict` and, where that finds little, `loose` fetch the documents that have the words (or all that pass the filters)
-from one GIN index, a bounded number; `near` adds those nearest in meaning; the best by words are compared by meaning; what
-is shown is joined with the listings' cards. Values travel as scalar sub-selects: the planner then takes the index whatever the
+Its parts: `words` are the documents that have the words (or all that pass the filters), a bounded number from one GIN index; where
+`strict` finds little, `loose` adds those that lack one; `nearest` adds those nearest in meaning; the best by words are compared by
+meaning; what is shown is joined with the listings' cards. Values travel as scalar sub-selects: the planner then takes the index whatever the
 words are, and parses a query once and not once a row.
 """
 
@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 from tradepost.catalog.queries import CARD_TABLES, card_columns
 from tradepost.catalog.tables import listings
 from tradepost.core.columns import Timestamp
+from tradepost.search.tables import INDEXED_TIERS
 from tradepost.search.types import Sort
 
 FEW = 12
@@ -36,7 +37,7 @@ class Shape(msgspec.Struct, frozen=True):
     loose: bool = False
     pattern: bool = False
     walk: bool = False
-    tier: bool = False
+    tier: int = 0
     all_tags: bool = False
     all_marks: bool = False
     any_tags: int = 0
@@ -94,17 +95,20 @@ def ranking(shape: Shape) -> Select[Any]:
 def _page_sql(shape: Shape) -> tuple[str, Any]:
     _, kind, descending, _ = ORDERS[shape.sort]
     best = shape.sort == "best"
-    steps = [f"strict AS MATERIALIZED ({_candidates(shape, loose=False)})"]
     if shape.loose:
-        steps.append(f"loose AS MATERIALIZED ({_candidates(shape, loose=True)})")
-        pool = "SELECT * FROM strict UNION ALL SELECT * FROM loose l WHERE NOT EXISTS (SELECT FROM strict s WHERE s.listing_id = l.listing_id)"
+        steps = [
+            f"strict AS MATERIALIZED ({_candidates(shape, loose=False)})",
+            f"loose AS MATERIALIZED ({_candidates(shape, loose=True)})",
+            f"words AS MATERIALIZED ({_EITHER})",
+        ]
     else:
-        pool = "SELECT * FROM strict"
+        steps = [f"words AS MATERIALIZED ({_candidates(shape, loose=False)})"]
     if best and shape.vector:
-        steps += _meaning(shape, pool)
+        more, pool = _meaning(shape)
+        steps += more
     else:
-        steps.append(f"pool AS MATERIALIZED (SELECT p.*, NULL::float8 AS meaning FROM ({pool}) p)")
-    steps.append(f"scored AS MATERIALIZED (SELECT p.*, {_SCORE if best else 'p.value'} AS sort_value FROM pool p)")
+        pool = "SELECT w.*, NULL::float8 AS meaning FROM words w"
+    steps.append(f"scored AS MATERIALIZED (SELECT p.*, {_SCORE if best else 'p.value'} AS sort_value FROM ({pool}) p)")
     after = ""
     if shape.after:
         sign = "<" if descending else ">"
@@ -128,15 +132,16 @@ def _page_sql(shape: Shape) -> tuple[str, Any]:
     return sql, kind
 
 
+_EITHER = "SELECT * FROM strict UNION ALL SELECT * FROM loose l WHERE NOT EXISTS (SELECT FROM strict s WHERE s.listing_id = l.listing_id)"
 # Each part lies between 0 and 1 before it is weighed; what was not compared by meaning counts as unlike.
 _SCORE = (
     "(:w_words * p.hits + :w_meaning * coalesce(p.meaning, 0) + :w_popularity * p.popularity / (p.popularity + 5) "
-    "+ :w_freshness * exp(-CAST(extract(epoch FROM CAST(:moment AS timestamptz) - p.published_at) AS float8) / 2592000))::float8"
+    "+ :w_freshness * exp(-date_part('epoch', CAST(:moment AS timestamptz) - p.published_at) / 2592000))::float8"
 )
 _PARTS = (
     "jsonb_build_object('words', :w_words * p.hits, 'meaning', :w_meaning * coalesce(p.meaning, 0), "
     "'popularity', :w_popularity * p.popularity / (p.popularity + 5), "
-    "'freshness', :w_freshness * exp(-CAST(extract(epoch FROM CAST(:moment AS timestamptz) - p.published_at) AS float8) / 2592000))"
+    "'freshness', :w_freshness * exp(-date_part('epoch', CAST(:moment AS timestamptz) - p.published_at) / 2592000))"
 )
 _FACETS = """
     SELECT jsonb_build_object('tags', (SELECT jsonb_object_agg(t.tag, t.n) FROM (
@@ -151,7 +156,10 @@ def _candidates(shape: Shape, *, loose: bool = False, sample: bool = False) -> s
     value, _, _, walk = ORDERS[shape.sort]
     tests = _tests(shape)
     if shape.tier and (sample or not shape.walk):
-        tests.append("d.marks @> (SELECT CAST(:tier AS text[]))")
+        # Written out, so that the index of this tier alone is taken; the last tiers share one.
+        tests += [
+            f"d.marks @> '{{tier={n}}}'::text[]" for n in sorted({min(shape.tier, INDEXED_TIERS[-1]), shape.tier})
+        ]
     if shape.groups or shape.pattern:
         name = "loose" if loose else "strict"
         if shape.pattern:
@@ -224,11 +232,34 @@ def _tests(shape: Shape) -> list[str]:
     return tests
 
 
-_INDEXED = {"index": "search_nearest", "glance": "search_near"}
+def _meaning(shape: Shape) -> tuple[list[str], str]:
+    """Return the steps that compare by meaning, and what there is to choose from then.
+
+    Compared are the best by words and, unless words find plenty, the nearest of all that pass the filters.
+    """
+    best = f"SELECT w.listing_id FROM words w ORDER BY w.hits DESC, w.listing_id LIMIT {shape.compared}"
+    compared = "SELECT v.listing_id, -(v.embedding <#> :vector) AS likeness FROM search_vectors v JOIN ({}) i ON i.listing_id = v.listing_id"
+    together = (
+        "SELECT p.*, greatest(c.likeness, 0) AS meaning FROM ({}) p LEFT JOIN compared c ON c.listing_id = p.listing_id"
+    )
+    if shape.vector == "known":
+        return [f"compared AS MATERIALIZED ({compared.format(best)})"], together.format("SELECT * FROM words")
+    # What shares no word with the query must be like it.
+    added = (
+        "SELECT d.listing_id, 0::float8 AS hits, 0::float8 AS value, d.popularity, d.published_at, d.price_minor, "
+        f"{'d.tags' if shape.facets else 'NULL::text[]'} AS tags FROM compared c JOIN search_documents d ON d.listing_id = c.listing_id "
+        "WHERE c.likeness >= :likeness AND NOT EXISTS (SELECT FROM words w WHERE w.listing_id = c.listing_id)"
+    )
+    either = "SELECT listing_id FROM known UNION SELECT listing_id FROM nearest"
+    return [
+        f"known AS ({best})",
+        f"nearest AS MATERIALIZED ({_nearest(shape)})",
+        f"compared AS MATERIALIZED ({compared.format(either)})",
+        f"added AS ({added})",
+    ], together.format("SELECT * FROM words UNION ALL SELECT * FROM added")
 
 
-def _meaning(shape: Shape, pool: str) -> list[str]:
-    """Return the steps that compare by meaning: the best by words, and the nearest of all that pass the filters."""
+def _nearest(shape: Shape) -> str:
     filters = _tests(shape)
     tests = " AND ".join(filters) or "true"
     if shape.vector == "few":
@@ -239,40 +270,15 @@ def _meaning(shape: Shape, pool: str) -> list[str]:
             "SELECT d.listing_id FROM search_documents d "
             f"WHERE d.signature IS NOT NULL AND {tests} ORDER BY d.signature <~> :signature LIMIT {most}"
         )
-        nearest = (
+        return (
             f"SELECT a.listing_id FROM ({alike}) a JOIN search_vectors v ON v.listing_id = a.listing_id "
             f"ORDER BY v.embedding <#> :vector LIMIT {2 * shape.neighbours}"
         )
-    else:
-        # One look at a document for each that is near: a join would first fetch all that pass the filters.
-        nearest = (
-            f"SELECT v.listing_id FROM {_INDEXED[shape.vector]}(:vector, :reach) v CROSS JOIN LATERAL ("
-            f"SELECT FROM search_documents d WHERE d.listing_id = v.listing_id AND {tests} OFFSET 0) k LIMIT {shape.neighbours}"
-        )
-    tags = "d.tags" if shape.facets else "NULL::text[]"
-    # What shares no word with the query must be like it.
-    added = (
-        "SELECT d.listing_id, 0::float8 AS hits, 0::float8 AS value, d.popularity, d.published_at, d.price_minor, "
-        f"{tags} AS tags FROM compared c JOIN search_documents d ON d.listing_id = c.listing_id "
-        "WHERE c.likeness >= :likeness AND NOT EXISTS (SELECT FROM words w WHERE w.listing_id = c.listing_id)"
+    # One look at a document for each that is near: a join would first fetch all that pass the filters.
+    return (
+        "SELECT v.listing_id FROM search_nearest(:vector, :reach) v CROSS JOIN LATERAL ("
+        f"SELECT FROM search_documents d WHERE d.listing_id = v.listing_id AND {tests} OFFSET 0) k LIMIT {shape.neighbours}"
     )
-    compared = (
-        "SELECT v.listing_id, -(v.embedding <#> :vector) AS likeness FROM search_vectors v "
-        "JOIN (SELECT listing_id FROM known UNION SELECT listing_id FROM nearest) i ON i.listing_id = v.listing_id"
-    )
-    together = (
-        "SELECT p.*, greatest(c.likeness, 0) AS meaning FROM (SELECT * FROM words UNION ALL SELECT * FROM added) p "
-        "LEFT JOIN compared c ON c.listing_id = p.listing_id"
-    )
-    best = f"SELECT w.listing_id FROM words w ORDER BY w.hits DESC, w.listing_id LIMIT {shape.compared}"
-    return [
-        f"words AS MATERIALIZED ({pool})",
-        f"known AS ({best})",
-        f"nearest AS MATERIALIZED ({nearest})",
-        f"compared AS MATERIALIZED ({compared})",
-        f"added AS ({added})",
-        f"pool AS MATERIALIZED ({together})",
-    ]
 
 
 class Known(msgspec.Struct, frozen=True, array_like=True):

@@ -38,8 +38,8 @@ async def facts_of(db: Database, wanted: Words, filters: Filters) -> QueryFacts:
     pairs = list(pairwise(wanted.words))
     asked = [*wanted.words, *(a + b for a, b in pairs), *(f"{a} {b}" for a, b in pairs), *wanted.understood.without]
     rows = await db.read(
-        UNDERSTAND, into=QueryFacts, words=asked, phrases=list(wanted.phrases), tags=list(tags), marks=list(marks)
-    )
+        UNDERSTAND, into=QueryFacts, plan_once=True, words=asked, phrases=list(wanted.phrases), tags=list(tags), marks=list(marks)
+    )  # fmt: skip
     if len(known) >= _MOST_KNOWN:
         known.clear()
     known[key] = now, rows[0]
@@ -77,7 +77,7 @@ async def search_documents(
         and not _has_filter(request, filters)
     ):
         return SearchResult(items=(), total=0)
-    rows = await db.read(ranking(plan.shape), **plan.params)
+    rows = await db.read(ranking(plan.shape), plan_once=True, **plan.params)
     return _result(request, plan, rows)
 
 
@@ -104,7 +104,7 @@ def _result(request: SearchRequest, plan: Plan, rows: list[Any]) -> SearchResult
 
 
 def _is_tiered(plan: Plan) -> bool:
-    return plan.shape.tier and not plan.shape.walk
+    return plan.shape.tier > 0 and not plan.shape.walk
 
 
 def _kind(plan: Plan) -> SearchType:
