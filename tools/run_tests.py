@@ -201,7 +201,7 @@ def pytest(outcome: Outcome, options: Sequence[str], environment: dict[str, str]
     """Run pytest, count what it did, and fail a leg in which nothing ran: a leg without tests tests nothing."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
-        code = call([sys.executable, "-m", "pytest", *options, f"--junitxml={results}"], environment)
+        code = call([sys.executable, "-m", "pytest", *options, "--durations=20", f"--junitxml={results}"], environment)
         if results.exists():
             count(outcome, results)
     judge(outcome, code)
