@@ -2,6 +2,7 @@
 
 from litestar import Router
 
+from tradepost.api.agents import agent_routes
 from tradepost.api.alerts import alert_routes
 from tradepost.api.buying import buying_routes
 from tradepost.api.catalog import catalog_routes
@@ -39,5 +40,6 @@ api_routes = [
     ),
     *webhook_routes,
     *unsubscribe_routes,
+    *agent_routes,
     *docs_routes,
 ]

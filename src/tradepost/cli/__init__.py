@@ -142,3 +142,16 @@ def reconcile(
     from tradepost.cli.money import compare_lists
 
     run(lambda: compare_lists(installation(settings), store, days, as_json=as_json))
+
+
+@cli.command()
+def mcp(
+    address: Annotated[str, typer.Argument(help="The store’s address, such as http://shop-assistant.localhost:8000.")],
+    token: Annotated[
+        str, typer.Option(envvar="TRADEPOST_MCP_TOKEN", help="An API token of the person whom the agent shops for.")
+    ] = "",
+) -> None:
+    """Offer a store's tools to an agent by standard input and output (Model Context Protocol)."""
+    from tradepost.cli.agents import bridge
+
+    run(lambda: bridge(address, token))

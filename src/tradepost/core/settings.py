@@ -174,6 +174,26 @@ class FacebookSettings(ProviderSettings, frozen=True, forbid_unknown_fields=True
     token_endpoint: str = "https://graph.facebook.com/oauth/access_token"  # noqa: S105  # an address
 
 
+class AssistantSettings(_Keys, frozen=True, forbid_unknown_fields=True):
+    """The assistant: how often it is asked, how long talks are kept, and a language model in front of the engine where there is one.
+
+    `provider`: `built-in` answers on this machine alone; `openai` is any endpoint that speaks that protocol (`url` is the address before
+    `/chat/completions`), `anthropic` one that speaks that (before `/messages`). `most_messages`: of one person in 15 minutes;
+    `daily_tokens`: of a store in a day, then the engine answers alone.
+    """
+
+    provider: Literal["built-in", "openai", "anthropic"] = "built-in"
+    url: str = ""
+    api_key: str = ""
+    model: str = ""
+    timeout_ms: AtLeastOne = 20_000
+    most_tokens: AtLeastOne = 800
+    most_rounds: AtLeastOne = 6
+    daily_tokens: Annotated[int, Meta(ge=0)] = 1_000_000
+    most_messages: AtLeastOne = 120
+    keep_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+
+
 class StoreKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one store has of its own in place of the installation's keys."""
 
@@ -182,6 +202,7 @@ class StoreKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     google: GoogleSettings = GoogleSettings()
     apple: AppleSettings = AppleSettings()
     facebook: FacebookSettings = FacebookSettings()
+    assistant: AssistantSettings = AssistantSettings()
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -274,6 +295,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identity: IdentitySettings = IdentitySettings()
     ingest: IngestSettings = IngestSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
+    assistant: AssistantSettings = AssistantSettings()
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:

@@ -13,6 +13,7 @@ from tradepost.accounts.events import PersonSignedIn
 from tradepost.accounts.one_time import issue_link
 from tradepost.accounts.service import note_arrival
 from tradepost.accounts.types import AccountClosed, Caller, SecondStepNeeded, StartedSession
+from tradepost.assistant.talks import adopt_talks
 from tradepost.cart.service import merge_guest_cart
 from tradepost.core.database import Actor, Transaction
 from tradepost.core.events import record
@@ -32,13 +33,14 @@ def as_allowed(store: Store, caller: Caller) -> Caller:
 async def begin_session(
     tx: Transaction, store: Store, caller: Caller, user_id: UUID, user_agent: str
 ) -> StartedSession:
-    """Put a person's new session in the place of the caller's, with the visitor's cart where there is one.
+    """Put a person's new session in the place of the caller's, with the visitor's cart and talks where there are some.
 
     The transaction's actor is the person with the caller's session.
     """
     if caller.session is not None:
         if caller.user_id is None:
             await merge_guest_cart(tx, caller.session, user_id)
+            await adopt_talks(tx, caller.session, user_id)
         await sessions.end_session(tx, store.cache, caller.session)
     token = secret_token()
     expires_at = await sessions.start_session(tx, token, user_id, caller.address, user_agent)

@@ -63,6 +63,7 @@ THROUGH: Final = {
     "prices": "t.variant_id IN (SELECT v.id FROM variants v JOIN listings l ON l.id = v.listing_id WHERE l.seller_id = :user_id)",
     "listing_images": "t.listing_id IN (SELECT id FROM listings WHERE seller_id = :user_id)",
     "ledger_entries": "t.account_id IN (SELECT id FROM ledger_accounts WHERE owner_id = :user_id)",
+    "assistant_turns": "t.talk_id IN (SELECT id FROM assistant_talks WHERE user_id = :user_id)",
     "appeals": "t.decision_id IN (SELECT id FROM decisions WHERE person_id = :user_id)",
 }
 _PICTURES = text("""

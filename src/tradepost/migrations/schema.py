@@ -3,6 +3,7 @@
 import tradepost.accounts.tables
 import tradepost.alerts.tables
 import tradepost.analytics.tables
+import tradepost.assistant.tables
 import tradepost.cart.tables
 import tradepost.catalog.tables
 import tradepost.core.tables

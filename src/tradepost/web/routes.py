@@ -4,6 +4,7 @@ from tradepost.web.address_book import address_routes
 from tradepost.web.after_sale import after_sale_routes
 from tradepost.web.alert_form import alert_pages
 from tradepost.web.assets import asset_routes
+from tradepost.web.assistant import assistant_routes
 from tradepost.web.browse import browse_routes
 from tradepost.web.buying import buying_routes
 from tradepost.web.delivery_office import delivery_routes
@@ -43,6 +44,7 @@ page_routes = [
     *browse_routes,
     *finding_routes,
     *alert_pages,
+    *assistant_routes,
     *saved_search_routes,
     *search_office_routes,
     *money_office_routes,
