@@ -11,7 +11,7 @@ UPGRADE ?=
 # Where packages may not keep their compiled form, every start spends seconds on compiling them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types race bench bench-search bench-extract lock clean runtime dev vectors
+.PHONY: help demo test lint types race bench bench-search bench-assistant bench-extract lock clean runtime dev vectors
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
@@ -39,6 +39,9 @@ bench-search: dev ## measure how good search results are (DATA=folder)
 
 bench-extract: dev ## measure what is read off shop pages and price strings (DATA=folder)
 	@$(BIN)/python benchmarks/extract.py --data "$(DATA)"
+
+bench-assistant: dev ## measure how well the assistant understands, refuses and finds (ONLY=intents,strange,talks,retail; DATA=folder)
+	@$(BIN)/python benchmarks/assistant_quality.py --data "$(DATA)" $(if $(ONLY),--only "$(ONLY)")
 
 lock: dev ## write the lock files anew after a change of pyproject.toml (UPGRADE=1 takes newer versions too)
 	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import (
     alerts,
+    assistant,
     cache,
     chat,
     checkout,
@@ -39,6 +40,7 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "show": lambda _data: show.measure_show(),
     "auction": lambda _data: show.measure_auction(),
     "feed": lambda _data: feed.measure(),
+    "assistant": lambda _data: assistant.measure(),
     "start": lambda _data: start.measure(),
 }
 

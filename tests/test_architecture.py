@@ -29,6 +29,7 @@ FLOWS_THAT_WRITE = {
     "install_store": "fills reference tables from the preset, as the owner",
     "pricing_rules": "fills tax, delivery, commission and promo tables from the preset, as the owner",
     "load_sample": "loads sample data whole, in bulk",
+    "sample_orders": "loads orders and addresses of the sample whole, in bulk",
     "sample_talk": "loads shows and conversations of the sample whole, in bulk",
     "grow_sample": "loads a million listings by COPY",
     "refund": "books what became of a refund on its payment and its part, in one statement",

@@ -79,6 +79,8 @@ class ListingFacts(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, str] = {}
     choices: dict[str, tuple[str, ...]] = {}
     options: tuple[Option, ...] = ()
+    option_count: int = 0
+    option_count_in_stock: int = 0
     is_made_to_order: bool = False
     outside_url: str | None = None
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from tradepost.cli.assistant import assistant_cli
 from tradepost.cli.backup import backup_cli
 from tradepost.cli.keys import keys_cli
 from tradepost.cli.search import search_cli
@@ -17,6 +18,7 @@ from tradepost.core.settings import Settings, load_settings
 
 EXIT_CODES = {"not_found": 3, "refused": 4, "conflict": 5, "invalid": 2, "too_many": 6, "unavailable": 7, "error": 1}
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+cli.add_typer(assistant_cli, name="assistant")
 cli.add_typer(search_cli, name="search")
 cli.add_typer(backup_cli, name="backup")
 cli.add_typer(keys_cli, name="keys")

@@ -127,7 +127,9 @@ async def _fill(services: EmbeddedServices, home: Home, code: str, folder: Path,
 
     try:
         settings = await install_store(owner, folder)
-        await load_sample(owner, FileStore.open(str(home.files(code))), folder, settings, progress)
+        await load_sample(
+            owner, FileStore.open(str(home.files(code))), folder, settings, progress, open_keyring("", home.keys)
+        )
     finally:
         await owner.close()
 

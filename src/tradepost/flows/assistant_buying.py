@@ -57,10 +57,10 @@ class ChangeCartLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     quantity: Annotated[Decimal, Meta()]
 
 
-class CartLineNo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A line of the cart by its number."""
+class CartLines(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Lines of the cart by their numbers."""
 
-    line_no: int
+    line_nos: Annotated[tuple[int, ...], Meta(min_length=1, max_length=100)]
 
 
 class PromoCode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,9 +127,12 @@ async def change_cart(store: Store, caller: Caller, wanted: ChangeCartLine) -> C
     return _cart(store, await change_line(store, caller, wanted.line_no, wanted.quantity))
 
 
-async def remove_from_cart(store: Store, caller: Caller, wanted: CartLineNo) -> CartFacts:
-    """Take a line out; return the cart. Raises `NoSuchLine`."""
-    return _cart(store, await remove_line(store, caller, wanted.line_no))
+async def remove_from_cart(store: Store, caller: Caller, wanted: CartLines) -> CartFacts:
+    """Take lines out; return the cart. Raises `NoSuchLine`."""
+    view = await get_cart(store, caller)
+    for line_no in dict.fromkeys(wanted.line_nos):
+        view = await remove_line(store, caller, line_no)
+    return _cart(store, view)
 
 
 async def use_promo_code(store: Store, caller: Caller, wanted: PromoCode) -> CartFacts:

@@ -12,10 +12,16 @@ from msgspec import Meta
 
 from tradepost.accounts.types import Caller, SignInFirst
 from tradepost.assistant.preset import store_texts
-from tradepost.assistant.results import OrderBrief, OrderedItem, OrderFacts, Orders
+from tradepost.assistant.results import AddressSaved, OrderBrief, OrderedItem, OrderFacts, Orders
 from tradepost.assistant.types import ReasonNotAccepted
 from tradepost.core.money import plain_number
+from tradepost.core.postal import Address
+from tradepost.delivery import service as delivery
+from tradepost.delivery.queries import default_address
+from tradepost.delivery.types import AddressDraft
+from tradepost.flows import change_order
 from tradepost.flows.assistant_shopping import amount
+from tradepost.flows.change_order import Swap, SwapForm
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_order, list_orders
 from tradepost.flows.returns import list_returns, request_return, returnable_now
@@ -52,7 +58,36 @@ class ReturnItems(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     number: Number
     line_nos: Annotated[tuple[int, ...], Meta(min_length=1, max_length=100)]
     reason: ReturnReason = "changed_mind"
-    comment: Annotated[str, Meta(max_length=2000)] = ""
+    comment: Annotated[str, Meta(max_length=1800)] = ""
+    refund_to: Annotated[str, Meta(max_length=80)] = ""
+
+
+class SwapItems(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which lines of an order for which options of the same products, all at once; `settle_by`: how a difference is settled."""
+
+    number: Number
+    items: Annotated[tuple[Swap, ...], Meta(min_length=1, max_length=100)]
+    settle_by: Annotated[str, Meta(max_length=80)] = ""
+
+
+class OrderAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where an order shall go."""
+
+    number: Number
+    address: Address
+
+
+class OrderPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an order shall be paid instead."""
+
+    number: Number
+    settle_by: Annotated[str, Meta(min_length=1, max_length=80)]
+
+
+class OwnAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the person's orders go from now on."""
+
+    address: Address
 
 
 async def list_own_orders(store: Store, caller: Caller, wanted: OwnOrders) -> Orders:
@@ -138,6 +173,49 @@ async def return_items(store: Store, caller: Caller, wanted: ReturnItems) -> Ord
     order = await own_order(store, caller, wanted.number)
     left = {line.line_no: line.quantity - line.returned_quantity for line in order.lines}
     lines = tuple(ReturnLine(no, left.get(no, Decimal(1))) for no in dict.fromkeys(wanted.line_nos))
-    form = ReturnForm(lines=lines, reason=wanted.reason, comment=wanted.comment)
+    said = (wanted.comment, f"Refund to: {wanted.refund_to}" if wanted.refund_to else "")
+    form = ReturnForm(lines=lines, reason=wanted.reason, comment="\n".join(part for part in said if part))
     await request_return(store, caller, order.id, form)
     return await order_facts(store, caller, await own_order(store, caller, wanted.number))
+
+
+async def change_items(store: Store, caller: Caller, wanted: SwapItems) -> OrderFacts:
+    """Change things of an order that is not packed for other options. Raises as `change_order.change_items`."""
+    order = await own_order(store, caller, wanted.number)
+    form = SwapForm(items=wanted.items, settle_by=wanted.settle_by)
+    return await order_facts(store, caller, await change_order.change_items(store, caller, order.id, form))
+
+
+async def exchange_items(store: Store, caller: Caller, wanted: SwapItems) -> OrderFacts:
+    """Ask to exchange things that have arrived for other options. Raises as `change_order.request_exchange`."""
+    order = await own_order(store, caller, wanted.number)
+    form = SwapForm(items=wanted.items, settle_by=wanted.settle_by)
+    return await order_facts(store, caller, await change_order.request_exchange(store, caller, order.id, form))
+
+
+async def change_address(store: Store, caller: Caller, wanted: OrderAddress) -> OrderFacts:
+    """Have an order that is not packed go somewhere else. Raises `NoSuchOrder`, `AddressFixed`, `AddressIncomplete`."""
+    order = await own_order(store, caller, wanted.number)
+    after = await change_order.change_shipping_address(store, caller, order.id, wanted.address)
+    return await order_facts(store, caller, after)
+
+
+async def change_payment(store: Store, caller: Caller, wanted: OrderPayment) -> OrderFacts:
+    """Note that an order that is not packed shall be paid another way. Raises `NoSuchOrder`, `AddressFixed`."""
+    order = await own_order(store, caller, wanted.number)
+    after = await change_order.change_payment(store, caller, order.id, wanted.settle_by)
+    return await order_facts(store, caller, after)
+
+
+async def change_own_address(store: Store, caller: Caller, wanted: OwnAddress) -> AddressSaved:
+    """Make this the address that the person's orders go to. Raises `FieldErrors`, `TooManyAddresses`, `SignInFirst`."""
+    given = msgspec.to_builtins(wanted.address)
+    async with store.db.transaction(actor=caller.actor) as tx:
+        before = await default_address(tx, store.keys, caller)
+        draft = AddressDraft(**given, is_default=True, label=before.label if before else "")
+        saved = (
+            await delivery.change_address(tx, store.keys, caller, before.id, draft)
+            if before
+            else await delivery.add_address(tx, store.keys, caller, draft)
+        )
+    return AddressSaved(saved.address.lines)

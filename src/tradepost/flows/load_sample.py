@@ -33,6 +33,7 @@ from tradepost.catalog.tables import (
     variants,
 )
 from tradepost.core import clock
+from tradepost.core.crypto import Keyring
 from tradepost.core.database import SYSTEM, Database, Transaction
 from tradepost.core.files import FileStore
 from tradepost.core.ids import uuid7
@@ -41,6 +42,7 @@ from tradepost.core.tables import store_facts
 from tradepost.core.text import slugify
 from tradepost.flows.install_store import Progress, silent
 from tradepost.flows.preset import StoreSettings
+from tradepost.flows.sample_orders import load_orders
 from tradepost.flows.sample_talk import Names, load_shows, load_talks
 from tradepost.reviews.tables import reviews
 from tradepost.search.counting import count_terms
@@ -140,9 +142,10 @@ _SAMPLE = select(store_facts.c.value).where(store_facts.c.name == "sample")
 
 
 async def load_sample(
-    db: Database, files: FileStore, folder: Path, settings: StoreSettings, progress: Progress = silent
-) -> bool:
-    """Load the sample of the preset in `folder`; return whether there was anything to do."""
+    db: Database, files: FileStore, folder: Path, settings: StoreSettings, progress: Progress = silent,
+    keys: Keyring | None = None,
+) -> bool:  # fmt: skip
+    """Load the sample of the preset in `folder`; return whether there was anything to do. Orders need the `keys`: addresses are sealed."""
     async with db.transaction(actor=SYSTEM) as tx:
         await tx.value(select(func.pg_advisory_xact_lock(0x73616D70)))
         if await tx.value(_SAMPLE):
@@ -160,6 +163,8 @@ async def load_sample(
         names = Names(known.now, known.people, known.listings, known.categories, settings.store.currency)
         await load_shows(tx, sample / "shows.jsonl", names)
         await load_talks(tx, sample / "talks.jsonl", names)
+        if keys is not None:
+            await load_orders(tx, sample, keys, settings.store.currency)
         await tx.run(insert(store_facts).values(name="sample", value="loaded"))
     await count_terms(db)
     return True

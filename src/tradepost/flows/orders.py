@@ -229,7 +229,7 @@ _TITLES = {
     "placed": "Order placed", "payment_failed": "Payment failed", "late_money": "A late payment goes back",
     "disputed": "The bank asks about the payment", "refunded": "Money given back", "noted": "Note",
     "return_requested": "Return asked for", "return_accepted": "Return accepted", "return_rejected": "Return refused",
-    "return_received": "Returned goods are back", "return_withdrawn": "Return called off", "delivery_failed": "Could not be handed over", "rescheduled": "Another delivery window",
+    "return_received": "Returned goods are back", "return_withdrawn": "Return called off", "items_changed": "Other options chosen", "exchange_asked": "Exchange asked for", "address_changed": "Goes to another address", "payment_changed": "To be paid another way", "delivery_failed": "Could not be handed over", "rescheduled": "Another delivery window",
 }  # fmt: skip
 
 

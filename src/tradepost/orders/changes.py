@@ -1,0 +1,52 @@
+"""What a buyer may still change of an order that is placed: which option of a thing, and where it goes. The money stays what was paid."""
+
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import text
+
+from tradepost.core.database import Transaction
+from tradepost.core.errors import Conflict, Invalid
+
+
+class SwapImpossible(Invalid):
+    """A thing can be changed for another option of the same product that is in stock, and for nothing else."""
+
+    field: str | None = "variant_id"
+
+
+class NothingToSwap(Invalid):
+    """Please choose what to change, and for which option."""
+
+    field: str | None = "items"
+
+
+class AddressFixed(Conflict):
+    """This order is packed already; where it goes and how it is paid cannot be changed any more."""
+
+
+class LineSwap(msgspec.Struct, frozen=True):
+    """A line and the option it is changed for."""
+
+    line_no: int
+    variant_id: UUID
+    sku: str | None
+    options: dict[str, str]
+
+
+_SWAP = text("""
+    UPDATE order_lines l SET variant_id = s.variant_id, sku = s.sku, options = s.options
+    FROM jsonb_to_recordset(:swaps) AS s(line_no int, variant_id uuid, sku text, options jsonb)
+    WHERE l.order_id = :order_id AND l.line_no = s.line_no
+""")
+_SET_ADDRESS = text("UPDATE orders SET shipping_address_enc = :address WHERE id = :order_id")
+
+
+async def swap_lines(tx: Transaction, order_id: UUID, swaps: list[LineSwap]) -> None:
+    """Write other options on the lines of an order that is locked."""
+    await tx.run(_SWAP, order_id=order_id, swaps=swaps)
+
+
+async def set_shipping_address(tx: Transaction, order_id: UUID, address: bytes) -> None:
+    """Write where an order goes, sealed."""
+    await tx.run(_SET_ADDRESS, order_id=order_id, address=address)
