@@ -230,6 +230,7 @@ async def _prepare(on: Ground) -> None:
     await server.close()
     owner = await Database.open(on.dsn(TEMPLATE, "postgres"), size=1)
     async with owner.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("DELETE FROM addresses"))  # conversations held in this store may have left one
         await load_orders(tx, PRESETS / CODE / "sample", Keyring.from_secret("bench", b"0" * 32), "USD")
     await owner.close()
 

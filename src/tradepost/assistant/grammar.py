@@ -67,6 +67,7 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     letter_sizes: tuple[str, ...]
     clauses: tuple[str, ...]
     openers: tuple[str, ...]
+    joints: tuple[str, ...]
     fillers: tuple[str, ...]
     search_openers: tuple[str, ...]
     carts: tuple[str, ...]
@@ -334,7 +335,7 @@ def _quantity(reader: _Reader) -> Decimal | None:
     if found:
         return Decimal(found[1])
     spelt = reader.take(
-        rf"(?<!\w)({_any_of(tuple(w for w in g.numbers if w != 'one'))})(?:\s+(?:of|kilos?|pieces?))?(?!\w)"
+        rf"(?<!\w)({_any_of(tuple(w for w in g.numbers if w != 'one'))})(?:\s+(?:of|kilos?|pieces?))?(?![\w-])"
     )
     return Decimal(g.numbers[spelt[1].lower()]) if spelt else None
 

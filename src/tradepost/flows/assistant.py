@@ -15,18 +15,19 @@ from tradepost.accounts.types import Caller
 from tradepost.assistant.classifier import NONE, Guess
 from tradepost.assistant.grammar import Slots, clauses, has_any, is_answer, read_slots
 from tradepost.assistant.preset import store_texts
+from tradepost.assistant.results import Found
 from tradepost.assistant.types import LONGEST_MESSAGE, DialogueState, Reply
 from tradepost.core.text import is_plain, one_line
 from tradepost.flows import assistant_after as after
 from tradepost.flows import assistant_find as find
 from tradepost.flows import assistant_purchase as purchase
-from tradepost.flows.assistant_mind import Mind, open_mind, vector_of
+from tradepost.flows.assistant_mind import open_mind, vector_of
 from tradepost.flows.assistant_talk import Said, Talk
 from tradepost.flows.plan_delivery import today_of
 from tradepost.flows.store import Store
 
 MOST_WISHES: Final = 4
-_CERTAIN, _LIKELY = 0.9, 0.5
+_CERTAIN, _LIKELY, _LONGEST_NAME = 0.9, 0.5, 8
 _OWN_POINTING: Final = frozenset({"cart_add", "cart_remove", "cart_change", "compare", "similar"})
 _REFINED: Final = frozenset({"search", "refine", "details", "browse", "cheaper", NONE})
 Handler = Callable[[Talk, Said], Awaitable[None]]
@@ -43,9 +44,24 @@ HANDLERS: Final[dict[str, Handler]] = {
 }  # fmt: skip
 _ORDER: Final = re.compile(r"#?\b(?=[A-Z0-9-]*\d)[A-Z]{1,4}-?[A-Z0-9-]{5,30}\b", re.IGNORECASE)
 _SMALL_TALK: Final = frozenset({"greet", "thanks", "bye", "help", "bot"})
-_ORDER_TOOLS: Final = frozenset({"cancel_order", "return_items", "exchange_items", "change_order_items"})
+_ORDER_TOOLS: Final = frozenset({
+    "cancel_order", "return_items", "exchange_items", "change_order_items", "change_order_address", "change_order_payment",
+    "change_own_address",
+})  # fmt: skip
 # Intents that a sentence about nothing in particular may be changed into: what was asked back decides what an answer is.
-_GOES_ON: Final = {"number", "options", "reason", "line", "quantity", "code", "words", "item", "which"}
+_GOES_ON: Final = {
+    "number",
+    "options",
+    "reason",
+    "line",
+    "quantity",
+    "code",
+    "words",
+    "item",
+    "which",
+    "address",
+    "payment",
+}
 
 
 async def answer(store: Store, caller: Caller, message: str, state: DialogueState) -> Reply:
@@ -176,7 +192,7 @@ async def _goes_on(talk: Talk, text: str) -> bool:
     fits = {
         "number": bool(new.orders or new.ordinals or new.is_last_order or new.rest), "reason": bool(new.reason),
         "quantity": new.quantity is not None, "code": new.code is not None or len(text.split()) == 1,
-        "options": True, "which": True, "line": True, "words": bool(new.rest), "item": True,
+        "options": True, "which": True, "line": True, "words": bool(new.rest), "item": True, "address": text.count(",") >= 2, "payment": True,
     }[asked or ""]  # fmt: skip
     if (is_new_wish and not (asked in {"options", "item", "number"} and not guess.likely > 0.9)) or not fits:
         return False
@@ -189,7 +205,7 @@ async def _goes_on(talk: Talk, text: str) -> bool:
     talk.change(asked=None, on_hold={})
     intent = str(held["intent"])
     talk.intend(intent)
-    await HANDLERS[intent](talk, Said(f"{held['text']} {text}", joined, intent))
+    await HANDLERS[intent](talk, Said(f"{held['text']}\n{text}", joined, intent))
     return True
 
 
@@ -206,6 +222,8 @@ async def _wish(talk: Talk, text: str) -> None:
     slots = _slots(talk, text)
     guess = await _surest(talk, text)
     intent = _decide(talk, text, slots, guess)
+    if intent == "unsure" and await _has(talk, slots):
+        intent = "search"
     talk.intend(intent)
     handler = HANDLERS.get(intent)
     if handler is not None:
@@ -219,7 +237,8 @@ async def _wish(talk: Talk, text: str) -> None:
         talk.is_understood = False
         talk.say("cannot")
     else:
-        await _unsure(talk, text, slots)
+        talk.is_understood = False
+        talk.say("unsure")
 
 
 async def _surest(talk: Talk, text: str) -> Guess:
@@ -283,24 +302,11 @@ def _is_bare(text: str, slots: Slots) -> bool:
     return 0 < len(words) <= 4 and slots.rest.split() == words
 
 
-async def _unsure(talk: Talk, text: str, slots: Slots) -> None:
-    """Look whether the shop has what was said; else say that it was not understood."""
-    if slots.rest and len(slots.rest.split()) <= 8:
-        found = await talk.use("search_listings", query=slots.rest[:200], limit=5)
-        if (
-            found is not None
-            and found.items
-            and (not found.is_relaxed or any(find.is_called(slots.rest, i) for i in found.items))
-            and not found.corrected
-        ):
-            await find.search(talk, Said(text, slots, "search"))
-            return
-    talk.is_understood = False
-    talk.say("unsure")
-
-
-async def understand(store: Store, text: str, language: str = "en") -> tuple[Guess, ...]:
-    """Return what a sentence may want, the likeliest first: for the person who adds examples."""
-    mind: Mind = await open_mind(store, language)
-    sentence = mind.spelling.tidy(text)
-    return mind.classifier.guess(sentence, await vector_of(store, mind, sentence))
+async def _has(talk: Talk, slots: Slots) -> bool:
+    """Whether the shop has what a sentence names that was not understood."""
+    if not 0 < len(slots.rest.split()) <= _LONGEST_NAME:
+        return False
+    found: Found | None = await talk.use("search_listings", query=slots.rest[:200], limit=5)
+    if found is None or not found.items or found.corrected:
+        return False
+    return not found.is_relaxed or any(find.is_called(slots.rest, item) for item in found.items)

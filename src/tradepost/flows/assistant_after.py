@@ -1,5 +1,6 @@
 """What the assistant answers about a person's orders: where they are, and what can still be done with them."""
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import msgspec
 from tradepost.assistant.preset import store_texts
 from tradepost.assistant.results import ListingFacts, OrderedItem, OrderFacts, Orders
 from tradepost.assistant.types import Shown
+from tradepost.core.postal import Address
 from tradepost.flows.assistant_find import named, naming_words, options_in, wished_options
 from tradepost.flows.assistant_talk import Said, Talk, options_text
 from tradepost.flows.change_order import EXCHANGE, ITEMS_CHANGED
@@ -176,23 +178,73 @@ async def swap(talk: Talk, said: Said) -> None:
 
 
 async def change_address(talk: Talk, said: Said) -> None:
-    """Lead to where addresses are changed: an address is typed into a form, not into a conversation."""
-    if said.intent == "address":
-        talk.say("address_change")
-        talk.offer("button_page", href="/me/addresses")
+    """Propose another address for an order that is not packed, or for all orders from now on."""
+    order: OrderFacts | None = None
+    if said.intent == "order_address":
+        order = await _order(talk, said)
+        if order is None:
+            return
+        if not _is_unpacked(order):
+            talk.say("address_no", number=order.number, state=order.state)
+            return
+    elif not talk.caller.is_signed_in:
+        talk.say("sign_in")
+        talk.offer("button_sign_in", href="/sign-in")
         return
-    order = await _order(talk, said)
-    if order is not None:
-        talk.say("address_change")
-        talk.offer("button_page", href=order.link)
+    address = _address(talk, said.text)
+    if address is None:
+        talk.ask("address", said, "address_which")
+        return
+    lines = ", ".join(address.lines)
+    given: dict[str, Any] = {"address": msgspec.to_builtins(address)}
+    if order is None:
+        talk.propose("change_own_address", "address_ask_own", given, address=lines)
+    else:
+        talk.propose(
+            "change_order_address", "address_ask", {**given, "number": order.number}, number=order.number, address=lines
+        )
+
+
+def _is_unpacked(order: OrderFacts) -> bool:
+    return "cancelled" in order.can or order.state_code == ITEMS_CHANGED
+
+
+def _address(talk: Talk, text: str) -> Address | None:
+    """Return the address that the last line of a text gives: street, town, region and postcode, country, parted by commas."""
+    last = text.rsplit("\n", 1)[-1]
+    after = re.split(r"\bto\b\s+(?=[^,]*,[^,]*,)", last, maxsplit=1, flags=re.IGNORECASE)[-1]
+    parts = [part.strip(" .") for part in after.split(",") if part.strip(" .")]
+    if len(parts) < 3:
+        return None
+    country = talk.store.settings.store.country
+    if re.fullmatch(r"[A-Z]{2}", parts[-1]) and len(parts) > 3:
+        country = parts.pop()
+    ending = re.fullmatch(r"(?P<region>[^\d]*?)\s*(?P<code>[A-Z]{0,2}\d[\w -]{2,9})?", parts[-1])
+    street, town = (parts[:-2], parts[-2]) if ending and len(parts) > 2 else (parts[:-1], parts[-1])
+    try:
+        return msgspec.convert(
+            {"name": talk.caller.display_name or "-", "line1": street[0], "line2": ", ".join(street[1:]), "city": town,
+             "region": ending["region"] if ending else "", "postcode": (ending["code"] or "") if ending else "", "country": country},
+            Address,
+        )  # fmt: skip
+    except msgspec.ValidationError:
+        return None
 
 
 async def change_payment(talk: Talk, said: Said) -> None:
-    """Lead to where an order's payment is changed."""
+    """Propose to have an order that is not packed paid another way."""
     order = await _order(talk, said)
-    if order is not None:
-        talk.say("payment_change")
-        talk.offer("button_page", href=order.link)
+    if order is None:
+        return
+    if not _is_unpacked(order):
+        talk.say("address_no", number=order.number, state=order.state)
+        return
+    lines = said.text.split("\n")
+    if len(lines) < 2:
+        talk.ask("payment", said, "payment_which")
+        return
+    talk.propose("change_order_payment", "payment_ask", {"number": order.number, "settle_by": lines[-1][:80]},
+                 number=order.number, settle_by=lines[-1][:80])  # fmt: skip
 
 
 def say_done(talk: Talk, tool: str, result: Any) -> None:
@@ -203,6 +255,11 @@ def say_done(talk: Talk, tool: str, result: Any) -> None:
             talk.say("order_refunded", refunded=result.refunded.text)
     elif tool == "return_items":
         talk.say("returned", number=result.number)
+    elif tool == "exchange_items":
+        talk.say("exchanged", number=result.number)
+    elif tool == "change_own_address":
+        talk.say("address_done_own", address=", ".join(result.lines))
+        return
     else:
-        talk.say("exchanged" if tool == "exchange_items" else "items_changed", number=result.number)
+        talk.say("items_changed", number=result.number)
     talk.offer("button_page", href=result.link)

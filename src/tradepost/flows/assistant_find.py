@@ -424,7 +424,7 @@ async def compare(talk: Talk, said: Said) -> None:
     places = [n - 1 if n > 0 else len(shown) + n for n in said.slots.ordinals]
     ids = [shown[p].listing_id for p in places if 0 <= p < len(shown)]
     if len(ids) < 2 and said.slots.rest:
-        ids = await _named_pair(talk, said.slots.rest) or ids
+        ids = await _named_pair(talk, said) or ids
     if len(ids) < 2 and len(shown) >= 2:
         ids = [s.listing_id for s in shown[: min(len(shown), 3)]]
     if len(ids) < 2:
@@ -448,18 +448,20 @@ async def compare(talk: Talk, said: Said) -> None:
         talk.say("compare_cheapest", title=cheapest.title)
 
 
-async def _named_pair(talk: Talk, words: str) -> list[UUID]:
-    """Find the two things of “the laptop with the tablet”: the words are in two halves, each is searched."""
-    halves = [h for h in words.replace(" vs ", " and ").replace(" compare ", " ").split(" and ") if h.strip()]
+async def _named_pair(talk: Talk, said: Said) -> list[UUID]:
+    """Find the things of “compare the laptop with the tablet”: each is searched by its own words."""
+    grammar = talk.mind.grammar
+    passed = {*grammar.fillers, *grammar.articles, *grammar.pronouns}
+    parts = re.split(rf"\s+(?:{'|'.join(re.escape(w) for w in grammar.joints)})\s+|,", said.text.lower())
+    halves = [" ".join(w for w in tokens(part) if w not in passed) for part in parts]
+    halves = [half for half in halves if half]
     if len(halves) < 2:
-        terms = [w for w in words.split() if w not in {"compare", "difference", "between", "versus", "vs"}]
-        halves = terms if len(terms) == 2 else []
+        return []
     found = []
     for half in halves[:3]:
-        words = half.replace("compare", "").strip()[:200]
-        hits: Found | None = await talk.use("search_listings", query=words, limit=8)
+        hits: Found | None = await talk.use("search_listings", query=half[:200], limit=8)
         if hits and hits.items:
-            found.append(closest(words, hits.items).listing_id)
+            found.append(closest(half, hits.items).listing_id)
     return list(dict.fromkeys(found))
 
 

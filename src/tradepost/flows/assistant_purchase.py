@@ -1,5 +1,6 @@
 """What the assistant answers about the cart, about deliveries, kept searches and the store itself."""
 
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -162,10 +163,13 @@ async def change_cart(talk: Talk, said: Said) -> None:
     if line is None:
         talk.ask("line", said, "which_line")
         return
-    if said.slots.quantity is None:
+    spelt = [
+        n for w, n in talk.mind.grammar.numbers.items() if w in tokens(said.text)
+    ]  # “make it one”: elsewhere one is no number
+    quantity = said.slots.quantity or (Decimal(spelt[0]) if len(spelt) == 1 else None)
+    if quantity is None:
         talk.ask("quantity", said, "how_many", title=line.title)
         return
-    quantity = said.slots.quantity
     talk.propose("change_cart", "change_ask", {"line_no": line.line_no, "quantity": str(quantity)},
                  quantity=plain_number(quantity), title=line.title)  # fmt: skip
 

@@ -120,6 +120,12 @@ _PAYMENTS = text("""
            CASE WHEN o.state = 'cancelled' THEN 'refunded' ELSE 'success' END, 'sample-' || o.number, o.placed_at, o.placed_at
     FROM jsonb_to_recordset(:rows) AS o(id uuid, number text, buyer_id uuid, method text, total_minor bigint, state text, placed_at timestamptz)
 """)
+# What was sold was there before: the shelves end as the listings say they are now.
+_STOCKED = text("""
+    INSERT INTO stock_movements (variant_id, quantity, reason)
+    SELECT l.variant_id, count(*), 'correction' FROM jsonb_to_recordset(:rows) AS l(variant_id uuid)
+    JOIN variants v ON v.id = l.variant_id WHERE v.on_hand IS NOT NULL GROUP BY 1 ORDER BY 1
+""")
 _SOLD = text("""
     INSERT INTO reservations (order_id, variant_id, quantity, state, expires_at)
     SELECT l.order_id, l.variant_id, count(*), 'sold', now()
@@ -162,6 +168,7 @@ async def load_orders(tx: Transaction, sample: Path, keys: Keyring, currency: st
     await tx.run(_EVENTS, rows=heads)
     await tx.run(_LINES, rows=lines)
     await tx.run(_PAYMENTS, rows=heads, currency=currency)
+    await tx.run(_STOCKED, rows=lines)
     await tx.run(_SOLD, rows=lines)
     return len(heads)
 
