@@ -17,6 +17,7 @@ from benchmarks import (
     chat,
     checkout,
     feed,
+    ingest,
     office,
     pages,
     search,
@@ -41,6 +42,7 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "auction": lambda _data: show.measure_auction(),
     "feed": lambda _data: feed.measure(),
     "assistant": lambda _data: assistant.measure(),
+    "ingest": lambda _data: ingest.measure(),
     "start": lambda _data: start.measure(),
 }
 

@@ -59,6 +59,8 @@ def test_presets_are_data_only() -> None:
         ".m3u8",
         ".ts",
         ".sql",
+        ".json",
+        ".html",
     }
 
 

@@ -40,6 +40,7 @@ JOB_MODULES: Final = (
     "tradepost.flows.tell_matches",
     "tradepost.flows.tell_people",
     "tradepost.flows.show_sales",
+    "tradepost.flows.source_jobs",
     "tradepost.flows.search_jobs",
     "tradepost.flows.sweep_files",
     "tradepost.flows.trust_jobs",

@@ -17,6 +17,7 @@ from tradepost.catalog.types import (
     NoSuchCategory,
     NoSuchListing,
     Place,
+    PricePoint,
     SellerRow,
     Sort,
 )
@@ -217,9 +218,9 @@ async def list_saved(tx: Transaction, user_id: UUID) -> list[ListingCard]:
     return await tx.all(queries.SAVED_CARDS, into=ListingCard, me=user_id)
 
 
-async def price_curve(db: Database, listing_id: UUID) -> tuple[int, ...]:
-    """Return what a listing has cost, in minor units, the oldest first."""
-    return tuple(row[0] for row in await db.read(queries.PRICE_CURVE, listing_id=listing_id))
+async def price_curve(db: Database, listing_id: UUID) -> tuple[PricePoint, ...]:
+    """Return what a listing has cost and whether it was to be had, each time that changed, the oldest first."""
+    return tuple(await db.read(queries.PRICE_CURVE, into=PricePoint, listing_id=listing_id))
 
 
 async def listing_of_variant(db: Database, variant_id: UUID) -> UUID | None:

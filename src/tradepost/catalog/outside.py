@@ -6,17 +6,19 @@ session's own and are merged by a handful of statements, whatever their number. 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, TEXT
+from sqlalchemy.dialects.postgresql import ARRAY, BIGINT, BYTEA, TEXT
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
-from tradepost.catalog.outside_types import KnownItem, Merged, OutsideRow
-from tradepost.core.database import Transaction
+from tradepost.catalog.outside_types import KnownItem, Merged, OutsideRow, SameThing, WantedPicture
+from tradepost.catalog.pictures import StoredPicture
+from tradepost.catalog.types import product_key
+from tradepost.core.database import Database, Transaction
 from tradepost.core.ids import uuid7
 from tradepost.core.text import slugify
 
@@ -36,7 +38,13 @@ _STAGE = text("""
         was_currency char(3), change text
     ) ON COMMIT DELETE ROWS
 """)
-_LOCK_SOURCE = text("SELECT true FROM sources WHERE id = :source FOR NO KEY UPDATE")
+LANES: Final = 2
+"""In how many transactions at once a source's rows are merged; a listing is always merged in the same lane."""
+_LOCK_SOURCE = text("""
+    SELECT s.id IS NOT NULL FROM pg_advisory_xact_lock(1936681065, (hashtext(CAST(:source AS text)) & -2) + CAST(:lane AS int))
+    LEFT JOIN sources s ON s.id = CAST(:source AS uuid)
+""")
+_FINISH = text("SET CONSTRAINTS apply_changes IMMEDIATE")
 _KNOWN = text("""
     SELECT g.n::int AS n, i.listing_id, i.raw_hash = g.raw_hash AND i.missing_since IS NULL AS is_same
     FROM unnest(:ids, :hashes) WITH ORDINALITY AS g(external_id, raw_hash, n)
@@ -123,20 +131,55 @@ _MARK_GONE = text("""
 """).bindparams(bindparam("ids", type_=ARRAY(PG_UUID)), bindparam("status", type_=TEXT), bindparam("availability", type_=TEXT))  # fmt: skip
 
 
+_JOIN = text("""
+    UPDATE outside_items i SET cluster_id = j.theirs
+    FROM unnest(:mine, :theirs) AS j(mine, theirs), outside_items m
+    WHERE m.listing_id = j.mine AND i.cluster_id = m.cluster_id AND i.cluster_id <> j.theirs
+""").bindparams(bindparam("mine", type_=ARRAY(PG_UUID)), bindparam("theirs", type_=ARRAY(PG_UUID)))
+_WANTED = text("""
+    SELECT i.listing_id, l.source_id, i.url FROM listing_images i JOIN listings l ON l.id = i.listing_id
+    WHERE i.listing_id = ANY (:ids) AND i.position = 0 AND i.file_id IS NULL AND l.status = 'active' ORDER BY i.listing_id
+""").bindparams(bindparam("ids", type_=ARRAY(PG_UUID)))
+_ATTACH = text("""
+    UPDATE listing_images SET file_id = :file, width = :width, height = :height, bytes = :bytes, format = :format
+    WHERE listing_id = :listing AND position = 0 AND url = :url AND file_id IS NULL
+""")
+_MARK_PICTURE = text("""
+    UPDATE outside_items SET picture_print = :mark, bands = ARRAY(SELECT b FROM unnest(bands) AS b WHERE b >= 0) || :more
+    WHERE listing_id = :listing
+""").bindparams(bindparam("mark", type_=BIGINT), bindparam("more", type_=ARRAY(BIGINT)))
+_SAME_THING = text("""
+    SELECT l.id, l.slug, l.title, l.price_minor, l.currency, l.status, l.outside_url, s.name AS source_name
+    FROM outside_items i JOIN outside_items o ON o.cluster_id = i.cluster_id AND o.listing_id <> i.listing_id
+    JOIN listings l ON l.id = o.listing_id JOIN sources s ON s.id = o.source_id
+    WHERE i.listing_id = :listing AND l.status IN ('active', 'sold') ORDER BY l.status, l.price_minor NULLS LAST, l.id LIMIT 12
+""")
+
+
+async def same_thing(db: Database, listing_id: UUID) -> list[SameThing]:
+    """Return what is the same thing as a listing at other sources, what can be had and is cheapest first."""
+    return await db.read(_SAME_THING, into=SameThing, listing=listing_id)
+
+
 async def known_items(tx: Transaction, source_id: UUID, ids: Sequence[str], hashes: Sequence[bytes]) -> list[KnownItem]:
     """Return what is known of external ids, by their position from 1, given the hashes of their rows as they came."""
     return await tx.all(_KNOWN, into=KnownItem, source=source_id, ids=list(ids), hashes=list(hashes))
 
 
-async def lock_source(tx: Transaction, source_id: UUID) -> bool:
-    """Let one batch of a source be merged at a time; return whether there is such a source."""
-    return bool(await tx.value(_LOCK_SOURCE, source=source_id))
+async def lock_source(tx: Transaction, source_id: UUID, lane: int) -> bool:
+    """Let one transaction at a time merge rows of a source in a lane; return whether there is such a source."""
+    return bool(await tx.value(_LOCK_SOURCE, source=str(source_id), lane=lane))
+
+
+async def finish_documents(tx: Transaction) -> None:
+    """Have the documents of search made now instead of with the commit, before rows are locked that others wait for."""
+    await tx.run(_FINISH)
 
 
 async def merge_rows(tx: Transaction, source_id: UUID, rows: Sequence[OutsideRow]) -> list[Merged]:
     """Make listings be as their source shows them; return what changed, in the order of the rows. Idempotent.
 
-    Every external id may be among the rows once. Whoever merges holds the source's lock (`lock_source`).
+    Every external id may be among the rows once. Whoever merges holds the lock of their lane (`lock_source`).
     """
     if not rows:
         return []
@@ -158,6 +201,32 @@ def content_hash(row: OutsideRow) -> bytes:
     """Return a hash of what a row says, apart from how it said so."""
     said = msgspec.structs.replace(row, raw_hash=b"", content_hash=b"")
     return hashlib.blake2b(msgspec.json.encode(said, order="sorted"), digest_size=16).digest()
+
+
+async def join_clusters(tx: Transaction, joins: Mapping[UUID, UUID]) -> int:
+    """Put listings into the clusters of others; whoever is in a listing's own cluster comes along. Return how many moved."""
+    if not joins:
+        return 0
+    return await tx.run(_JOIN, mine=list(joins), theirs=list(joins.values()))
+
+
+async def pictures_wanted(tx: Transaction, listing_ids: Sequence[UUID]) -> list[WantedPicture]:
+    """Return the first pictures of listings that there is no copy of yet."""
+    return await tx.all(_WANTED, into=WantedPicture, ids=list(listing_ids))
+
+
+async def attach_picture(
+    tx: Transaction, wanted: WantedPicture, picture: StoredPicture, mark: int, bands: Sequence[int]
+) -> bool:
+    """Put a copy to a listing's first picture, if that is still the same; `mark` is its fingerprint, `bands` what like ones share."""
+    attached = await tx.run(
+        _ATTACH, listing=wanted.listing_id, url=wanted.url, file=picture.id, width=picture.width, height=picture.height,
+        bytes=picture.bytes, format=picture.media_type.removeprefix("image/"),
+    )  # fmt: skip
+    if attached:
+        await tx.run(_MARK_PICTURE, listing=wanted.listing_id, mark=mark, more=list(bands))
+        tx.forget(product_key(wanted.listing_id))
+    return bool(attached)
 
 
 async def mark_gone(tx: Transaction, listing_ids: Sequence[UUID], *, as_sold: bool) -> int:

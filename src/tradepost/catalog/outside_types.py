@@ -7,6 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from tradepost.core.ids import short_id
+
 OutsideStatus = Literal["active", "sold", "removed"]
 Change = Literal["inserted", "changed", "returned"]
 
@@ -73,3 +75,29 @@ class Merged(msgspec.Struct, frozen=True):
     currency: str | None
     was_minor: int | None
     was_currency: str | None
+
+
+class WantedPicture(msgspec.Struct, frozen=True):
+    """An outside picture that there is no copy of."""
+
+    listing_id: UUID
+    source_id: UUID
+    url: str
+
+
+class SameThing(msgspec.Struct, frozen=True):
+    """The same thing at another source."""
+
+    id: UUID
+    slug: str
+    title: str
+    price_minor: int | None
+    currency: str | None
+    status: str
+    outside_url: str | None
+    source_name: str
+
+    @property
+    def path(self) -> str:
+        """The address of its page."""
+        return f"/l/{self.slug}-{short_id(self.id)}"

@@ -248,6 +248,7 @@ _LISTING = (
         func.geo_lat(listings.c.location).label("lat"), func.geo_lon(listings.c.location).label("lon"),
         func.geo_distance_m(listings.c.location, _LAT, _LON).label("distance_m"),
         listings.c.is_customizable, listings.c.configuration_schema, listings.c.video_url,
+        listings.c.price_minor, listings.c.compare_at_minor, listings.c.currency,
         listings.c.rating_count, listings.c.rating_sum, func.coalesce(listing_stats.c.views, 0).label("views"),
         func.coalesce(listing_stats.c.likes, 0).label("likes"), _marked(likes).label("is_liked"),
         _marked(wishlists).label("is_wished"), listings.c.in_stock, listings.c.version,
@@ -308,7 +309,7 @@ SAVED_CARDS = (
     .limit(200)
 )
 PRICE_CURVE = (
-    select(price_history.c.amount_minor)
+    select(price_history.c.at, price_history.c.amount_minor, price_history.c.currency, price_history.c.availability)
     .where(price_history.c.listing_id == bindparam("listing_id", type_=UUID), price_history.c.amount_minor.is_not(None))
     .order_by(price_history.c.at)
     .limit(400)

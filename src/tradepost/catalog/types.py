@@ -225,6 +225,9 @@ class Listing(msgspec.Struct, frozen=True):
     is_customizable: bool
     configuration_schema: dict[str, Any] | None
     video_url: str | None
+    price_minor: int | None
+    compare_at_minor: int | None
+    currency: str | None
     rating_count: int
     rating_sum: int
     views: int
@@ -253,6 +256,15 @@ class Listing(msgspec.Struct, frozen=True):
     def offered(self) -> tuple[Variant, ...]:
         """The variants that can be bought: active and priced."""
         return tuple(v for v in self.variants if v.is_active and v.price_minor is not None)
+
+
+class PricePoint(msgspec.Struct, frozen=True):
+    """What a listing cost from a moment on, and whether it was to be had."""
+
+    at: datetime
+    amount_minor: int
+    currency: str | None
+    availability: str
 
 
 class SellerRow(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tradepost.cli.assistant import assistant_cli
 from tradepost.cli.backup import backup_cli
+from tradepost.cli.ingest import ingest_cli
 from tradepost.cli.keys import keys_cli
 from tradepost.cli.search import search_cli
 from tradepost.core.errors import DomainError
@@ -22,6 +23,7 @@ cli.add_typer(assistant_cli, name="assistant")
 cli.add_typer(search_cli, name="search")
 cli.add_typer(backup_cli, name="backup")
 cli.add_typer(keys_cli, name="keys")
+cli.add_typer(ingest_cli, name="ingest")
 errors = Console(stderr=True)
 
 

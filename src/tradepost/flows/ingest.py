@@ -1,11 +1,12 @@
 """Rows of a source become listings, batch by batch.
 
-Promises that a batch is merged, counted and reported in one transaction, so that a run that is interrupted goes on after the last
+Promises that what a batch brings is merged, counted and reported together, so that a run that is interrupted goes on after the last
 whole batch; that the next batch is read while the one before is merged, and no more than two are ever in memory; and that what has
 not changed since its row was last seen is recognised by the row's hash, before anything is made of it.
 """
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
@@ -13,18 +14,23 @@ from uuid import UUID
 
 import msgspec
 
-from tradepost.catalog.outside import known_items, lock_source, mark_gone, merge_rows
+from tradepost.alerts.service import listings_changed
+from tradepost.catalog.outside import LANES, finish_documents, known_items, lock_source, mark_gone, merge_rows
 from tradepost.catalog.outside_types import KnownItem, OutsideRow
 from tradepost.core.database import SYSTEM, Transaction
+from tradepost.flows.same_things import cluster
 from tradepost.flows.store import Store
+from tradepost.flows.wanted_pictures import want_pictures
 from tradepost.sources import queries
 from tradepost.sources.mapping import Bearings, Reader
 from tradepost.sources.service import note_batch
 from tradepost.sources.types import BadRow, Counts, NoSuchSource, Raw, RowError, Source
 
 BATCH: Final = 1000
+_WORTH_LANES: Final = 200
 _GONE_AT_ONCE: Final = 1000
 _LONGEST_EXCERPT: Final = 300
+_LONGEST_BATCH_S: Final = 5.0
 Progress = Callable[[Counts, int], Awaitable[None]]
 
 
@@ -140,10 +146,30 @@ class Intake:
         return tuple(rows), errors
 
     async def _merge(self, batch: _Batch) -> Outcome:
+        """Merge a batch: a small one in one transaction, a large one in as many at once as there are lanes."""
+        at, of = self.read_bytes()
+        if len(batch.rows) < _WORTH_LANES:
+            return await self._merge_part(batch, 0, batch.size, at, of)
+        lanes: list[list[OutsideRow]] = [[] for _ in range(LANES)]
+        for row in batch.rows:
+            lanes[lane_of(row.external_id)].append(row)
+        parts = [_Batch(tuple(rows), (), (), len(rows)) for rows in lanes]
+        rest = _Batch((), batch.same, batch.errors, batch.size - len(batch.rows))
+        merged = await asyncio.gather(*(self._merge_part(part, n, 0, at, of) for n, part in enumerate(parts)))
+        # Last, because a run that is interrupted before it reads these rows again and finds them unchanged.
+        return sum(merged, await self._merge_part(rest, 0, batch.size, at, of))
+
+    async def _merge_part(self, batch: _Batch, lane: int, rows: int, at: int, of: int | None) -> Outcome:
         async with self._store.db.transaction(actor=SYSTEM) as tx:
-            if not await lock_source(tx, self._source.id):
+            if not await lock_source(tx, self._source.id, lane):
                 raise NoSuchSource
             merged = await merge_rows(tx, self._source.id, batch.rows)
+            if merged:
+                await cluster(tx, self._source.id, [m.listing_id for m in merged if m.change != "changed"])
+                listings_changed(tx)
+                pictured = {row.external_id for row in batch.rows if row.images}
+                wanted = [m.listing_id for m in merged if m.change == "inserted" and m.external_id in pictured]
+                await want_pictures(tx, self._source.id, wanted if self._source.settings.pictures else ())
             inserted, changed, returned = (
                 sum(m.change == c for m in merged) for c in ("inserted", "changed", "returned")
             )
@@ -152,9 +178,9 @@ class Intake:
                 unchanged=batch.size - len(batch.errors) - len(merged),
             )  # fmt: skip
             seen = await self._seen(tx, batch) if self._notes_seen else ()
-            at, of = self.read_bytes()
+            await finish_documents(tx)
             await note_batch(
-                tx, self._run_id, counts, rows=batch.size, seen_ids=seen, errors=batch.errors, read_bytes=at, whole=of
+                tx, self._run_id, counts, rows=rows, seen_ids=seen, errors=batch.errors, read_bytes=at, whole=of
             )
         return Outcome(counts, batch.errors[:100])
 
@@ -165,20 +191,27 @@ class Intake:
         return tuple({*batch.same, *(k.listing_id for k in known)})
 
 
+def lane_of(external_id: str) -> int:
+    """Return which of the lanes a listing is merged in: always the same one, so that two never merge it at once."""
+    return zlib.crc32(external_id.encode("utf-8", "replace")) % LANES
+
+
 def _refusal(raw: Raw, external_id: str | None, error: BadRow) -> RowError:
     excerpt = raw.text or msgspec.json.encode(raw.data).decode("utf-8", "replace")
     return RowError(raw.place, external_id, error.reason, excerpt[:_LONGEST_EXCERPT])
 
 
 async def _batches(raws: AsyncIterator[Raw]) -> AsyncIterator[list[Raw]]:
-    """Yield rows in batches; those before an error come out before it does."""
+    """Yield rows in batches, of a slow source those of some seconds; those before an error come out before it does."""
     batch: list[Raw] = []
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     try:
         async for raw in raws:
             batch.append(raw)
-            if len(batch) == BATCH:
+            if len(batch) == BATCH or loop.time() - began > _LONGEST_BATCH_S:
                 yield batch
-                batch = []
+                batch, began = [], loop.time()
     except Exception:
         if batch:
             yield batch
@@ -209,7 +242,8 @@ async def take_off_missing(store: Store, source: Source, run_id: UUID) -> tuple[
     gone = 0
     for start in range(0, len(missing), _GONE_AT_ONCE):
         async with store.db.transaction(actor=SYSTEM) as tx:
-            await lock_source(tx, source.id)
+            for lane in range(LANES):
+                await lock_source(tx, source.id, lane)
             part = await mark_gone(
                 tx, missing[start : start + _GONE_AT_ONCE], as_sold=source.settings.gone_as == "sold"
             )

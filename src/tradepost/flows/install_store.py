@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.schema import Table
 
 from tradepost.accounts.tables import role_permissions, roles
 from tradepost.alerts.compiling import forget_filing
 from tradepost.catalog.tables import categories, conditions, feeds, former_categories, listing_kinds, sources, units
+from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Database, Transaction
 from tradepost.core.settings import BadSettings
 from tradepost.core.tables import store_facts
@@ -26,6 +27,7 @@ from tradepost.flows.pricing_rules import install_pricing
 from tradepost.flows.processes import check
 from tradepost.orders.tables import order_states, order_transitions, processes
 from tradepost.search.counting import rebuild
+from tradepost.sources.service import plan_reading
 
 Progress = Callable[[str, int, int], None]
 
@@ -106,18 +108,26 @@ async def _install_catalog(tx: Transaction, settings: StoreSettings) -> None:
             "kind": source.kind,
             "url": source.url,
             "description": source.description,
+            "schedule": source.schedule,
+            "pause_s": source.pause_s,
+            "terms": source.terms,
+            "settings": msgspec.to_builtins(source.settings),
         }
-        await _put_by(tx, sources, "code", values)
+        await _put_source(tx, values)
     await _install_categories(tx, settings)
 
 
-async def _put_by(tx: Transaction, table: Table, unique: str, values: Mapping[str, object]) -> None:
-    change = upsert(table).values(values)
-    await tx.run(
-        change.on_conflict_do_update(
-            index_elements=[unique], set_={n: change.excluded[n] for n in values if n != unique}
-        )
+async def _put_source(tx: Transaction, values: Mapping[str, object]) -> None:
+    """Add an outside market, to be read at once if it has a schedule; once it has settings, how it is read is the staff's."""
+    change = upsert(sources).values(values)
+    change = change.on_conflict_do_update(
+        index_elements=["code"],
+        set_={n: change.excluded[n] for n in values if n != "code"},
+        where=text("sources.settings = '{}'"),
     )
+    source_id = await tx.value(change.returning(sources.c.id))
+    if source_id is not None and values["schedule"]:
+        await plan_reading(tx, source_id, now())
 
 
 _CATEGORY_ID = select(categories.c.id).where(categories.c.slug == bindparam("slug"))

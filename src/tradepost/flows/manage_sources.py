@@ -76,7 +76,7 @@ def _problems(store: Store, draft: SourceDraft) -> dict[str, str | None]:
     return {
         "code": None if slug_is_good else "Small letters, digits and hyphens.",
         "name": None if one_line(draft.name) else "This is needed.",
-        "url": None if draft.kind == "push" or draft.url.startswith(_FROM_HERE) else "An address, please: https://…",
+        "url": None if draft.kind == "push" or draft.url.startswith(_FROM_HERE) or (draft.kind == "pages" and settings.pages) else "An address, please: https://…",
         "schedule": None if not draft.schedule or is_schedule(draft.schedule) else "Five fields: minute hour day month weekday.",
         "category": None if not settings.category or any(c.slug == settings.category for c in store.settings.categories) else "Choose one of the categories.",
         "selectors": None if draft.kind != "search_page" or settings.selectors.item else "Say which part of the page is one result.",

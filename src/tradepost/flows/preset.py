@@ -15,6 +15,8 @@ import msgspec
 from tradepost.core.errors import NotFound
 from tradepost.core.settings import parse
 from tradepost.orders.processes import Deposit, Takes
+from tradepost.sources.types import Kind as SourceKind
+from tradepost.sources.types import Reading
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
@@ -242,13 +244,17 @@ class Security(_Part, frozen=True, kw_only=True):
 
 
 class Source(_Part, frozen=True, kw_only=True):
-    """An outside market."""
+    """An outside market, and how it is read: `sample:…` is an address in the preset's own `sample` folder."""
 
     code: str
     name: str
-    kind: str
+    kind: SourceKind
     url: str = ""
     description: str = ""
+    schedule: str = ""
+    pause_s: float = 2.0
+    terms: str = ""
+    settings: Reading = Reading()
 
 
 class SignIn(_Part, frozen=True, kw_only=True):

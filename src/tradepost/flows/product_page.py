@@ -18,7 +18,9 @@ from sqlalchemy import text
 
 from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import CategoryTree, category_tree, get_listing, list_listings, price_curve
-from tradepost.catalog.types import Listing, ListingCard, ListingFilter, NoSuchListing, product_key
+from tradepost.catalog.outside import same_thing
+from tradepost.catalog.outside_types import SameThing
+from tradepost.catalog.types import Listing, ListingCard, ListingFilter, NoSuchListing, PricePoint, product_key
 from tradepost.core.clock import now
 from tradepost.core.database import ANYBODY, Actor, Transaction
 from tradepost.core.ids import short_id
@@ -54,7 +56,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     reviews: tuple[Review, ...]
     counts: dict[int, int]
     related: tuple[ListingCard, ...]
-    curve: tuple[int, ...]
+    curve: tuple[PricePoint, ...]
+    elsewhere: tuple[SameThing, ...] = ()
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +125,7 @@ async def _read_facts(tx: Transaction, store: Store, listing_id: UUID) -> Facts:
             reviews=tuple((await list_reviews(store.db, listing_id, limit=20)).items),
             counts=(await summarise_reviews(store.db, listing_id)).counts, related=await _related(store, listing, tree),
             curve=await price_curve(store.db, listing_id) if listing.source_name else (),
+            elsewhere=tuple(await same_thing(store.db, listing_id)) if listing.source_name else (),
         )  # fmt: skip
 
 
@@ -176,7 +180,9 @@ def _shown(facts: Facts) -> tuple[tuple[UUID, ...], tuple[UUID, ...]]:
     """Return the listings and the people of whom a page shows something."""
     sellers = (facts.listing.seller_id, *(card.seller_id for card in facts.related))
     people = {*(s for s in sellers if s is not None), *(r.author_id for r in facts.reviews)}
-    return (facts.listing.id, *(card.id for card in facts.related)), tuple(sorted(people))
+    return (facts.listing.id, *(card.id for card in facts.related), *(one.id for one in facts.elsewhere)), tuple(
+        sorted(people)
+    )
 
 
 def _good_until(facts: Facts) -> datetime:

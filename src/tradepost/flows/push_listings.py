@@ -7,7 +7,7 @@ import msgspec
 
 from tradepost.accounts.types import Caller
 from tradepost.core.database import SYSTEM
-from tradepost.flows.ingest import Intake, bearings_of, take_off_missing
+from tradepost.flows.ingest import Intake, Progress, bearings_of, take_off_missing
 from tradepost.flows.store import Store
 from tradepost.sources.formats import Broken
 from tradepost.sources.queries import find_source, get_run, list_errors
@@ -26,7 +26,13 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 async def receive_rows(
-    store: Store, caller: Caller, code: str, raws: AsyncIterator[Raw], *, complete: bool = False
+    store: Store,
+    caller: Caller,
+    code: str,
+    raws: AsyncIterator[Raw],
+    *,
+    complete: bool = False,
+    progress: Progress | None = None,
 ) -> Receipt:
     """Take rows of a source, in batches that commit one by one; sending them again changes nothing more.
 
@@ -42,7 +48,7 @@ async def receive_rows(
     intake = Intake(store, source, run_id, await bearings_of(store), notes_seen=complete)
     problem = ""
     try:
-        outcome = await intake.take(raws)
+        outcome = await intake.take(raws, progress)
         if complete and outcome.counts.seen:
             _, problem = await take_off_missing(store, source, run_id)
     except Broken as error:

@@ -20,7 +20,7 @@ from tradepost.sources import queries
 from tradepost.sources.fetching import AGENT, Fetcher, Stream, unpacked
 from tradepost.sources.formats import Broken, known_encoding, read_csv, read_json, read_ndjson, read_xml
 from tradepost.sources.pages import given_addresses, read_addresses, read_saved, read_search, sitemap_addresses
-from tradepost.sources.service import begin_document, begin_run, end_run, note_state
+from tradepost.sources.service import begin_document, end_run, note_state, release_run, take_run
 from tradepost.sources.types import BeganBy, Raw, Run, Source, SourceUnreadable
 
 _log = structlog.get_logger()
@@ -46,20 +46,24 @@ async def read_source(
 ) -> Ending:
     """Read a source, from where an interrupted run of it stopped. Raises `NoSuchSource`, `AlreadyReading`.
 
-    What is wrong with the source ends the run and is in the answer; a process that dies leaves the run to be gone on with.
+    What is wrong with the source ends the run and is in the answer; a process that is stopped or dies leaves the run to be gone on
+    with, at once or after it has done nothing for some minutes.
     """
     async with store.db.transaction(actor=SYSTEM) as tx:
         source = await queries.get_source(tx, source_id)
-        run_id = await queries.unfinished_run(tx, source_id) or await begin_run(tx, source_id, began_by)
+        run_id = await take_run(tx, source_id, began_by)
         run = await queries.get_run(tx, run_id)
         validators = await queries.read_validators(tx, source_id)
     notes = _Notes(run, validators)
     problem = ""
     try:
-        async with _connected(store, source, connect) as fetcher:
+        async with opened_fetcher(store, source, connect) as fetcher:
             problem = await _take(store, source, notes, fetcher, progress)
     except DomainError as error:
         problem = str(error)
+    except BaseException:
+        await asyncio.shield(_let_go(store, run_id))
+        raise
     state: Any = "failed" if problem else "done"
     async with store.db.transaction(actor=SYSTEM) as tx:
         failures = await queries.count_failures(tx, source_id) + 1 if problem else 0
@@ -71,6 +75,12 @@ async def read_source(
         run = await queries.get_run(tx, run_id)
     _log.info("source read", source=source.code, state=state, seen=run.seen, refused=run.refused, problem=problem)
     return Ending(run, problem)
+
+
+async def _let_go(store: Store, run_id: UUID) -> None:
+    """Leave a run to whoever reads the source next."""
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await release_run(tx, run_id)
 
 
 class _Notes:
@@ -97,9 +107,11 @@ async def _take(store: Store, source: Source, notes: _Notes, fetcher: Fetcher, p
     intake.read_bytes = lambda: (notes.bytes, notes.whole)
     rows = _rows(store, source, notes, fetcher)
     try:
-        await intake.take(rows, progress)
+        counts = (await intake.take(rows, progress)).counts
     except Broken as error:
         return str(error)
+    if counts.seen and counts.refused == counts.seen:
+        return "Every row was refused; nothing was taken off, please look at the report."
     if notes.is_unchanged or not source.settings.complete:
         return ""
     _, problem = await take_off_missing(store, source, notes.run.id)
@@ -107,7 +119,8 @@ async def _take(store: Store, source: Source, notes: _Notes, fetcher: Fetcher, p
 
 
 @asynccontextmanager
-async def _connected(store: Store, source: Source, connect: Connect | None) -> AsyncIterator[Fetcher]:
+async def opened_fetcher(store: Store, source: Source, connect: Connect | None = None) -> AsyncIterator[Fetcher]:
+    """Lend what asks a source's servers, at its pace."""
     if connect is not None:
         yield connect(source)
         return
@@ -186,12 +199,13 @@ async def _opened(store: Store, source: Source, notes: _Notes, fetcher: Fetcher)
     if not notes.run.at_row and notes.known == state:
         yield None
         return
-    chunks = _file_chunks(path)
+    chunks = file_chunks(path)
     is_packed = path.suffix == ".gz"
     yield Stream(unpacked(chunks) if is_packed else chunks, None if is_packed else about.st_size, state)
 
 
-async def _file_chunks(path: Path) -> AsyncIterator[bytes]:
+async def file_chunks(path: Path) -> AsyncIterator[bytes]:
+    """Yield a file's bytes."""
     with path.open("rb") as file:
         while chunk := await asyncio.to_thread(file.read, _CHUNK):
             yield chunk

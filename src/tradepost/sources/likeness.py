@@ -5,6 +5,7 @@ others, so that candidates come from an index. A pair is the same thing when its
 number in the title (128 and 256 GB, two model years) or another price.
 """
 
+import io
 import re
 import unicodedata
 import zlib
@@ -104,6 +105,17 @@ def picture_bands(picture_print: int) -> tuple[int, ...]:
     """Return what pictures much like this one share at least one of: the quarters of its fingerprint, told apart from words."""
     bits = picture_print & 0xFFFF_FFFF_FFFF_FFFF
     return tuple(-1 - ((n << 16) | ((bits >> (16 * n)) & 0xFFFF)) for n in range(_PICTURE_PARTS))
+
+
+def picture_print(data: bytes) -> int:
+    """Return a picture's fingerprint: in 64 places, whether it gets darker from left to right there (a difference hash)."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as picture:
+        small = picture.convert("L").resize((9, 8), Image.Resampling.LANCZOS)
+    grey = small.tobytes()
+    bits = sum(1 << (8 * y + x) for y in range(8) for x in range(8) if grey[9 * y + x] > grey[9 * y + x + 1])
+    return bits - (1 << 64) if bits >> 63 else bits
 
 
 def picture_distance(one: int, other: int) -> int:

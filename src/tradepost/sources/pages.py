@@ -34,11 +34,11 @@ async def read_addresses(fetcher: Fetcher, source: Source, urls: AsyncIterator[s
 
 
 async def read_address(fetcher: Fetcher, url: str, home: str) -> Raw:
-    """Return what the page at an address offers."""
+    """Return what the page at an address offers. A server that does not answer ends the reading: its listings have not gone."""
     try:
         reply = await fetcher.page(url)
     except DomainError as error:
-        if error.kind == "refused":
+        if error.kind in {"refused", "unavailable"}:
             raise
         return Raw(url, {}, str(error)[:300])
     html = decode_page(reply.body, reply.headers.get("content-type", ""))

@@ -29,7 +29,6 @@ _ERRORS = (
     .order_by(ingest_errors.c.n)
     .limit(bindparam("limit", type_=BigInteger))
 )  # fmt: skip
-_UNFINISHED = text("SELECT id FROM ingest_runs WHERE source_id = :source AND state = 'running' AND began_by <> 'push'")
 _HEALTH = text("""
     SELECT s.id, s.code, s.name, s.kind, s.url, s.is_active, s.schedule,
            (SELECT count(*) FROM outside_items i JOIN listings l ON l.id = i.listing_id
@@ -105,12 +104,6 @@ async def list_errors(tx: Transaction, run_id: UUID, *, after: int = 0, limit: i
 async def list_health(tx: Transaction) -> list[SourceHealth]:
     """Return every source with how it fares."""
     return await tx.all(_HEALTH, into=SourceHealth)
-
-
-async def unfinished_run(tx: Transaction, source_id: UUID) -> UUID | None:
-    """Return the reading of a source that runs or was interrupted."""
-    found: UUID | None = await tx.value(_UNFINISHED, source=source_id)
-    return found
 
 
 async def missing_listings(tx: Transaction, source_id: UUID, run_id: UUID) -> list[UUID]:

@@ -1,8 +1,8 @@
 """Commands on readings: begin one, note what a batch of it did, end it."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import bindparam, text
@@ -14,6 +14,8 @@ from tradepost.core.ids import uuid7
 from tradepost.sources import queries
 from tradepost.sources.types import AlreadyReading, BeganBy, Counts, RowError, SourceTaken, State
 
+SILENCE: Final = timedelta(minutes=10)
+"""How long a run may do nothing before it counts as interrupted; batches end after seconds, however slow the source."""
 on_violation("uq_ingest_runs_running", AlreadyReading)
 on_violation("uq_sources_code", SourceTaken)
 _BEGIN = text("INSERT INTO ingest_runs (id, source_id, began_by) VALUES (:run, :source, :began_by)").bindparams(
@@ -61,9 +63,14 @@ _PLAN = text("""
     INSERT INTO source_states (source_id, due_at) VALUES (:source, :due_at)
     ON CONFLICT (source_id) DO UPDATE SET due_at = excluded.due_at
 """).bindparams(bindparam("source", type_=PG_UUID), bindparam("due_at", type_=TIMESTAMP(timezone=True)))
+_TAKE = text("""
+    UPDATE ingest_runs SET moved_at = now() WHERE source_id = :source AND state = 'running' AND began_by <> 'push'
+      AND moved_at < now() - CAST(:silence AS interval) RETURNING id
+""")
+_RELEASE = text("UPDATE ingest_runs SET moved_at = now() - interval '1 day' WHERE id = :run AND state = 'running'")
 _STALE = text("""
     SELECT r.source_id FROM ingest_runs r JOIN sources s ON s.id = r.source_id
-    WHERE r.state = 'running' AND r.began_by IN ('schedule', 'hand') AND r.moved_at < now() - interval '10 minutes' AND s.is_active
+    WHERE r.state = 'running' AND r.began_by IN ('schedule', 'hand') AND r.moved_at < now() - CAST(:silence AS interval) AND s.is_active
 """)
 _PRUNE = text("DELETE FROM ingest_runs WHERE state <> 'running' AND started_at < now() - interval '90 days'")
 
@@ -73,6 +80,17 @@ async def begin_run(tx: Transaction, source_id: UUID, began_by: BeganBy) -> UUID
     run_id = uuid7()
     await tx.run(_BEGIN, run=run_id, source=source_id, began_by=began_by)
     return run_id
+
+
+async def take_run(tx: Transaction, source_id: UUID, began_by: BeganBy) -> UUID:
+    """Return the run of a source that was interrupted, or begin one. Raises `AlreadyReading` while another is at it."""
+    found = await tx.value(_TAKE, source=source_id, silence=SILENCE)
+    return found or await begin_run(tx, source_id, began_by)
+
+
+async def release_run(tx: Transaction, run_id: UUID) -> None:
+    """Leave a run to be gone on with at once."""
+    await tx.run(_RELEASE, run=run_id)
 
 
 async def begin_document(tx: Transaction, run_id: UUID, document: str, *, anew: bool) -> None:
@@ -121,7 +139,7 @@ async def plan_reading(tx: Transaction, source_id: UUID, due_at: datetime | None
 
 async def take_due(tx: Transaction) -> list[UUID]:
     """Return the sources that are to be read now, each once, and those whose reading was interrupted."""
-    return list(dict.fromkeys([*await tx.values(_DUE), *await tx.values(_STALE)]))
+    return list(dict.fromkeys([*await tx.values(_DUE), *await tx.values(_STALE, silence=SILENCE)]))
 
 
 async def prune_runs(tx: Transaction) -> int:

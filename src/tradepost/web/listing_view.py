@@ -8,10 +8,12 @@ import msgspec
 from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import is_saved, saved_ids
 from tradepost.catalog.types import Listing, Variant
+from tradepost.core.clock import now
 from tradepost.core.money import percent_of, to_major
 from tradepost.flows.product_page import Facts
 from tradepost.flows.review_listing import review_standing
 from tradepost.flows.store import Store
+from tradepost.web.curves import draw_curve
 from tradepost.web.selling import floor_of
 
 
@@ -21,7 +23,7 @@ def shown_to_all(store: Store, facts: Facts, variant: str | None) -> dict[str, A
     return {
         "listing": listing, "variant": chosen, "variants": listing.offered, "attributes": attribute_pairs(store, listing),
         "breadcrumbs": [(name, f"/c/{slug}") for name, slug in facts.trail], "reviews": facts.reviews, "rating_counts": facts.counts,
-        "related": facts.related, "seller_share": _seller_share(store, listing, chosen), "price_history": facts.curve,
+        "related": facts.related, "seller_share": _seller_share(store, listing, chosen), "curve": draw_curve(facts.curve, now()), "elsewhere": facts.elsewhere,
         "json_ld": json_ld(store, listing, [name for name, _ in facts.trail]),
     }  # fmt: skip
 

@@ -35,6 +35,7 @@ from tradepost.web.selling import selling_routes
 from tradepost.web.settings_office import settings_routes
 from tradepost.web.shows import show_pages
 from tradepost.web.site import site_routes
+from tradepost.web.source_office import source_office_routes
 from tradepost.web.terms_office import terms_routes
 from tradepost.web.tree_office import tree_office_routes
 from tradepost.web.trust import trust_routes
@@ -74,6 +75,7 @@ page_routes = [
     *insights_routes,
     *listing_office_routes,
     *tree_office_routes,
+    *source_office_routes,
     *settings_routes,
     *terms_routes,
     *promo_routes,
