@@ -229,6 +229,45 @@ async def test_the_sender_sees_what_was_read(talk: Talk) -> None:
     assert known.others[0].last_read_at is not None
 
 
+async def test_a_message_is_delivered_before_it_is_seen(talk: Talk) -> None:
+    async def reached() -> tuple[int, int]:
+        found = (await read_thread(talk.store, talk.buyer, talk.id, mark=False)).conversation
+        return found.delivered_seq, found.seen_seq
+
+    assert await reached() == (0, 0)
+    await read_inbox(talk.store, talk.seller)
+    assert await reached() == (1, 0)
+    with count_queries() as queries:
+        await read_inbox(talk.store, talk.seller)
+    assert queries.queries == 2  # nothing new has come: nothing is written
+    await say(talk.store, talk.buyer, talk.id, Draft(body="Hello?"))
+    assert await reached() == (1, 0)
+    await read_thread(talk.store, talk.seller, talk.id, after=0, mark=False)
+    assert await reached() == (2, 0)
+    await say(talk.store, talk.buyer, talk.id, Draft(body="Anybody?"))
+    async with aclosing(await watch_inbox(talk.store, talk.seller)) as line:
+        await anext(line)
+    assert await reached() == (3, 0)
+    await mark_read(talk.store, talk.seller, talk.id, 3)
+    assert await reached() == (3, 3)
+
+
+async def test_who_reads_at_once_has_it_delivered_too(talk: Talk) -> None:
+    await read_thread(talk.store, talk.seller, talk.id)
+    found = (await read_thread(talk.store, talk.buyer, talk.id)).conversation
+    assert (found.delivered_seq, found.seen_seq) == (1, 1)
+
+
+async def test_the_sender_is_told_of_the_delivery(talk: Talk) -> None:
+    async with aclosing(await watch_conversation(talk.store, talk.buyer, talk.id, 1)) as watch:
+        waiting = asyncio.create_task(anext(watch))
+        await asyncio.sleep(0)
+        await read_inbox(talk.store, talk.seller)
+        while "delivered" not in (entries := await waiting)[0].frame:
+            waiting = asyncio.create_task(anext(watch))
+    assert str(talk.seller.user_id) in entries[0].frame
+
+
 async def test_what_is_put_aside_comes_back_with_the_next_message(talk: Talk) -> None:
     await put_aside(talk.store, talk.seller, talk.id, archived=True)
     assert (await read_inbox(talk.store, talk.seller))[0].items == ()

@@ -185,6 +185,17 @@ async def test_programs_show_and_read(case: Case) -> None:
     assert sent.status_code == 201, sent.text
     assert sent.json()["side"] == "buyer"
     assert [e["body"] for e in (await buyer.client.get(path)).json()] == ["Broken."]
+    shown = await buyer.client.post(
+        f"{path}/pictures",
+        files={"picture": ("foot.png", picture(), "image/png")},
+        data={"body": "Look."},
+        headers={"x-csrf-token": buyer.token},
+    )
+    assert (shown.status_code, shown.json()["body"], shown.json()["file_id"] is None) == (201, "Look.", False)
+    spoofed = {"picture": ("foot.png", b"no picture", "image/png")}
+    wrong = await buyer.client.post(f"{path}/pictures", files=spoofed, headers={"x-csrf-token": buyer.token})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "NotAPicture")
+    assert len((await buyer.client.get(path)).json()) == 2
     refused = await buyer.client.post(path, json={}, headers={"x-csrf-token": buyer.token})
     assert (refused.status_code, refused.json()["code"]) == (422, "NothingShown")
 

@@ -6,7 +6,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, delete, get, patch, post
-from litestar.params import FromPath, HeaderParameter, JSONBody, PathParameter, QueryParameter
+from litestar.datastructures import UploadFile
+from litestar.enums import RequestEncodingType
+from litestar.params import Body, FromPath, HeaderParameter, JSONBody, PathParameter, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 from msgspec import Meta
 
@@ -262,6 +264,23 @@ async def add_evidence(
     return await show_evidence(store, caller, found.id, data)
 
 
+class EvidencePicture(msgspec.Struct):
+    """A picture of what is disputed, with words if there are any, as a form sends them."""
+
+    picture: UploadFile
+    body: str = ""
+
+
+@post("/orders/{number:str}/evidence/pictures", tags=["Orders"])
+async def add_evidence_picture(
+    store: GivenStore, caller: GivenCaller, number: FromPath[Number],
+    data: Annotated[EvidencePicture, Body(media_type=RequestEncodingType.MULTI_PART)],
+) -> Evidence:  # fmt: skip
+    """Show a picture about an order that is disputed: JPEG, PNG, WebP, GIF or AVIF, up to 12 MB unless the operator says otherwise."""
+    found = await get_order(store, caller, number)
+    return await show_evidence(store, caller, found.id, EvidenceForm(body=data.body), await data.picture.read())
+
+
 @post("/returns/{return_id:uuid}/decision", tags=["Orders"], status_code=HTTP_200_OK)
 async def settle_return(
     store: GivenStore, caller: GivenCaller, return_id: FromPath[UUID], data: JSONBody[Decision]
@@ -299,5 +318,5 @@ async def board(store: GivenStore, caller: GivenCaller) -> Board:
 
 buying_routes: list[Any] = [
     cart, add_line, set_line, drop_line, use_promo, drop_promo, quote, order_now, orders, order, make_move, pay, refund, confirm,
-    returns, ask_for_return, settle_return, returns_to_me, evidence, add_evidence, statement, board,
+    returns, ask_for_return, settle_return, returns_to_me, evidence, add_evidence, add_evidence_picture, statement, board,
 ]  # fmt: skip

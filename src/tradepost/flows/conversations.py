@@ -226,10 +226,12 @@ async def _send(
 async def read_inbox(
     store: Store, caller: Caller, *, archived: bool = False, after: str | None = None
 ) -> tuple[Page[ConversationCard], dict[UUID, ListingBrief]]:
-    """Return a page of the caller's conversations, and the listings they are about by id."""
+    """Return a page of the caller's conversations, and the listings they are about by id; what is unread counts as delivered now."""
     check_talks(store)
-    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+    async with store.db.transaction(actor=caller.actor) as tx:
         found = await queries.list_conversations(tx, caller, archived=archived, after=after)
+        if caller.behind is None and any(card.is_fresh for card in found.items):
+            await service.take_delivery(tx, caller.check_signed_in())
         ids = [card.listing_id for card in found.items if card.listing_id]
         rows = await tx.all(_BRIEFS, into=ListingBrief, ids=ids) if ids else []
     return found, {row.id: row for row in rows}
@@ -262,6 +264,8 @@ async def read_thread(
             found = await queries.list_messages(tx, conversation_id, before=upto, limit=limit)
         if mark and found and found[-1].seq > known.last_read_seq:
             await service.read_up_to(tx, caller, conversation_id, found[-1].seq)
+        elif not mark and found and caller.behind is None:
+            await service.take_delivery(tx, known.me)
         briefs = await tx.all(_BRIEFS, into=ListingBrief, ids=[known.listing_id]) if known.listing_id else []
         number = await tx.value(_NUMBER, order_id=known.order_id) if known.order_id else None
     first = found[0].seq if found else 1
@@ -324,24 +328,30 @@ async def _last(store: Store, conversation_id: UUID) -> int:
 
 
 async def watch_inbox(store: Store, caller: Caller) -> AsyncGenerator[list[Entry], None]:
-    """Return the number of conversations with something unread: now, and whenever it may have changed, with what rang."""
+    """Return the number of conversations with something unread: now, and whenever it may have changed, with what rang.
+
+    What is written to somebody who watches has reached them, and is noted as delivered.
+    """
     check_talks(store)
     me = caller.check_signed_in()
-    return _watch_inbox(store, me)
+    return _watch_inbox(store, me, takes_delivery=caller.behind is None)
 
 
-async def _watch_inbox(store: Store, me: UUID) -> AsyncGenerator[list[Entry], None]:
-    shown = await _unread(store, me)
+async def _watch_inbox(store: Store, me: UUID, *, takes_delivery: bool) -> AsyncGenerator[list[Entry], None]:
+    shown = await _unread(store, me, takes_delivery=takes_delivery)
     yield [Entry("unread", {"unread": shown})]
     async with aclosing(bells_of(store.db).watch(service.inbox_of(me), _nothing, None, _zero)) as watch:
         async for entries in watch:
-            known, shown = shown, await _unread(store, me)
+            known, shown = shown, await _unread(store, me, takes_delivery=takes_delivery)
             yield [*entries, Entry("unread", {"unread": shown})] if shown != known else entries
 
 
-async def _unread(store: Store, me: UUID) -> int:
-    async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
-        return await queries.count_unread(tx, me)
+async def _unread(store: Store, me: UUID, *, takes_delivery: bool) -> int:
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        unread = await queries.count_unread(tx, me)
+        if unread and takes_delivery:
+            await service.take_delivery(tx, me)
+        return unread
 
 
 async def _nothing(_after: int) -> list[Entry]:

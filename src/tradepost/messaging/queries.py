@@ -14,7 +14,8 @@ from tradepost.messaging.types import Conversation, ConversationCard, FoundMessa
 
 _PEOPLE = """
     SELECT jsonb_agg(jsonb_build_object('user_id', o.user_id, 'username', u.username, 'display_name', u.display_name,
-                     'avatar_file_id', u.avatar_file_id, 'last_read_seq', o.last_read_seq, 'last_read_at', o.last_read_at)
+                     'avatar_file_id', u.avatar_file_id, 'last_read_seq', o.last_read_seq, 'last_read_at', o.last_read_at,
+                     'last_delivered_seq', greatest(o.last_delivered_seq, o.last_read_seq))
                      ORDER BY o.created_at, o.user_id)
     FROM participants o JOIN users u ON u.id = o.user_id WHERE o.conversation_id = c.id
 """
@@ -28,7 +29,8 @@ CONVERSATION = text(f"""
 INBOX = text(f"""
     SELECT c.id, c.subject, c.listing_id, p.unread, p.last_message_at, m.kind AS last_kind, left(m.body, 200) AS last_body,
            m.sender_id AS last_sender_id, m.deleted_at IS NOT NULL AS is_deleted,
-           coalesce(({_PEOPLE} AND o.user_id <> p.user_id), '[]') AS others
+           coalesce(({_PEOPLE} AND o.user_id <> p.user_id), '[]') AS others,
+           p.unread > 0 AND p.last_delivered_seq < p.last_seq AS is_fresh
     FROM participants p
     JOIN conversations c ON c.id = p.conversation_id
     JOIN messages m ON m.conversation_id = c.id AND m.seq = c.last_seq

@@ -49,6 +49,12 @@ _READ = text("""
     UPDATE participants SET last_read_seq = least(greatest(last_read_seq, CAST(:seq AS int)), last_seq), last_read_at = now()
     WHERE conversation_id = :conversation_id AND user_id = :me AND last_read_seq < least(CAST(:seq AS int), last_seq)
 """)
+# By the index of what is unread: who reads at once needs no note of delivery.
+_TAKE_DELIVERY = text("""
+    UPDATE participants SET last_delivered_seq = last_seq, last_delivered_at = now()
+    WHERE user_id = :me AND unread > 0 AND archived_at IS NULL AND last_delivered_seq < last_seq
+    RETURNING conversation_id, last_seq
+""")
 _ARCHIVE = text("""
     UPDATE participants SET archived_at = CASE WHEN :archived THEN coalesce(archived_at, now()) END
     WHERE conversation_id = :conversation_id AND user_id = :me
@@ -173,6 +179,12 @@ async def read_up_to(tx: Transaction, caller: Caller, conversation_id: UUID, seq
     ring_after_commit(tx, topic_of(conversation_id), note={"read": str(me), "seq": seq})
     ring_after_commit(tx, inbox_of(me), note={"conversation": str(conversation_id)})
     return True
+
+
+async def take_delivery(tx: Transaction, user_id: UUID) -> None:
+    """Note that everything written to somebody has reached a device of theirs, and tell those who wrote it."""
+    for row in await tx.all(_TAKE_DELIVERY, me=user_id):
+        ring_after_commit(tx, topic_of(row[0]), note={"delivered": str(user_id), "seq": row[1]})
 
 
 async def archive(tx: Transaction, caller: Caller, conversation_id: UUID, *, archived: bool) -> None:

@@ -91,6 +91,7 @@ class Participant(msgspec.Struct, frozen=True):
     avatar_file_id: UUID | None
     last_read_seq: int
     last_read_at: datetime | None
+    last_delivered_seq: int = 0
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -127,9 +128,14 @@ class Conversation(msgspec.Struct, frozen=True):
         """The number of the last message that everybody else has read."""
         return min((p.last_read_seq for p in self.others), default=0)
 
+    @property
+    def delivered_seq(self) -> int:
+        """The number of the last message that has reached everybody else."""
+        return min((p.last_delivered_seq for p in self.others), default=0)
+
 
 class ConversationCard(msgspec.Struct, frozen=True):
-    """A conversation in one's list, with its last message."""
+    """A conversation in one's list, with its last message; `is_fresh` where that comes to a device of one's own only now."""
 
     id: UUID
     subject: str
@@ -141,6 +147,7 @@ class ConversationCard(msgspec.Struct, frozen=True):
     last_sender_id: UUID | None
     is_deleted: bool
     others: tuple[Participant, ...]
+    is_fresh: bool
 
     @property
     def title(self) -> str:

@@ -7,6 +7,7 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 
+from tradepost.accounts.types import SignInFirst
 from tradepost.core.errors import DomainError
 from tradepost.core.ids import uuid7
 from tradepost.delivery.rounds import REASONS
@@ -45,7 +46,8 @@ async def ride_on(
         said = await _act(store, caller, order_id, seller_id, action, form)
     except DomainError as error:
         if is_late and error.kind != "unavailable":
-            return Response(first_problem(error), media_type="text/plain", status_code=_STATUS.get(error.kind, 422))
+            status = 401 if isinstance(error, SignInFirst) else _STATUS.get(error.kind, 422)
+            return Response(first_problem(error), media_type="text/plain", status_code=status)
         if error.kind in {"refused", "unavailable", "not_found"}:
             raise
         return go(request, f"{RIDES}#stop-{order_id}", say=first_problem(error), tone="bad")

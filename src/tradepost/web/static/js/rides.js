@@ -33,9 +33,11 @@ async function packed(form) {
   }
   return fields;
 }
-function unpacked(fields) {
+function unpacked(fields) {  // with the token of the page it is sent from: it may be kept until after another sign-in
   const data = new FormData();
-  for (const [name, value, picture] of fields) {
+  const token = document.querySelector("[name=csrf_token]")?.value;
+  for (const [name, kept, picture] of fields) {
+    const value = name === "csrf_token" && token ? token : kept;
     if (picture === undefined) { data.append(name, value); continue; }
     const bytes = Uint8Array.from(atob(picture.split(",")[1]), (c) => c.charCodeAt(0));
     data.append(name, new Blob([bytes], { type: "image/jpeg" }), "picture.jpg");
@@ -56,6 +58,8 @@ async function send() {
         answer = await fetch(move.to, { method: "POST", body: unpacked(move.fields), headers: { "x-sent-by": "script" }, signal: AbortSignal.timeout(20000) });
       } catch { return; }
       if (answer.status >= 500) return;
+      const isOurs = (answer.headers.get("content-type") ?? "").startsWith("text/plain");  // said of this move, not of who sends it
+      if (answer.status === 401 || (answer.status === 403 && !isOurs)) return say("You are signed out. Sign in again: what you did is kept here and goes out then.", "warn");
       write(read().slice(1));
       sent += answer.ok ? 1 : 0;
       if (!answer.ok) say(`${move.what}: ${await answer.text()}`, "bad");

@@ -68,10 +68,12 @@ if (thread) {
   const line = follow(`/api/v1/conversations/${id}/events`, last, (event, note, number) => {
     if (event === "message" && number > last) look();
     if (event !== "note") return;
-    if (note.read && note.read !== me) {
+    const reached = note.read ?? note.delivered;
+    if (reached && reached !== me) {
       for (const mark of thread.querySelectorAll(".bubble-row--own")) {
         const state = mark.querySelector("[data-state]");
-        if (state && Number(mark.dataset.seq) <= note.seq) state.textContent = "Seen";
+        if (!state || Number(mark.dataset.seq) > note.seq || state.textContent === "Seen") continue;
+        state.textContent = note.read ? "Seen" : "Delivered";
       }
     }
     if (note.typing && note.typing !== me && typing) {
