@@ -32,6 +32,7 @@ from tradepost.flows.pay_out import (
 from tradepost.flows.refund_order import RefundForm, refund_order
 from tradepost.flows.statements import get_statement
 from tradepost.flows.store import Store
+from tradepost.flows.today import get_today
 from tradepost.payments.ports import PayoutOutcome
 from tradepost.payments.types import (
     NoSuchPayout,
@@ -73,8 +74,10 @@ async def test_run_pays_who_has_enough_and_staff_say_that_it_was_sent(shop: Shop
     await shop.buy(await shop.goods("Not received", rich, price=9000))
     with pytest.raises(NotAllowed):
         await run_payouts(shop.store, staff)
+    assert (await get_today(shop.store, staff)).waiting.payouts == 1  # the other has not enough yet
     run = await run_payouts(shop.store, admin)
     assert (run.payouts, run.sums) == (1, {"USD": 3848})
+    assert (await get_today(shop.store, staff)).waiting.payouts == 1  # asked for, and not made yet
     assert await rows(shop) == [("requested", 3848, "manual")]
     assert (await available(shop, rich), await available(shop, poor)) == (0, 770)
     assert (await shop.balances())["payout"] == -3848
@@ -86,6 +89,7 @@ async def test_run_pays_who_has_enough_and_staff_say_that_it_was_sent(shop: Shop
     assert await shop.row("SELECT state, gateway_ref FROM payouts") == ("paid", "Bank 17")
     assert "payout" not in await shop.balances()
     assert await shop.count("events", "kind = 'PayoutMade'") == 1
+    assert (await get_today(shop.store, staff)).waiting.payouts == 0
     with pytest.raises(PayoutSettled):
         await decide_payout(shop.store, admin, payout.id, paid=True)
     await balanced(shop)

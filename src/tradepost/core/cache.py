@@ -9,7 +9,7 @@ Values are JSON. Keys are text; a store's prefix keeps stores that share a serve
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
@@ -28,6 +28,7 @@ _LOCK_MS: Final = 3_000
 _LOOK_AGAIN_S: Final = 0.02
 _TIMES_JOINED: Final = 3
 _MOST_OWED: Final = 10_000
+_MOST_AT_ONCE: Final = 500
 _FAILURES: Final = (RedisError, OSError, TimeoutError)
 _log = structlog.get_logger()
 
@@ -140,8 +141,10 @@ class Cache:
         then, so what must not be believed for long needs a short life.
         """
         names = [name for key in keys for name in (self._prefix + key, self._lock_of(key))]
-        if names and await self._try(lambda: self._client.delete(*names), otherwise=None) is None:
-            self._owe(names)
+        for first in range(0, len(names), _MOST_AT_ONCE):
+            some = names[first : first + _MOST_AT_ONCE]
+            if await self._try(partial(self._client.delete, *some), otherwise=None) is None:
+                self._owe(some)
 
     def _owe(self, names: list[str]) -> None:
         if len(self._owed) < _MOST_OWED:

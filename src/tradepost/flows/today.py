@@ -20,6 +20,7 @@ from tradepost.core.live import Entry
 from tradepost.delivery.slots import Slot
 from tradepost.flows.office_orders import OfficeColumn, read_columns
 from tradepost.flows.orders import reading
+from tradepost.flows.pay_out import least_payout
 from tradepost.flows.store import Store
 from tradepost.messaging.queries import UNREAD
 from tradepost.orders.processes import courses
@@ -28,14 +29,16 @@ MOST_COUNTED = 100
 LOOK_EVERY_S: Final = 3.0
 _SOON_DAYS = 2
 
-# Sellers who earned something since their last payout. Ids of payouts and journals grow with time, so the index on an account's
-# entries says it at once, however long the books are.
+# Sellers who earned enough since their last payout, which took all there was. Ids of payouts and journals grow with time, so the
+# index on an account's entries says it at once, however long the books are; a thousand entries are enough to tell.
 _EARNED = f"""
     SELECT FROM ledger_accounts a
     CROSS JOIN LATERAL (SELECT coalesce((SELECT p.id FROM payouts p WHERE p.seller_id = a.owner_id ORDER BY p.id DESC LIMIT 1),
                                         '00000000-0000-0000-0000-000000000000') AS id) last_payout
-    WHERE a.kind = 'seller' AND EXISTS (
-        SELECT FROM ledger_entries e WHERE e.account_id = a.id AND e.journal_id > last_payout.id AND e.amount_minor < 0)
+    WHERE CAST(:pays_sellers AS boolean) AND a.kind = 'seller' AND (
+        SELECT -sum(amount_minor) FROM (
+            SELECT e.amount_minor FROM ledger_entries e WHERE e.account_id = a.id AND e.journal_id > last_payout.id
+            ORDER BY e.journal_id LIMIT 1000) n) >= CASE WHEN a.currency = :currency THEN CAST(:least_minor AS bigint) ELSE 1 END
       AND NOT EXISTS (SELECT FROM payouts p WHERE p.seller_id = a.owner_id AND p.currency = a.currency AND p.state IN ('requested', 'sent'))
     LIMIT {MOST_COUNTED}
 """
@@ -65,7 +68,7 @@ _SLOTS = text("""
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """How much waits, part by part; at most 100 of each is counted. `payouts`: asked for, or earned since the last one."""
+    """How much waits, part by part; at most 100 of each is counted. `payouts`: asked for, or earned and enough to be paid."""
 
     reports: int
     appeals: int
@@ -116,7 +119,11 @@ def _last(day: date) -> date:
 
 async def _waiting(tx: Transaction, store: Store, day: date) -> Waiting:
     midnight = datetime.combine(day, time(), store.zone)
-    return await tx.one(_WAITING, into=Waiting, midnight=midnight, today=day, last=_last(day))
+    pays = store.settings.features.selling != "staff"  # where only staff sell, what is earned is the store's own
+    return await tx.one(
+        _WAITING, into=Waiting, midnight=midnight, today=day, last=_last(day), pays_sellers=pays, currency=store.currency,
+        least_minor=least_payout(store, store.currency),
+    )  # fmt: skip
 
 
 async def _open_orders(tx: Transaction) -> tuple[tuple[OfficeColumn, ...], int]:
