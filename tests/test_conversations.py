@@ -259,13 +259,15 @@ async def test_who_reads_at_once_has_it_delivered_too(talk: Talk) -> None:
 
 
 async def test_the_sender_is_told_of_the_delivery(talk: Talk) -> None:
+    async def first_note(watch: Watch) -> dict[str, Any]:
+        return await anext(data_of(e) async for entries in watch for e in entries if e.name == "note")
+
     async with aclosing(await watch_conversation(talk.store, talk.buyer, talk.id, 1)) as watch:
-        waiting = asyncio.create_task(anext(watch))
-        await asyncio.sleep(0)
+        assert await anext(watch) == []  # it watches now
+        told = asyncio.create_task(first_note(watch))
         await read_inbox(talk.store, talk.seller)
-        while "delivered" not in (entries := await waiting)[0].frame:
-            waiting = asyncio.create_task(anext(watch))
-    assert str(talk.seller.user_id) in entries[0].frame
+        async with asyncio.timeout(20):
+            assert await told == {"delivered": str(talk.seller.user_id), "seq": 1}
 
 
 async def test_what_is_put_aside_comes_back_with_the_next_message(talk: Talk) -> None:

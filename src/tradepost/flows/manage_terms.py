@@ -54,11 +54,12 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class TriedWay(msgspec.Struct, frozen=True):
-    """What a way of delivery would cost; `is_offered` False: not to that country."""
+    """What a way of delivery would cost, or that its zones say so; `is_offered` False: not to that country."""
 
     name: str
     price_minor: int
     is_offered: bool
+    by_distance: bool
 
 
 class TermsTrial(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +141,7 @@ async def try_terms(store: Store, caller: Caller, *, amount: str, category: str,
     inclusive = store.settings.tax.inclusive
     rule = tax_rule(rules, found.path if found else "", place, "")
     extra, included = tax_on(minor, rule, inclusive=inclusive)
-    ways = tuple(TriedWay(o.name, shipping_price(o, minor), delivers_to(o, place)) for o in options)
+    ways = tuple(TriedWay(o.name, shipping_price(o, minor), delivers_to(o, place), o.by_distance) for o in options)
     return TermsTrial(
         amount_minor=minor, rule=rule, tax_minor=included if inclusive else extra, is_included=inclusive, ways=ways
     )

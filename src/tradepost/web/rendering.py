@@ -43,6 +43,7 @@ def environment() -> Environment:
         "quantity": _quantity,
         "day": _day,
         "moment": _moment,
+        "to_the_minute": _to_the_minute,
         "date": _date,
     }
     made.globals |= {
@@ -180,6 +181,11 @@ def _exact(context: Context, moment: datetime, form: str = "medium") -> str:
 @pass_context
 def _moment(context: Context, moment: datetime | None) -> str:
     return "" if moment is None else _exact(context, moment)
+
+
+@pass_context
+def _to_the_minute(context: Context, moment: datetime | None) -> str:
+    return "" if moment is None else _exact(context, moment, "EEE d MMM, HH:mm")
 
 
 @pass_context
