@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import (
     alerts,
+    analytics,
     assistant,
     cache,
     chat,
@@ -35,6 +36,7 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "alerts": alerts.measure,
     "cache": lambda _data: cache.measure(),
     "office": lambda _data: office.measure(),
+    "analytics": lambda _data: analytics.measure(),
     "slots": lambda _data: slots.measure(),
     "chat": lambda _data: chat.measure(),
     "trust": lambda _data: trust.measure(),

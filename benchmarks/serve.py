@@ -4,6 +4,7 @@ The floor is what nothing in this framework can undercut: a bare Litestar handle
 """
 
 import asyncio
+import os
 import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -22,7 +23,7 @@ from tradepost.cli.serve import BACKLOG, MOST_OPEN
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import compiled
 from tradepost.core.log import configure_logging
-from tradepost.core.settings import HttpSettings, LogSettings, Settings
+from tradepost.core.settings import AnalyticsSettings, HttpSettings, LogSettings, Settings
 from tradepost.flows.store import Store, open_store
 from tradepost.worker import compose, run_worker
 
@@ -54,9 +55,13 @@ def bench_store(
     configure_logging(LogSettings("error", "json"))
     compose()
     return open_store(
-        code, Settings(test_payments=True, http=HttpSettings(most_changes=0)), dsn=dsn, cache_url=cache_url, files_url=files,
+        code, Settings(test_payments=True, http=HttpSettings(most_changes=0), analytics=_analytics()), dsn=dsn, cache_url=cache_url, files_url=files,
         keys=Keyring.from_secret("bench", b"bench" * 8), preset_folder=Path(preset) if preset else None,
     )  # fmt: skip
+
+
+def _analytics() -> AnalyticsSettings:
+    return msgspec.convert({"collect": os.environ.get("TRADEPOST_BENCH_COLLECT", "all")}, AnalyticsSettings)
 
 
 async def store(port: int, dsn: str, code: str, cache_url: str, files: str, preset: str = "") -> None:

@@ -152,6 +152,21 @@ async def test_nothing_is_lost_when_a_store_closes(
         assert await tx.value(text("SELECT count(*) FROM analytics_events")) == 2 * (noting.AT_ONCE + 250)
 
 
+async def test_what_a_repeatable_request_notes_outlives_its_transaction(shop: Shop) -> None:
+    variant = await shop.goods(stock=5)
+    browser = await browser_of(shop, shop.buyer)
+    browser.client.headers["user-agent"] = FIREFOX
+    await browser.get("/")
+    headers = {"idempotency-key": "once-and-no-more", "x-csrf-token": browser.token}
+    answer = await browser.client.post("/api/v1/cart/lines", json={"variant_id": str(variant)}, headers=headers)
+    assert answer.status_code in {200, 201}
+    desk = noting._desks[shop.store.db]
+    desk.full.set()
+    assert desk.busy is not None
+    await desk.busy
+    assert [row[0] for row in await shop.rows(EVENTS)] == ["cart_added"]
+
+
 async def test_a_flood_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noting, "MOST_WAITING", 10)
     for _ in range(50):

@@ -73,6 +73,8 @@ ELSEWHERE = {
     "/feed/": {"code": "discover"},
     "/theme/faces/": {"preset": "absent"},
     "/office/figures/": {"name": "days.csv"},
+    "/office/insights/": {"name": "visits.csv"},
+    "/assistant/tools/": {"name": "read_cart"},
     "/office/listings/file/": {"name": "listings.csv"},
     "/office/settings/": {"number": "0"},
 }
@@ -168,6 +170,15 @@ class World:
         )
         synonym = await self.value("INSERT INTO search_synonyms (word, means) VALUES ('hamer', 'hammer') RETURNING id")
         table = await begin_import(self.store, self.caller("admin"), "spring.csv", b"sku,price\nN-1,1.00")
+        talk = await self.value(
+            "INSERT INTO assistant_talks (user_id, channel, expires_at) VALUES (:u, 'web', now() + interval '1 day') RETURNING id",
+            u=owner.user_id,
+        )
+        await self.value(
+            "INSERT INTO assistant_turns (talk_id, seq, asked, reply, is_understood, made_by, ms) "
+            "VALUES (:t, 1, 'hello', '{\"texts\": [\"Hello!\"]}', true, 'engine', 1) RETURNING 1",
+            t=talk,
+        )
         stream = await schedule_show(self.store, seller, plan())
         await add_to_show(self.store, seller, stream.id, PinForm(listing_id=listing, price_minor=900))
         await go_live(self.store, seller, stream.id)
@@ -192,8 +203,10 @@ class World:
             "giveaway_id": str(giveaway.id), "mail_id": str(letter), "order_id": str(order), "seller_id": str(seller.user_id),
             "payout_id": str(ABSENT), "provider": "google", "promo_id": str(ABSENT),
             "place_id": str(place), "import_id": str(table), "notice_id": str(notice), "browser_id": str(browser), "token": "not.ours",
+            "talk_id": str(talk),
         }  # fmt: skip
         self.fields = {
+            "talk": str(talk), "message": "hello", "asked": "hello", "helped": 1, "choice": "no",
             f"row.{variant}": "1", "variant_id": str(variant), "quantity": "1", "listing_id": str(haggled), "rating": 5, "comment": "Good.", "to_state": "shipped",
             "reason": "Because of this.", "text": "Hello there.", "body": "Hello there.", "details": "x", "role": "seller", "answer": "Since you ask.",
             "grant": "0", "verify": "0", "word": "nail", "means": "spike", "login": "owner-one", "password": "not the one", "name": "Something",

@@ -30,6 +30,7 @@ JOB_MODULES: Final = (
     "tradepost.alerts.jobs",
     "tradepost.flows.jobs",
     "tradepost.flows.plan_delivery",
+    "tradepost.flows.assistant_sessions",
     "tradepost.flows.figures",
     "tradepost.flows.haggle",
     "tradepost.flows.import_listings",

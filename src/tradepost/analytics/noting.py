@@ -6,6 +6,7 @@ only makes it later: what waits is tried again, up to `MOST_WAITING`.
 
 import asyncio
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -65,7 +66,8 @@ def note(db: Database, visit: Visit | None, kind: Kind, listing_id: UUID | None 
         return
     desk.waiting.append(Noted(now(), kind, visit, listing_id, data))
     if desk.busy is None or desk.busy.done():
-        desk.busy = asyncio.create_task(_write_soon(db, desk))
+        # In no context: a request's may be within a transaction that is over when this is written.
+        desk.busy = asyncio.create_task(_write_soon(db, desk), context=Context())
     elif len(desk.waiting) == AT_ONCE:
         desk.full.set()
 

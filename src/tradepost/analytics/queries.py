@@ -98,3 +98,13 @@ REVENUE_MONTHS = text("""
            count(DISTINCT buyer_id) + count(*) FILTER (WHERE buyer_id IS NULL) AS buyers
     FROM placed WHERE month >= :since GROUP BY 1 ORDER BY 1
 """)
+ASKED = text("""
+    WITH asked AS (
+        SELECT visitor, min(at) AS at FROM analytics_events
+        WHERE kind = 'assistant_asked' AND at >= :begins AND at < :ends AND visitor IS NOT NULL GROUP BY visitor
+    )
+    SELECT count(*) AS asked, count(*) FILTER (WHERE EXISTS (
+        SELECT FROM analytics_events e WHERE e.kind = 'order_placed' AND e.visitor = a.visitor AND e.at >= a.at AND e.at < :ends
+    )) AS ordered
+    FROM asked a
+""")

@@ -4,6 +4,7 @@ from litestar import Router
 
 from tradepost.api.agents import agent_routes
 from tradepost.api.alerts import alert_routes
+from tradepost.api.assistant import assistant_api_routes
 from tradepost.api.buying import buying_routes
 from tradepost.api.catalog import catalog_routes
 from tradepost.api.docs import docs_routes
@@ -35,6 +36,7 @@ api_routes = [
             *ingest_routes,
             *show_routes,
             *feed_routes,
+            *assistant_api_routes,
         ],
         middleware=[RepeatableRequests()],
     ),

@@ -18,6 +18,15 @@ from tradepost.analytics.types import (
     SearchTerm,
     VisitDay,
 )
+from tradepost.assistant.reports import (
+    AssistantFigures,
+    IntentCount,
+    Unanswered,
+    assistant_figures,
+    count_intents,
+    list_unanswered_questions,
+    settle_question,
+)
 from tradepost.core.money import to_major
 from tradepost.flows.figures import SheetOf, stretch
 from tradepost.flows.orders import reading
@@ -30,7 +39,7 @@ STEP_NAMES: Final[dict[Kind, str]] = {
     "order_placed": "Ordered",
 }  # fmt: skip
 COHORT_MONTHS: Final = 12
-What = Literal["funnel", "visits", "listings", "searches", "cohorts", "revenue"]
+What = Literal["funnel", "visits", "listings", "searches", "cohorts", "revenue", "questions"]
 _KEPT_S: Final = 600.0
 
 
@@ -163,6 +172,52 @@ def _months_after(month: date, count: int) -> date:
     return date(whole // 12, whole % 12 + 1, 1)
 
 
+class AssistantReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the assistant did on some days. `asked`, `ordered`: visits that asked it something, and those of them that ordered later."""
+
+    since: date
+    until: date
+    figures: AssistantFigures
+    intents: tuple[IntentCount, ...]
+    unanswered: tuple[Unanswered, ...]
+    asked: int
+    ordered: int
+
+    @property
+    def understood_percent(self) -> int:
+        """How many of a hundred questions were understood."""
+        return round(100 * self.figures.understood / self.figures.turns) if self.figures.turns else 0
+
+    @property
+    def conversion(self) -> float:
+        """How many of a hundred visits that asked something ordered later."""
+        return round(100 * self.ordered / self.asked, 1) if self.asked else 0.0
+
+
+async def get_assistant_report(
+    store: Store, caller: Caller, since: date | None = None, until: date | None = None
+) -> AssistantReport:
+    """Return how the assistant did on these days, and what it did not understand. Raises `NotAllowed`."""
+    caller.check_can("see_reports")
+    await write_rest(store.db)
+    first, last = stretch(store, since, until)
+    during = _moments(store, first, last)
+    async with store.db.transaction(actor=reading(caller), read_only=True) as tx:
+        row = await tx.one(queries.ASKED, **during)
+        return AssistantReport(
+            since=first, until=last, figures=await assistant_figures(tx, **during), asked=row["asked"], ordered=row["ordered"],
+            intents=tuple(await count_intents(tx, **during)),
+            unanswered=tuple(await list_unanswered_questions(tx, during["begins"])),
+        )  # fmt: skip
+
+
+async def settle(store: Store, caller: Caller, asked: str) -> int:
+    """Take a question off the list of those that were not understood; return how many turns that were. Raises `NotAllowed`."""
+    caller.check_can("see_reports")
+    async with store.db.transaction(actor=caller.actor) as tx:
+        return await settle_question(tx, asked, caller.user_id)
+
+
 async def get_insight_sheet(
     store: Store, caller: Caller, what: What, since: date | None = None, until: date | None = None
 ) -> SheetOf:
@@ -170,6 +225,12 @@ async def get_insight_sheet(
     caller.check_can("see_reports")
     if what in {"cohorts", "revenue"}:
         return _customer_sheet(store, what, await get_customers(store, caller))
+    if what == "questions":
+        report = await get_assistant_report(store, caller, since, until)
+        listed = tuple((q.asked, q.times, q.last_at, "yes" if q.was_understood else "no") for q in report.unanswered)
+        return SheetOf(
+            f"{store.code}-questions-{report.since}-{report.until}", ("Question", "Times", "Last", "Understood"), listed
+        )
     found = await get_visits(store, caller, since, until)
     name = f"{store.code}-{what}-{found.since}-{found.until}"
     if what == "funnel":

@@ -1,23 +1,35 @@
 """Visitors and customers in the back office: from a look to an order, what is looked for, who comes back; and the tables as files."""
 
 from typing import Any, get_args
+from uuid import UUID
 
 from babel.dates import format_date
-from litestar import Response, get
+from litestar import Response, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery
-from litestar.response import Stream
+from litestar.response import Redirect, Stream
 
 from tradepost.core.sheets import CSV, XLSX, write_csv, write_xlsx
-from tradepost.flows.insights import STEP_NAMES, Visits, What, get_customers, get_insight_sheet, get_visits
+from tradepost.flows.assistant_sessions import read_for_staff
+from tradepost.flows.insights import (
+    STEP_NAMES,
+    Visits,
+    What,
+    get_assistant_report,
+    get_customers,
+    get_insight_sheet,
+    get_visits,
+    settle,
+)
 from tradepost.flows.plan_delivery import today_of
 from tradepost.flows.store import Store
 from tradepost.web.figures_office import day_of, periods_of
-from tradepost.web.pages import page
+from tradepost.web.forms import read_form
+from tradepost.web.pages import go, page
 from tradepost.web.rendering import money_formatter
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
 
-VISITORS, CUSTOMERS = "/office/visitors", "/office/customers"
+VISITORS, CUSTOMERS, ASSISTANT = "/office/visitors", "/office/customers", "/office/assistant"
 _MOST_BARS = 62
 
 
@@ -66,11 +78,40 @@ async def customers_page(request: HttpRequest, store: GivenStore, caller: GivenC
     return await page(request, store, caller, "office_customers", customers=found, bars=bars, tab="customers")
 
 
+@get(ASSISTANT, include_in_schema=False)
+async def assistant_report_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, since: FromQuery[str] = "", until: FromQuery[str] = ""
+) -> Response[str]:
+    """Show how the assistant does, and what it did not understand."""
+    found = await get_assistant_report(store, caller, day_of(since), day_of(until))
+    return await page(
+        request, store, caller, "office_assistant", report=found, tab="assistant", kept=f"since={found.since}&until={found.until}",
+        periods=periods_of(ASSISTANT, found.since, found.until, today_of(store)),
+    )  # fmt: skip
+
+
+@post(ASSISTANT + "/settle", include_in_schema=False)
+async def settle_question_now(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Redirect:
+    """Take a question off the list."""
+    form = await read_form(request)
+    await settle(store, caller, form.get("asked"))
+    return go(request, ASSISTANT, say="Off the list.")
+
+
+@get(ASSISTANT + "/{talk_id:uuid}", include_in_schema=False)
+async def talk_page(
+    request: HttpRequest, store: GivenStore, caller: GivenCaller, talk_id: FromPath[UUID]
+) -> Response[str]:
+    """Show one talk, every turn with what the answer rests on."""
+    talk, turns = await read_for_staff(store, caller, talk_id)
+    return await page(request, store, caller, "office_talk", talk=talk, turns=turns, tab="assistant")
+
+
 @get("/office/insights/{name:str}", include_in_schema=False)
 async def insight_file(
     store: GivenStore, caller: GivenCaller, name: FromPath[str], since: FromQuery[str] = "", until: FromQuery[str] = ""
 ) -> Response[Any]:
-    """Give the table behind a report as CSV or XLSX: funnel, visits, listings, searches, cohorts, revenue."""
+    """Give the table behind a report as CSV or XLSX: funnel, visits, listings, searches, cohorts, revenue, questions."""
     what, _, kind = name.partition(".")
     known = next((known for known in get_args(What) if known == what), None)
     if known is None or kind not in {"csv", "xlsx"}:
@@ -82,4 +123,6 @@ async def insight_file(
     return Stream(iter(write_csv(sheet.head, sheet.rows)), media_type=CSV, headers=headers)
 
 
-insights_routes: list[Any] = [visitors_page, customers_page, insight_file]
+insights_routes: list[Any] = [
+    visitors_page, customers_page, assistant_report_page, settle_question_now, talk_page, insight_file
+]  # fmt: skip

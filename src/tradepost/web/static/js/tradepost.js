@@ -441,3 +441,17 @@ function settle(root) {
 }
 settle(document);
 document.addEventListener("htmx:load", (event) => { if (event.target !== document.body) settle(event.target); });
+
+/* The assistant beside the page; without scripts the same link opens it as a page. It stays open from page to page where it stands beside them. */
+const ask = $("[data-ask]");
+if (ask) {
+  const assistant = () => import(ask.dataset.ask);
+  on("click", "[data-ask]", async (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    try { (await assistant()).open(); } catch { location.href = ask.href; }
+  });
+  let was = "";
+  try { was = sessionStorage.getItem("assistant"); } catch { /* private windows */ }
+  if (was === "open" && matchMedia("(min-width: 80rem)").matches) assistant().then((it) => it.open(false)).catch(() => null);
+}
