@@ -286,7 +286,7 @@ async def test_what_the_database_refuses_is_found_in_the_middle_of_many(shop: Sh
     report = await import_listings(shop.store, admin, read_sheet(table, most_rows=100), dry=False)
     assert (report.done, report.count("new"), report.count("refused")) == (False, 40, 2)
     assert [(r.sku, sorted(r.problems)) for r in report.rows if r.does == "refused"] == [
-        ("S-1", ["on_hand"]),
+        ("S-1", ["stock"]),
         ("H-1", ["sku"]),
     ]
     args = ImportArgs(await begin_import(shop.store, admin, "x.csv", table))

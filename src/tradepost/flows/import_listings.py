@@ -372,7 +372,15 @@ def _joined(changes: Sequence[Changes]) -> Changes:
 
 def _problems(error: DomainError) -> dict[str, str]:
     found = error.errors if isinstance(error, FieldErrors) else {getattr(error, "field", None) or "row": error.message}
-    return {name or "row": problem for name, problem in found.items()}
+    return {_column(name): problem for name, problem in found.items()}
+
+
+def _column(field: str) -> str:
+    """Return the table's name for a field of a draft."""
+    name = field.removeprefix("variants.0.")
+    if name.startswith("attributes."):
+        return "attribute." + name.removeprefix("attributes.")
+    return {"": "row", "on_hand": "stock", "price_minor": "price"}.get(name, name)
 
 
 def _refused(row: SheetRow, problems: dict[str, str]) -> SheetRow:
