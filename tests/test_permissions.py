@@ -77,6 +77,7 @@ ELSEWHERE = {
     "/assistant/tools/": {"name": "read_cart"},
     "/office/listings/file/": {"name": "listings.csv"},
     "/office/settings/": {"number": "0"},
+    "/sources/": {"code": "hub"},
 }
 
 
@@ -169,6 +170,10 @@ class World:
             "INSERT INTO places (country, region, name) VALUES ('US', 'Ohio', 'Springfield') RETURNING id"
         )
         synonym = await self.value("INSERT INTO search_synonyms (word, means) VALUES ('hamer', 'hammer') RETURNING id")
+        market = await self.value("INSERT INTO sources (code, name, kind) VALUES ('hub', 'Hub', 'push') RETURNING id")
+        reading = await self.value(
+            "INSERT INTO ingest_runs (source_id, began_by) VALUES (:s, 'push') RETURNING id", s=market
+        )
         table = await begin_import(self.store, self.caller("admin"), "spring.csv", b"sku,price\nN-1,1.00")
         talk = await self.value(
             "INSERT INTO assistant_talks (user_id, channel, expires_at) VALUES (:u, 'web', now() + interval '1 day') RETURNING id",
@@ -203,7 +208,7 @@ class World:
             "giveaway_id": str(giveaway.id), "mail_id": str(letter), "order_id": str(order), "seller_id": str(seller.user_id),
             "payout_id": str(ABSENT), "provider": "google", "promo_id": str(ABSENT),
             "place_id": str(place), "import_id": str(table), "notice_id": str(notice), "browser_id": str(browser), "token": "not.ours",
-            "talk_id": str(talk),
+            "talk_id": str(talk), "run_id": str(reading),
         }  # fmt: skip
         self.fields = {
             "talk": str(talk), "message": "hello", "asked": "hello", "helped": 1, "choice": "no",

@@ -39,6 +39,8 @@ async def test_staff_add_a_market_by_its_address_and_see_what_it_brings(shop: Sh
         "category": "fruit",
         "complete": "1",
     }
+    guessed = await staff.post("/office/sources/preview", {"url": "folder:feed.ndjson"})
+    assert 'value="ndjson_feed" selected' in guessed.text
     looked = text_of((await staff.post("/office/sources/preview", form)).text)
     assert "1 of the first 2 rows would become listings." in looked
     assert "Oak table" in looked

@@ -11,7 +11,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from tradepost.api.repeatable import OWN_KEY
 from tradepost.flows.manage_sources import read_run, see_sources
-from tradepost.flows.push_listings import Receipt, receive_rows
+from tradepost.flows.push_listings import PERMISSION, Receipt, receive_rows
 from tradepost.sources.formats import read_csv, read_json, read_ndjson
 from tradepost.sources.types import SourceHealth
 from tradepost.web.typing import GivenCaller, GivenStore, HttpRequest
@@ -31,7 +31,7 @@ async def ingest(
     request: HttpRequest,
     store: GivenStore,
     caller: GivenCaller,
-    source: FromQuery[str],
+    source: FromQuery[str] = "",
     complete: FromQuery[bool] = False,
 ) -> Receipt:
     """Send listings of a source: a JSON array, `{"items": […]}`, NDJSON or CSV, of any length; it is read while it arrives.
@@ -39,6 +39,8 @@ async def ingest(
     Repeating it changes nothing more: a listing is its `id` at the source. Rows that cannot be understood are in `errors`, the
     others count. With `complete` these are all the source has, and what is missing is taken off.
     """
+    caller.check_scope(PERMISSION)
+    caller.check_can(PERMISSION)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     chunks = request.stream()
     if kind in NDJSON:

@@ -1,7 +1,9 @@
 """What would be read from an address: its kind, how it should be read, and its first listings, before anything is saved."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -74,7 +76,7 @@ async def preview_source(
 async def _preview(store: Store, draft: SourceDraft, *, guess: bool, connect: Connect | None) -> Preview:
     bearings = await bearings_of(store)
     if draft.url.startswith(("sample:", "folder:")):
-        return await _local(store, _named(draft), bearings)
+        return await _local(store, _named(draft), bearings, guess=guess)
     async with opened_fetcher(store, _as_source(draft), connect) as fetcher:
         reply_kind, body, content_type = await _head(fetcher, draft.url)
         found = _named(msgspec.structs.replace(draft, kind=reply_kind) if guess else draft)
@@ -153,16 +155,22 @@ async def _first(rows: AsyncIterator[T], most: int) -> list[T]:
     return found
 
 
-async def _local(store: Store, draft: SourceDraft, bearings: Bearings) -> Preview:
-    path, source = local_path(store, draft.url), _as_source(draft)
-    home = draft.settings.currency or store.currency
+async def _local(store: Store, draft: SourceDraft, bearings: Bearings, *, guess: bool) -> Preview:
+    path, home = local_path(store, draft.url), draft.settings.currency or store.currency
     if path.is_dir():
+        found = msgspec.structs.replace(draft, kind="folder") if guess else draft
         raws = [raw for _, raw in zip(range(_PAGES_SHOWN), read_saved(path, home), strict=False)]
-    else:
-        with path.open("rb") as file:
-            body = file.read(_HEAD)
-        raws = await _first(feed_rows(source, in_memory(body)), _SHOWN)
-    return Preview(draft, _understood(draft, raws, bearings))
+        return Preview(found, _understood(found, raws, bearings))
+    body = await asyncio.to_thread(_beginning, path)
+    found = msgspec.structs.replace(draft, kind=kind_of(body, "")) if guess else draft
+    return Preview(
+        found, _understood(found, await _first(feed_rows(_as_source(found), in_memory(body)), _SHOWN), bearings)
+    )
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD)
 
 
 def _understood(draft: SourceDraft, raws: list[Raw], bearings: Bearings) -> tuple[PreviewRow, ...]:

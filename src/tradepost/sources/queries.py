@@ -31,8 +31,7 @@ _ERRORS = (
 )  # fmt: skip
 _HEALTH = text("""
     SELECT s.id, s.code, s.name, s.kind, s.url, s.is_active, s.schedule,
-           (SELECT count(*) FROM outside_items i JOIN listings l ON l.id = i.listing_id
-            WHERE i.source_id = s.id AND l.status = 'active')::int AS listings,
+           (SELECT count(*) FROM listings l WHERE l.source_id = s.id AND l.status = 'active')::int AS listings,
            t.due_at, coalesce(t.failures, 0) AS failures, r.id AS run_id, r.state AS run_state, r.started_at AS run_at,
            r.refused AS run_refused, r.seen AS run_seen, r.message AS run_message,
            ARRAY(SELECT (x.inserted + x.changed + x.returned + x.gone)::int FROM (

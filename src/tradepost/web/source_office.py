@@ -12,6 +12,7 @@ from tradepost.accounts.types import Caller
 from tradepost.core.errors import DomainError, FieldErrors
 from tradepost.flows.manage_sources import put_source, read_run, remove, see_source, see_sources, switch
 from tradepost.flows.preview_source import Preview, preview_source, settings_from
+from tradepost.flows.push_listings import PERMISSION
 from tradepost.flows.source_jobs import read_now
 from tradepost.flows.store import Store
 from tradepost.sources.types import KIND_NAMES, Kind, NoSuchSource, Reading, Source, SourceDraft
@@ -39,10 +40,13 @@ async def sources_page(request: HttpRequest, store: GivenStore, caller: GivenCal
 @post(SOURCES + "/preview", include_in_schema=False)
 async def preview(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[str]:
     """Show what would be read from an address, as the form says to read it; nothing is saved."""
+    caller.check_can(PERMISSION)
     form = await read_form(request)
     guess, draft, errors = not form.get("kind"), SourceDraft(code="", name="", kind="pages"), {}
     try:
         draft = _draft(form)
+        if guess:  # a form with nothing but the address
+            draft = msgspec.structs.replace(draft, settings=Reading())
     except FieldErrors as error:
         errors = problems_of(error)
     found = Preview(draft) if errors else await preview_source(store, caller, draft, guess=guess)
@@ -53,6 +57,7 @@ async def preview(request: HttpRequest, store: GivenStore, caller: GivenCaller) 
 @post(SOURCES, include_in_schema=False)
 async def save(request: HttpRequest, store: GivenStore, caller: GivenCaller) -> Response[Any]:
     """Save a new source, or an old one's changes (`of` is its code)."""
+    caller.check_can(PERMISSION)
     form = await read_form(request)
     try:
         draft = _draft(form)
