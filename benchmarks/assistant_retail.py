@@ -6,7 +6,7 @@ of gift cards) the store does not have: how a difference is settled is compared,
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tradepost.flows.assistant_tools import call_tool
 from tradepost.flows.preset import PRESETS
 from tradepost.flows.sample_orders import SampleAddress, as_address, load_orders
 from tradepost.flows.store import Store
+from tradepost.orders.types import NoSuchOrder
 
 CODE, TEMPLATE = "shop-assistant", "bench_retail"
 _CHANGES = {
@@ -141,12 +142,9 @@ class Driver:
             stranger = await caller_of(
                 self.store, "noah_brown_6181" if user != "noah_brown_6181" else "ivan_santos_6635"
             )
-            try:
-                await call_tool(self.store, stranger, tool, arguments, is_confirmed=True)
-            except DomainError:
-                self.refused += 1
-            else:
-                raise AssertionError(f"{tool} let a stranger in")
+            found = await _refusal(call_tool(self.store, stranger, tool, arguments, is_confirmed=True))
+            assert isinstance(found, NoSuchOrder), f"{tool} let a stranger in"
+            self.refused += 1
         await call_tool(self.store, caller, tool, arguments, is_confirmed=True)
 
     async def _call(self, name: str, given: Mapping[str, Any], caller: Caller) -> tuple[str, dict[str, Any]]:
@@ -177,6 +175,14 @@ class Driver:
             swaps.append({"line_no": line.line_no, "variant_id": str(option.variant_id)})
         tool = "exchange_items" if name.startswith("exchange") else "change_order_items"
         return tool, {**number, "items": swaps, "settle_by": given["payment_method_id"]}
+
+
+async def _refusal(work: Awaitable[Any]) -> DomainError | None:
+    try:
+        await work
+    except DomainError as error:
+        return error
+    return None
 
 
 def _lines_of(order: Any, skus: list[str]) -> list[Any]:
