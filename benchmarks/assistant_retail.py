@@ -51,6 +51,7 @@ class Reference:
     def __init__(self, db: dict[str, Any]) -> None:
         self.orders, self.users = db["orders"], db["users"]
         self.items = {i: v for p in db["products"].values() for i, v in p["variants"].items()}
+        self.products = {code: next(iter(p["variants"])) for code, p in db["products"].items()}
         self.touched: dict[str, dict[str, Any]] = {}
         self.moved: dict[str, Any] = {}
 
@@ -122,18 +123,19 @@ class Driver:
 
     async def _look(self, name: str, given: Mapping[str, Any], user: str) -> None:
         if name == "get_order_details":
-            await call_tool(
-                self.store, await caller_of(self.store, user), "order_status", {"number": given["order_id"]}
-            )
-        else:
-            sku = given.get("item_id") or next(
-                i
-                for i, v in self.reference.items.items()
-                if v.get("product_id", given.get("product_id")) == given.get("product_id")
-            )
-            async with self.store.db.transaction(actor=SYSTEM) as tx:
-                listing = await tx.value(_LISTING, sku=sku)
-            await call_tool(self.store, Caller(), "get_listing", {"listing_id": str(listing)})
+            caller = await caller_of(self.store, user)
+            work = call_tool(self.store, caller, "order_status", {"number": given["order_id"]})
+            if user:
+                await work
+            else:  # the reference finds no such order either
+                assert isinstance(await _refusal(work), NoSuchOrder)
+            return
+        sku = given.get("item_id") or self.reference.products.get(given["product_id"])
+        if sku is None:  # nor such a product
+            return
+        async with self.store.db.transaction(actor=SYSTEM) as tx:
+            listing = await tx.value(_LISTING, sku=sku)
+        await call_tool(self.store, Caller(), "get_listing", {"listing_id": str(listing)})
 
     async def _change(self, name: str, given: Mapping[str, Any], user: str) -> None:
         caller = await caller_of(self.store, user)
