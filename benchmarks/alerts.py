@@ -3,7 +3,7 @@
 Listings have the titles of real products (`chorus_icecat`), 300 categories, prices over three orders of magnitude, 300 towns. Alerts
 ask for one to three words of such a title, most with a price and many with a place; for a category with a price and a place; for a
 brand; and one in a hundred for everything in a category, which few categories have many of, as with people. Two people ask for each.
-They are filed by the store's own code. The second million is the first one's like, but each asks for something that no listing has: another continent, or a
+They are filed by the store's own code. In the end there are twice as many: the second half is like the first, but each asks for what no listing has, another continent or a
 price beyond all. Draws how time grows into docs/images/alerts-growth.svg; TRADEPOST_BENCH_ALERTS limits the number of alerts.
 """
 
@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -44,9 +45,12 @@ from tradepost.search.counting import count_terms
 
 STORE, NAME = "tese", "bench_alerts"
 LISTINGS, PROBES, CATEGORIES, TOWNS = 20_000, 400, 300, 300
-SIZES = (10_000, 100_000, 1_000_000, 2_000_000)
+SIZES = (10_000, 100_000, 1_000_000)
 CROWD, NOTICES = 50_000, 10_000
 ASKERS = 2  # of each wish
+TELLING = (
+    40  # so few of the 19,406 products have a word that says what is meant: nine of ten wishes are made of such words
+)
 _CHUNK = 20_000
 _SPACE = UUID(int=26)
 _OWNER = UUID(int=1)
@@ -67,6 +71,8 @@ class Market:
     def __init__(self, products: Sequence[Product], seed: int = 5) -> None:
         self.chance = random.Random(seed)  # noqa: S311  # plausible, not secret
         self.products = [p for p in products if len(p.name.split()) > 2]
+        counts = Counter(w for p in self.products for w in set(_words(p)))
+        self.telling = {w for w, n in counts.items() if n <= TELLING}
         self.towns = [(self.chance.uniform(-22, -16), self.chance.uniform(26, 33)) for _ in range(TOWNS)]
         self.town_weights = list(itertools.accumulate(1 / (n + 3) for n in range(TOWNS)))
         self.wanted = list(itertools.accumulate(1 / (n + 1) ** 1.2 for n in range(CATEGORIES)))
@@ -92,7 +98,9 @@ class Market:
         """Return what somebody asks for; `hopeless` is what no listing has."""
         chance, kind = self.chance, self.chance.random()
         product = chance.choice(self.products)
-        words = [w.lower() for w in product.name.split() if w.isalnum() and len(w) > 2] or ["cable"]
+        every = _words(product) or ["cable"]
+        telling = [w for w in every if w in self.telling]
+        words = telling if telling and chance.random() < 0.9 else every
         start, price = chance.randrange(len(words)), self.price()
         near, radius, groups = None, None, []
         low: int | None = None
@@ -126,10 +134,15 @@ class Market:
         return f"c{self.chance.choices(range(CATEGORIES), cum_weights=self.wanted)[0]}"
 
 
+def _words(product: Product) -> list[str]:
+    return [w.lower() for w in product.name.split() if w.isalnum() and len(w) > 2]
+
+
 async def measure(data: Path) -> dict[str, Any]:
-    """Measure every size; return the figures at a million alerts, and draw how they grow."""
-    limit = int(os.environ.get("TRADEPOST_BENCH_ALERTS", SIZES[-1]))
-    sizes = [n for n in SIZES if n <= limit] or [limit]
+    """Measure every size, and the last one doubled by alerts that nothing fits; return the figures before that, and draw how they grow."""
+    limit = int(os.environ.get("TRADEPOST_BENCH_ALERTS", 2 * SIZES[-1]))
+    fitting = [n for n in SIZES if 2 * n <= limit] or [limit // 2]
+    doubled = 2 * fitting[-1]
     async with ground(shared_buffers="3GB", effective_cache_size="8GB") as on:
         market = Market(read_catalogue(data))
         changes = await _prepare(on, market)
@@ -137,14 +150,15 @@ async def measure(data: Path) -> dict[str, Any]:
         try:
             grown: dict[int, dict[str, float]] = {}
             filed = 0
-            for size in sizes:
-                await _ask(on, db, market, size - filed, hopeless=size == SIZES[-1])
+            for size in (*fitting, doubled):
+                await _ask(on, db, market, size - filed, hopeless=size == doubled)
                 filed = size
                 grown[size] = await _measure(db, changes)
                 print(f"{size:,} alerts: {grown[size]}", flush=True)
-            found = grown[min(1_000_000, max(sizes))]
-            if SIZES[-1] in grown:
-                found = found | {"growth": round(grown[SIZES[-1]]["mean_ms"] / grown[SIZES[-2]]["mean_ms"], 2)}
+            found = grown[fitting[-1]] | {
+                "growth": round(grown[doubled]["mean_cpu_ms"] / grown[fitting[-1]]["mean_cpu_ms"], 2)
+            }
+            if len(grown) > 2:
                 CHART.write_text(_chart(grown), "utf-8")
             return found | await _crowd(db, changes) | await _killed(on)
         finally:
@@ -152,12 +166,21 @@ async def measure(data: Path) -> dict[str, Any]:
 
 
 async def _prepare(on: Ground, market: Market) -> list[Change]:
-    """Make a store of listings whose words are counted; return those that are matched as if they were new."""
-    owner = await asyncpg.connect(on.dsn("postgres", "postgres"))
-    await owner.execute(f'DROP DATABASE IF EXISTS "{NAME}"')
-    await owner.close()
+    """Return listings that are matched as if they were new, of a store that is made once; nobody asks for anything yet."""
     await create_database(on.dsn("postgres", "postgres"), NAME)
     await migrate(on.dsn(NAME, "postgres"))
+    connection = await asyncpg.connect(on.dsn(NAME, "postgres"), command_timeout=3600)
+    try:
+        if await connection.fetchval("SELECT count(*) FROM search_terms") == 0:
+            await _make(on, market)
+        await connection.execute("TRUNCATE alerts, alert_wide_terms, alert_queue, notices CASCADE")
+        rows = await connection.fetch("SELECT listing_id FROM search_documents ORDER BY listing_id LIMIT $1", PROBES)
+    finally:
+        await connection.close()
+    return [Change(row[0], True, None, False) for row in rows]
+
+
+async def _make(on: Ground, market: Market) -> None:
     db = await Database.open(on.dsn(NAME, "postgres"), size=2, statement_timeout_ms=3_600_000)
     await install_store(db, PRESETS / STORE)
     await db.close()
@@ -165,7 +188,7 @@ async def _prepare(on: Ground, market: Market) -> list[Change]:
     try:
         await connection.execute(
             "INSERT INTO users (id, username, email, display_name) VALUES ($1, 'asker', 'asker@example.com', 'Asker'), "
-            "(gen_random_uuid(), 'seller', 'seller@example.com', 'Seller')", _OWNER,
+            "(gen_random_uuid(), 'seller', 'seller@example.com', 'Seller') ON CONFLICT DO NOTHING", _OWNER,
         )  # fmt: skip
         seller = await connection.fetchval("SELECT id FROM users WHERE username = 'seller'")
         await connection.execute(
@@ -181,7 +204,6 @@ async def _prepare(on: Ground, market: Market) -> list[Change]:
     app = await Database.open(on.dsn(NAME), size=2, statement_timeout_ms=3_600_000)
     await count_terms(app)
     await app.close()
-    return [Change(row[0], True, None, False) for row in made[:PROBES]]
 
 
 async def _ask(on: Ground, db: Database, market: Market, count: int, *, hopeless: bool) -> None:
@@ -241,39 +263,48 @@ async def _measure(db: Database, changes: Sequence[Change]) -> dict[str, float]:
     """Match listings one by one, a first round to warm the pages; then some of them by reading every alert."""
     times: list[float] = []
     counts: list[int] = []
+    cpu: list[float] = []
     async with db.transaction(actor=SYSTEM) as tx:
+        process = int(await tx.value(text("SELECT pg_backend_pid()")))
         for is_timed in (False, True):
             for change in changes:
-                started = perf_counter()
+                started, worked = perf_counter(), _cpu_ms(process)
                 found = await find_matches(tx, [change], 100_000)
                 if is_timed:
                     times.append((perf_counter() - started) * 1000)
+                    cpu.append(_cpu_ms(process) - worked)
                     counts.append(len(found))
-        started = perf_counter()
+        worked = _cpu_ms(process)
         together = await find_matches(tx, list(changes[:200]), 100_000)
-        batch = (perf_counter() - started) * 1000 / 200
+        batch = (_cpu_ms(process) - worked) / 200
         assert {p.listing_id for p in together} <= {c.listing_id for c in changes}
         scans = []
         for change in changes[:3]:
-            started = perf_counter()
+            worked = _cpu_ms(process)
             scanned = await find_by_scan(tx, [change])
-            scans.append((perf_counter() - started) * 1000)
+            scans.append(_cpu_ms(process) - worked)
             assert {p.alert_id for p in scanned} == {p.alert_id for p in await find_matches(tx, [change], 100_000)}
-    times.sort()
-    counts.sort()
+    for values in (times, counts, cpu):
+        values.sort()
     return {
         "p50_ms": round(median(times), 2), "p99_ms": round(times[int(len(times) * 0.99)], 2),
-        "mean_ms": round(sum(times) / len(times), 2), "batch_ms": round(batch, 2), "scan_ms": round(median(scans), 1),
+        "p50_cpu_ms": round(median(cpu), 2), "p99_cpu_ms": round(cpu[int(len(cpu) * 0.99)], 2),
+        "mean_cpu_ms": round(sum(cpu) / len(cpu), 3), "batch_ms": round(batch, 2), "scan_ms": round(median(scans), 1),
         "matches_p50": counts[len(counts) // 2], "matches_p99": counts[int(len(counts) * 0.99)],
     }  # fmt: skip
 
 
+def _cpu_ms(process: int) -> float:
+    """Return how long a process has computed, waiting for the processor not counted: other work beside does not show."""
+    return int(Path(f"/proc/{process}/schedstat").read_text("ascii").split()[0]) / 1e6
+
+
 def _chart(grown: dict[int, dict[str, float]]) -> str:
     return growth_chart(
-        "Finding the alerts that a new listing is for", "alerts", "milliseconds a listing",
+        "Finding the alerts that a new listing is for", "alerts", "milliseconds of PostgreSQL’s CPU a listing",
         [
-            Line("99 of 100 listings, at most", "ours", {n: v["p99_ms"] for n, v in grown.items()}),
-            Line("median", "ours-thin", {n: v["p50_ms"] for n, v in grown.items()}),
+            Line("99 of 100 listings, at most", "ours", {n: v["p99_cpu_ms"] for n, v in grown.items()}),
+            Line("median", "ours-thin", {n: v["p50_cpu_ms"] for n, v in grown.items()}),
             Line("a listing among 200 at once", "soft", {n: v["batch_ms"] for n, v in grown.items()}),
             Line("reading every alert, warm, median of 3", "peer", {n: v["scan_ms"] for n, v in grown.items()}),
         ],

@@ -54,9 +54,10 @@ _CLAIM = text("""
         RETURNING id, listing_id, is_new, price_before, was_in_stock)
     SELECT DISTINCT ON (listing_id) listing_id, is_new, price_before, was_in_stock FROM taken ORDER BY listing_id, id
 """)
+# The planner knows nothing of arrays and would read every alert for a long one; and planning costs more than finding.
 _SETTINGS = text("""
     SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true),
-           set_config('enable_bitmapscan', 'off', true)
+           set_config('enable_bitmapscan', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)
 """)
 # A listing as alerts ask for it: its words with its tags among them, and the terms that an alert can be filed under.
 FACTS: Final = """
