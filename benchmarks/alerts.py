@@ -1,6 +1,6 @@
 """Matching new listings against 10,000 to 2,000,000 alerts, beside a plain scan of what they require; crowds; killed senders.
 
-Listings have the titles of real products (`chorus_icecat`), 300 categories, prices over three orders of magnitude, 300 towns. Alerts
+Listings have the titles of real products (`chorus_icecat`) with one of 400 models, 300 categories, prices over three orders of magnitude, 300 towns. Alerts
 ask for one to three words of such a title, most with a price and many with a place; for a category with a price and a place; for a
 brand; and one in a hundred for everything in a category, which few categories have many of, as with people. Two people ask for each.
 They are filed by the store's own code. In the end there are twice as many: the second half is like the first, but each asks for what no listing has, another continent or a
@@ -43,14 +43,12 @@ from tradepost.notifications.notices import News, tell_each
 from tradepost.notifications.ways import set_hook
 from tradepost.search.counting import count_terms
 
-STORE, NAME = "tese", "bench_alerts"
-LISTINGS, PROBES, CATEGORIES, TOWNS = 20_000, 400, 300, 300
+STORE, NAME = "tese", "bench_alerts_models"
+LISTINGS, PROBES, CATEGORIES, TOWNS, MODELS = 20_000, 400, 300, 300, 400
 SIZES = (10_000, 100_000, 1_000_000)
 CROWD, NOTICES = 50_000, 10_000
 ASKERS = 2  # of each wish
-TELLING = (
-    40  # so few of the 19,406 products have a word that says what is meant: nine of ten wishes are made of such words
-)
+TELLING = 40  # so few of the 19,406 products have a word that says what is meant: most wishes are made of such words
 _CHUNK = 20_000
 _SPACE = UUID(int=26)
 _OWNER = UUID(int=1)
@@ -91,7 +89,8 @@ class Market:
         for _ in range(count):
             product, (lat, lon) = self.chance.choice(self.products), self.town()
             category = f"c{self.chance.randrange(CATEGORIES)}"
-            made.append((uuid4(), product.name[:200], category, product.brand[:80], self.price(), lat, lon))
+            title = f"{product.name[:200]} {self.model()}"
+            made.append((uuid4(), title, category, product.brand[:80], self.price(), lat, lon))
         return made
 
     def needs(self, *, hopeless: bool) -> Needs:
@@ -100,22 +99,27 @@ class Market:
         product = chance.choice(self.products)
         every = _words(product) or ["cable"]
         telling = [w for w in every if w in self.telling]
-        words = telling if telling and chance.random() < 0.9 else every
+        is_plain = not telling or chance.random() < 0.03  # words that many things have
+        words = every if is_plain else telling
+        model = [self.model()] if not is_plain and chance.random() < 0.8 else []
+        is_plain = not model  # and so with a place
         start, price = chance.randrange(len(words)), self.price()
         near, radius, groups = None, None, []
         low: int | None = None
         high: int | None = price
         if kind < 0.60:
-            taken = words[start : start + (1 if kind < 0.15 else 2)]
+            taken = [*words[start : start + (1 if kind < 0.15 else 2)], *model]
             high = high if chance.random() < 0.7 or kind < 0.15 else None
-            near = self.town() if chance.random() < 0.4 or kind < 0.15 else None
+            near = self.town() if is_plain or chance.random() < 0.4 or kind < 0.15 else None
         elif kind < 0.80:
             taken, low, high, near = [], price, price * 3, self.town()
             groups = [(f"=category={self.category()}",)]
         elif kind < 0.90 and product.brand:
-            taken, groups = words[start : start + 1], [(f"=brand={product.brand[:80].lower()}",)]
+            near = self.town() if is_plain else None
+            taken, groups = [*words[start : start + 1], *model], [(f"=brand={product.brand[:80].lower()}",)]
         elif kind < 0.99:
-            taken, high = words[start : start + 3], None
+            taken, high = [*words[start : start + 3], *model], None
+            near = self.town() if is_plain else None
         else:
             taken, high, groups = [], None, [(f"=category={self.category()}",)]
         if near:
@@ -129,6 +133,10 @@ class Market:
             currency="USD" if high or low else None, near=near, radius_m=radius,
         )  # fmt: skip
 
+    def model(self) -> str:
+        """Return a word that tells one make of a thing from the others."""
+        return f"mx{self.chance.randrange(MODELS)}"
+
     def category(self) -> str:
         """Return a category to ask for: few have most of the askers."""
         return f"c{self.chance.choices(range(CATEGORIES), cum_weights=self.wanted)[0]}"
@@ -141,26 +149,31 @@ def _words(product: Product) -> list[str]:
 async def measure(data: Path) -> dict[str, Any]:
     """Measure every size, and the last one doubled by alerts that nothing fits; return the figures before that, and draw how they grow."""
     limit = int(os.environ.get("TRADEPOST_BENCH_ALERTS", 2 * SIZES[-1]))
-    fitting = [n for n in SIZES if 2 * n <= limit] or [limit // 2]
+    fitting = [n for n in SIZES if n <= limit] or [limit]
     doubled = 2 * fitting[-1]
+    sizes = [*fitting, doubled] if doubled <= limit else fitting
     async with ground(shared_buffers="3GB", effective_cache_size="8GB") as on:
         market = Market(read_catalogue(data))
         changes = await _prepare(on, market)
         db = await Database.open(on.dsn(NAME), size=4, statement_timeout_ms=3_600_000)
         try:
             grown: dict[int, dict[str, float]] = {}
+            beside: dict[str, Any] = {}
             filed = 0
-            for size in (*fitting, doubled):
+            for size in sizes:
                 await _ask(on, db, market, size - filed, hopeless=size == doubled)
                 filed = size
                 grown[size] = await _measure(db, changes)
                 print(f"{size:,} alerts: {grown[size]}", flush=True)
-            found = grown[fitting[-1]] | {
-                "growth": round(grown[doubled]["mean_cpu_ms"] / grown[fitting[-1]]["mean_cpu_ms"], 2)
-            }
+                if not beside:
+                    beside = await _crowd(db, changes) | await _killed(on)
+                    print(f"  {beside}", flush=True)
+            found = grown[fitting[-1]]
+            if doubled in grown:
+                found["growth"] = round(grown[doubled]["mean_cpu_ms"] / found["mean_cpu_ms"], 2)
             if len(grown) > 2:
                 CHART.write_text(_chart(grown), "utf-8")
-            return found | await _crowd(db, changes) | await _killed(on)
+            return found | beside
         finally:
             await db.close()
 
