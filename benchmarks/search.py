@@ -227,16 +227,23 @@ async def _narrow_filters(db: Database) -> list[SearchRequest]:
 
 
 async def _share_found(db: Database, vector: list[float], request: SearchRequest) -> float:
-    exact = {row[0] for row in await db.read(text(_exact_sql(request)), vector=vector, **_exact_params(request))}
-    found = set(await _nearest(db, vector, request))
-    return len(exact & found) / max(len(exact), 1)
+    """Return how many of the ten found are as near as the tenth nearest: what is equally near is equally right."""
+    exact = await db.read(text(_exact_sql(request)), vector=vector, **_exact_params(request))
+    found = await db.read(_LIKENESS, vector=vector, ids=await _nearest(db, vector, request))
+    farthest = min((row[0] for row in exact), default=0.0)
+    return sum(row[0] >= farthest - 1e-6 for row in found) / max(len(exact), 1)
+
+
+_LIKENESS = text(
+    "SELECT -(v.embedding <#> :vector) FROM search_vectors v WHERE v.listing_id = ANY (CAST(:ids AS uuid[]))"
+)
 
 
 def _exact_sql(request: SearchRequest) -> str:
     tests = ["d.tags @> ARRAY[:brand]"] if request.brands else []
     tests += ["d.price_minor BETWEEN :low AND :high"] if request.min_minor is not None else []
     return (
-        "SELECT v.listing_id FROM search_vectors v JOIN search_documents d ON d.listing_id = v.listing_id "
+        "SELECT -(v.embedding <#> :vector) FROM search_vectors v JOIN search_documents d ON d.listing_id = v.listing_id "
         f"{'WHERE ' + ' AND '.join(tests) if tests else ''} ORDER BY v.embedding <#> :vector LIMIT 10"
     )
 

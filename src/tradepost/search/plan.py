@@ -12,7 +12,7 @@ from asyncpg import BitString
 from tradepost.core import clock
 from tradepost.core.pages import Moment, NoSuchPage, from_cursor, page_size, to_cursor
 from tradepost.search.filters import Filters
-from tradepost.search.queries import SAMPLE, QueryFacts, Shape
+from tradepost.search.queries import FEW, SAMPLE, QueryFacts, Shape
 from tradepost.search.rules import Words
 from tradepost.search.spelling import Spellings, quoted
 from tradepost.search.types import SearchRequest, Sort, Weights
@@ -22,7 +22,7 @@ _NARROW = 20_000  # among so few documents every vector is compared
 _PLENTY = (
     100  # where words find so many, meaning orders them and adds none: benchmarks/search_quality.py sees no difference
 )
-_FARTHEST = 1200  # documents that the vector index is asked for at most
+_FARTHEST = {"index": 1200, "glance": 300}  # documents that the vector index is asked for at most
 _CURSORS: dict[str, Any] = {"newest": Moment, "cheapest": int, "dearest": int}
 _DEFAULTS = Weights()
 
@@ -60,7 +60,7 @@ def plan_search(
     if walk:
         ranked = page_size(request.limit) + 1
     tier = _tier(expected, SAMPLE if walk else weights.ranked, facts) if walk or popular_will_do else 0
-    way = _vector_way(vector, weights, sort, facts, kept, has_plenty=has_words and expected > _PLENTY)
+    way = _vector_way(vector, weights, sort, facts, kept, expected if has_words else 0)
     near = request.near is not None
     shape = Shape(
         sort=sort, groups=tuple(len(g) for g in spellings.groups), loose=len(spellings.groups) > 1 and sort == "best",
@@ -85,8 +85,8 @@ def plan_search(
         params |= {"vector": vector} | ({} if way == "known" else {"likeness": weights.likeness})
         if way == "few":
             params["signature"] = signature_of(vector)
-        elif way == "index":
-            params["reach"] = min(_FARTHEST, math.ceil(weights.neighbours / max(kept, 0.001)))
+        elif way in _FARTHEST:
+            params["reach"] = min(_FARTHEST[way], math.ceil(weights.neighbours / max(kept, 0.001)))
     return Plan(shape, params, spellings)
 
 
@@ -115,14 +115,19 @@ def _amount(
 
 
 def _vector_way(
-    vector: Sequence[float] | None, weights: Weights, sort: Sort, facts: QueryFacts, kept: float, *, has_plenty: bool
+    vector: Sequence[float] | None, weights: Weights, sort: Sort, facts: QueryFacts, kept: float, found: float
 ) -> str:
-    """Return how meaning takes part: not at all, for what words have found, or with the nearest of all that are left, compared or by the index."""
+    """Return how meaning takes part: not at all, for what words have found, or with the nearest of all that are left, compared, or by the index.
+
+    Where words find some, a glance at the index will do.
+    """
     if vector is None or sort != "best" or weights.meaning == 0:
         return ""
-    if has_plenty:
+    if found > _PLENTY:
         return "known"
-    return "few" if facts.documents * kept <= _NARROW else "index"
+    if facts.documents * kept <= _NARROW:
+        return "few"
+    return "glance" if found > FEW else "index"
 
 
 def _tier(expected: float, wanted: int, facts: QueryFacts) -> int:

@@ -259,6 +259,9 @@ def _meaning(shape: Shape) -> tuple[list[str], str]:
     ], together.format("SELECT * FROM words UNION ALL SELECT * FROM added")
 
 
+_INDEXED = {"index": "search_nearest", "glance": "search_near"}
+
+
 def _nearest(shape: Shape) -> str:
     filters = _tests(shape)
     tests = " AND ".join(filters) or "true"
@@ -276,7 +279,7 @@ def _nearest(shape: Shape) -> str:
         )
     # One look at a document for each that is near: a join would first fetch all that pass the filters.
     return (
-        "SELECT v.listing_id FROM search_nearest(:vector, :reach) v CROSS JOIN LATERAL ("
+        f"SELECT v.listing_id FROM {_INDEXED[shape.vector]}(:vector, :reach) v CROSS JOIN LATERAL ("
         f"SELECT FROM search_documents d WHERE d.listing_id = v.listing_id AND {tests} OFFSET 0) k LIMIT {shape.neighbours}"
     )
 

@@ -18,3 +18,13 @@ BEGIN
 END $$;
 SELECT '[1]'::vector; -- the extension's settings are known once it is loaded
 ALTER FUNCTION search_nearest(vector, integer) SET hnsw.ef_search = 500;
+
+-- For queries whose words find some: a quick look at what else is near.
+CREATE FUNCTION search_near(wanted vector, reach integer) RETURNS TABLE (listing_id uuid) LANGUAGE plpgsql STABLE ROWS 100
+SET hnsw.ef_search = 160 SET hnsw.iterative_scan = relaxed_order SET ivfflat.probes = 10 SET ivfflat.iterative_scan = relaxed_order
+AS $$
+BEGIN
+    RETURN QUERY SELECT v.listing_id FROM search_vectors v
+        ORDER BY v.embedding::halfvec(384) <=> wanted::halfvec(384) LIMIT reach;
+END $$;
+GRANT EXECUTE ON FUNCTION search_near(vector, integer) TO tradepost_app;

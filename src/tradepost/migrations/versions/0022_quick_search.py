@@ -15,6 +15,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
+    op.execute("DROP FUNCTION search_near(vector, integer)")
     op.execute("DROP INDEX ix_search_documents_find_tier_1, ix_search_documents_find_tier_2, ix_search_documents_find_tier_3")
     op.execute("SELECT '[1]'::vector")
     op.execute("ALTER FUNCTION search_nearest(vector, integer) SET hnsw.ef_search = 160")
