@@ -54,6 +54,8 @@ INSERT INTO sessions (id_hash, user_id, expires_at) VALUES (decode(repeat('07', 
 INSERT INTO alerts (user_id, name, query, criteria_hash) VALUES ('00000000-0000-0000-0000-000000000001', 'Bread', 'sourdough', '\x01');
 INSERT INTO events (kind, user_id, data) VALUES ('OrderPlaced', '00000000-0000-0000-0000-000000000001', '{}');
 INSERT INTO search_log (query, user_id, results_count, search_type, response_ms) VALUES ('bread', '00000000-0000-0000-0000-000000000001', 1, 'words', 3.6);
+INSERT INTO alert_matches (alert_id, listing_id, user_id) SELECT id, '00000000-0000-0000-0000-000000000011', user_id FROM alerts;
+INSERT INTO notices (user_id, kind, subject_id, title, path) VALUES ('00000000-0000-0000-0000-000000000001', 'order', '00000000-0000-0000-0000-000000000001', 'Order', '/');
 INSERT INTO mails (user_id, kind, state, sent_at) VALUES ('00000000-0000-0000-0000-000000000001', 'order_placed', 'sent', now());
 INSERT INTO verifications (user_id, kind, status, decided_at) VALUES ('00000000-0000-0000-0000-000000000003', 'government_id', 'verified', now());
 INSERT INTO follows (follower_id, followed_id) VALUES ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000003');
