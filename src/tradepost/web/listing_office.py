@@ -22,6 +22,7 @@ from tradepost.flows.import_listings import (
     COLUMNS,
     MOST_AT_ONCE,
     MOST_ROWS,
+    PERMISSION,
     ImportReport,
     begin_import,
     decide_import,
@@ -199,6 +200,7 @@ async def watch_import(
 @post(IMPORT + "/{import_id:uuid}", include_in_schema=False)
 async def decide(request: HttpRequest, store: GivenStore, caller: GivenCaller, import_id: FromPath[UUID]) -> Redirect:
     """Bring a checked table in, or call it off."""
+    caller.check_can(PERMISSION)
     form = await read_form(request)
     here = f"{IMPORT}/{import_id}"
     action: Any = form.get("action")
