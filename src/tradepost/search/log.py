@@ -4,6 +4,7 @@ A crash loses at most the last second: the log counts, it does not account.
 """
 
 import asyncio
+from contextvars import Context
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -54,7 +55,7 @@ def note_search(db: Database, note: SearchNote) -> None:
         waiting.append(note)
     task = _writing.get(db)
     if task is None or task.done():
-        _writing[db] = asyncio.create_task(_write_soon(db))
+        _writing[db] = asyncio.create_task(_write_soon(db), context=Context())  # no request’s transaction
 
 
 async def _write_soon(db: Database) -> None:
