@@ -30,10 +30,10 @@ from tradepost.core.database import SYSTEM, Database
 from tradepost.core.embeddings import open_embedder, query_vectors
 from tradepost.core.ids import uuid7
 from tradepost.core.settings import EmbeddingSettings
-from tradepost.core.text import slugify
+from tradepost.core.text import edit_distance, slugify
 from tradepost.migrations import create_database, migrate
 from tradepost.search.counting import count_terms
-from tradepost.search.rules import edits, read_query
+from tradepost.search.rules import read_query
 from tradepost.search.service import forget_facts, search_documents
 from tradepost.search.types import SearchRequest, Weights
 from tradepost.search.vectors import count_waiting, embed_batch
@@ -74,7 +74,7 @@ class Typist:
         self.kinds: Counter[str] = Counter()
         for line in file.read_text("utf-8").splitlines():
             parts = line.split()
-            if len(parts) == 3 and edits(parts[0], parts[1]) == 1:
+            if len(parts) == 3 and edit_distance(parts[0], parts[1]) == 1:
                 self.kinds[self._kind(parts[0], parts[1])] += 1
 
     @staticmethod

@@ -9,8 +9,9 @@ import pytest
 from tradepost.assistant.classifier import NONE, IntentModel, Nearest
 from tradepost.assistant.features import Vocabulary
 from tradepost.assistant.grammar import Slots, clauses, load_grammar, read_slots
-from tradepost.assistant.spelling import Spelling, distance
+from tradepost.assistant.spelling import Spelling
 from tradepost.assistant.training import train_model
+from tradepost.core.text import edit_distance
 
 EXAMPLES = (
     ("cancel my order", "cancel"), ("call off the order", "cancel"), ("stop my purchase", "cancel"),
@@ -44,7 +45,7 @@ def test_misspelled_words_are_mended_by_what_is_known() -> None:
     ("a", "b", "edits"), [("abc", "abc", 0), ("abc", "acb", 1), ("abc", "ab", 1), ("kitten", "sitting", 3)]
 )
 def test_edits_between_words_are_counted(a: str, b: str, edits: int) -> None:
-    assert distance(a, b, most=3) == distance(b, a, most=3) == edits
+    assert edit_distance(a, b, 4) == edit_distance(b, a, 4) == edits
 
 
 def test_features_have_length_one_and_unknown_words_have_none() -> None:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
+from tradepost.core.text import edit_distance
+
 NUMBER: Final = "number"
 _TOKEN: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,]\d+)*|[?]")
 _SHORTEST, _TWICE = 4, 7  # letters of a word that is mended at all, and of one that may be two edits away
@@ -76,22 +78,4 @@ def edits(word: str) -> Iterator[str]:
 
 def _is_near(known: str, word: str, once: Collection[str]) -> bool:
     """Whether a known word is two edits away."""
-    return known in once or distance(known, word, most=2) <= 2
-
-
-def distance(a: str, b: str, *, most: int) -> int:
-    """Return how many edits part two words, swaps counted once; `most` + 1 where there are more than `most`."""
-    if abs(len(a) - len(b)) > most:
-        return most + 1
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        earlier, before, row = before, row, [i]
-        for j, y in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, earlier[j - 2] + 1)
-            row.append(cost)
-        if min(row) > most:
-            return most + 1
-    return row[-1]
+    return known in once or edit_distance(known, word) <= 2

@@ -26,6 +26,24 @@ def is_plain(text: str) -> bool:
     return all(c in "\n\r\t" or unicodedata.category(c) not in {"Cc", "Cs"} for c in text)
 
 
+def edit_distance(a: str, b: str, most: int = 3) -> int:
+    """Return how many letters must be added, dropped, changed or swapped with their neighbour; `most` where it is that or more."""
+    if abs(len(a) - len(b)) >= most:
+        return most
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        older, before, row = before, row, [i]
+        for j, y in enumerate(b, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+        if min(row) >= most:
+            return most
+    return min(row[-1], most)
+
+
 def _composed(text: str) -> str:
     """Compose letters with their accents; leave out marks that only turn the text around or hide in it."""
     if text.isascii():

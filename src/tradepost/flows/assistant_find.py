@@ -9,10 +9,11 @@ import msgspec
 
 from tradepost.assistant.grammar import has_any
 from tradepost.assistant.results import Categories, Comparison, Found, Hit, ListingFacts
-from tradepost.assistant.spelling import distance, tokens
+from tradepost.assistant.spelling import tokens
 from tradepost.assistant.types import Shown, Wish
 from tradepost.catalog.listing_pages import category_tree, find_place
 from tradepost.core.money import to_major
+from tradepost.core.text import edit_distance
 from tradepost.flows.assistant_talk import Said, Talk
 
 _LOOKED_INTO: Final = 3
@@ -324,8 +325,7 @@ def named(words: str, shown: Iterable[Shown]) -> UUID | None:
 def _share(wanted: list[str], title: str) -> float:
     known = tokens(title)
     hits = sum(
-        any(w == k or (len(w) > 3 and distance(w.rstrip("s"), k.rstrip("s"), most=1) <= 1) for k in known)
-        for w in wanted
+        any(w == k or (len(w) > 3 and edit_distance(w.rstrip("s"), k.rstrip("s")) <= 1) for k in known) for w in wanted
     )
     return hits / len(wanted)
 

@@ -8,7 +8,7 @@ from math import log
 import msgspec
 
 from tradepost.core.money import to_minor
-from tradepost.core.text import one_line
+from tradepost.core.text import edit_distance, one_line
 from tradepost.search.types import Understood
 
 LONGEST_QUERY = 200
@@ -141,24 +141,6 @@ def _minor(amount: str, currency: str) -> int | None:
         return None
 
 
-def edits(a: str, b: str, most: int = 3) -> int:
-    """Return how many letters must be added, dropped, changed or swapped with their neighbour; `most` where it is that or more."""
-    if abs(len(a) - len(b)) >= most:
-        return most
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        older, before, row = before, row, [i]
-        for j, y in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, older[j - 2] + 1)
-            row.append(cost)
-        if min(row) >= most:
-            return most
-    return min(row[-1], most)
-
-
 def allowed_edits(word: str) -> int:
     """Return how many mistakes a word of this length may hold and still be mended; words with digits are codes and hold one."""
     if len(word) < 3:
@@ -178,7 +160,7 @@ def best_correction(word: str, candidates: Iterable[tuple[str, int]]) -> str | N
     has_digit = any(c.isdigit() for c in word)
     best: tuple[float, str] | None = None
     for candidate, documents in candidates:
-        distance = edits(word, candidate, limit + 1)
+        distance = edit_distance(word, candidate, limit + 1)
         if distance == 0 or distance > limit or (candidate.isdigit() and not has_digit) or len(candidate) < 3:
             continue
         cost = (
