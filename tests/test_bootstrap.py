@@ -356,6 +356,8 @@ def test_make_alone_lists_every_recipe(make: Make) -> None:
         "race",
         "bench",
         "bench-search",
+        "bench-extract",
+        "bench-assistant",
         "lock",
         "clean",
         "vectors",

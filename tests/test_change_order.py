@@ -26,7 +26,7 @@ from tradepost.flows.install_store import install_store
 from tradepost.flows.move_order import move_order
 from tradepost.flows.preset import PRESETS
 from tradepost.flows.store import open_store
-from tradepost.orders.changes import AddressFixed, NothingToSwap, SwapImpossible
+from tradepost.orders.changes import AddressElsewhere, AddressFixed, NothingToSwap, SwapImpossible
 from tradepost.orders.types import MoveImpossible, NoSuchOrder
 
 CODE = "shop-assistant"
@@ -134,6 +134,34 @@ async def test_address_is_changed_until_the_order_is_packed(counter: Shop) -> No
         await use(counter, "change_order_address", number=order.number, address={**there, "line1": "1 Elsewhere"})
     with pytest.raises(AddressFixed):
         await use(counter, "change_order_payment", number=order.number, settle_by="cash")
+
+
+async def test_an_address_where_delivery_costs_something_else_is_not_taken(counter: Shop) -> None:
+    order = await bought(counter, (await shirts(counter))["red"])
+    with pytest.raises(AddressElsewhere):
+        await use(
+            counter, "change_order_address", number=order.number,
+            address={"name": "Ann", "line1": "9 New Street", "city": "Lyon", "country": "FR"},
+        )  # fmt: skip
+
+
+async def test_cheaper_option_gives_back_from_its_own_line(counter: Shop) -> None:
+    shirt = await shirts(counter)
+    cap = await counter.make.listing(await counter.make.person("staff"), "Cap", price=2000, category="tops")
+    await add_to_cart(counter.store, counter.buyer, await counter.make.variant_of(cap), Decimal(1))
+    order = await bought(counter, shirt["red"])
+    line_no = (await counter.row("SELECT line_no FROM order_lines WHERE sku = 'R'"))[0]
+    await use(
+        counter, "change_order_items", number=order.number,
+        items=[{"line_no": line_no, "variant_id": str(shirt["blue"])}],
+    )  # fmt: skip
+    assert (await counter.row("SELECT refunded_minor FROM order_lines WHERE sku IS NOT NULL OR title = 'Shirt'"))[
+        0
+    ] == 500
+    assert (await counter.row("SELECT refunded_minor FROM order_lines WHERE title = 'Cap'"))[0] == 0
+    said = await counter.row("SELECT reason, actor_role FROM order_events WHERE kind = 'items_changed'")
+    assert said[0].startswith("To give back: 5.00 USD. Shirt: red → blue")
+    assert (await counter.row("SELECT actor_role FROM order_events WHERE kind = 'refunded'"))[0] == "buyer"
 
 
 async def test_own_address_is_the_default_from_then_on(counter: Shop) -> None:

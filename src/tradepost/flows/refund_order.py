@@ -108,16 +108,16 @@ def _piece(wanted: RefundLine, line: Refundable | None, currency: str) -> Piece:
 
 async def give_pieces(
     tx: Transaction, store: Store, order: LockedOrder, pieces: Sequence[Piece], left: Sequence[Refundable], *, reason: str,
-    restock: bool, caller: Caller,
+    restock: bool, caller: Caller, role: str = "",
 ) -> UUID | None:  # fmt: skip
-    """Give pieces back, put their goods on the shelf where asked, and write it in the order's history."""
+    """Give pieces back, put their goods on the shelf where asked, and write it in the order's history, as done by staff or seller unless `role` says."""
     refund_id = await give_back(tx, store, order, pieces, reason=reason, requested_by=caller.user_id)
     wants = [Want(variant_id, quantity) for variant_id, quantity in goods_of(pieces, left).items()]
     if restock and wants:
         await stock.put_back(tx, order.id, wants, reason="return", actor_id=caller.user_id)
     amount = sum(piece.amount_minor for piece in pieces)
     sellers = {piece.seller_id for piece in pieces}
-    role = "seller" if caller.user_id in sellers and not caller.can("refund_orders") else "staff"
+    role = role or ("seller" if caller.user_id in sellers and not caller.can("refund_orders") else "staff")
     await orders.note(
         tx, order, "refunded", actor_role=role, actor_id=caller.user_id, reason=reason, data={"amount_minor": amount},
         seller_id=next(iter(sellers)) if len(sellers) == 1 and len(order.seller_ids) > 1 else None,

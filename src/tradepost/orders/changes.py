@@ -25,6 +25,10 @@ class AddressFixed(Conflict):
     """This order is packed already; where it goes and how it is paid cannot be changed any more."""
 
 
+class AddressElsewhere(Conflict):
+    """This address is in another country, region or town, where delivery or tax cost something else; call the order off and place it anew."""
+
+
 class LineSwap(msgspec.Struct, frozen=True):
     """A line and the option it is changed for."""
 
