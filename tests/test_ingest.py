@@ -180,6 +180,13 @@ async def test_a_source_that_nearly_vanishes_is_not_taken_off(store: Store, staf
     assert sum(r["status"] == "active" for r in (await listings(store)).values()) == 30
 
 
+async def test_refused_rows_alone_take_nothing_off(store: Store, staff: Caller, source: Source) -> None:
+    await push(store, staff, [{"id": "a", "title": "Apples", "price": 1}], complete=True)
+    receipt = await push(store, staff, [{"id": "b", "price": 1}], complete=True)
+    assert counted(receipt) == {"refused": 1}
+    assert (await listings(store))["a"]["status"] == "active"
+
+
 async def test_only_who_manages_the_catalogue_sends_listings(store: Store, make: Factory, source: Source) -> None:
     with pytest.raises(NotAllowed):
         await push(store, await make.person("buyer"), [{"id": "a", "title": "Apples", "price": 1}])

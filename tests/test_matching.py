@@ -16,13 +16,14 @@ from tradepost.alerts.compiling import file_all, put_rows, row_of
 from tradepost.alerts.criteria import FARTHEST_M, Criteria, check_criteria, needs_of
 from tradepost.alerts.filing import band_of, price_nodes
 from tradepost.alerts.matching import claim_waiting, find_matches, find_page
-from tradepost.alerts.service import change_alert, keep_alert, remove_alert
+from tradepost.alerts.service import change_alert, keep_alert, keep_search, remove_alert
 from tradepost.alerts.types import AlertKnown, Telling
 from tradepost.core.database import SYSTEM
 from tradepost.core.errors import FieldErrors
 from tradepost.core.jobs import DECLARED
 from tradepost.flows.match_alerts import file_alerts, match_waiting, offered_by
 from tradepost.flows.store import Store
+from tradepost.search.types import SearchRequest
 
 WORDS = [a + b for a in ("bol", "kam", "nur", "tavo", "zid", "wex") for b in ("ak", "ib", "op", "uk", "ag", "om", "ut")]
 CATEGORIES = {"fruit": ("food", "fruit"), "vegetables": ("food", "vegetables"), "tools": ("tools",), "help": ("help",)}
@@ -416,6 +417,27 @@ async def test_listing_for_a_crowd_is_matched_apart(store: Store, make: Factory)
     await DECLARED["alerts.match_crowd"].call(store, payload)
     await DECLARED["alerts.match_crowd"].call(store, payload)  # a worker that died is followed by another
     assert sorted(listing for _, listing, _ in await matches(store)) == sorted([chair, *[lamp] * 1_100])
+
+
+async def test_alert_that_cannot_be_read_stops_no_other(store: Store, make: Factory) -> None:
+    ann = await make.person()
+    odd, good = await keep(store, ann, words=("lamp",)), await keep(store, ann, words=("chair",))
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        spoil = text("UPDATE alerts SET criteria = '{\"radius_m\": 1e9}', compiled_at = NULL WHERE id = :id")
+        await tx.run(spoil, id=odd)
+        await tx.run(text("UPDATE alerts SET compiled_at = NULL WHERE id = :id"), id=good)
+    await file_alerts(store, [odd, good])
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        assert await tx.values(text("SELECT DISTINCT alert_id FROM alert_index")) == [good]
+        assert await tx.value(text("SELECT count(*) FROM alerts WHERE compiled_at IS NULL")) == 0
+
+
+async def test_search_that_an_alert_cannot_hold_is_not_kept(store: Store, make: Factory) -> None:
+    ann = await make.person()
+    with pytest.raises(FieldErrors, match="marked"):
+        async with store.db.transaction(actor=ann.actor) as tx:
+            await keep_search(tx, ann, SearchRequest(brands=("x" * 201,)), "Mine")
+    assert await store.db.read(text("SELECT 1 FROM alerts")) == []
 
 
 async def test_alert_says_which_field_is_wrong(store: Store) -> None:

@@ -20,17 +20,18 @@ from tradepost.accounts.types import Caller
 from tradepost.core.database import SYSTEM
 from tradepost.core.http import Outside
 from tradepost.core.settings import IngestSettings, Settings
-from tradepost.flows.manage_sources import put_source
+from tradepost.flows.manage_sources import is_schedule, put_source
 from tradepost.flows.preview_source import kind_of, preview_source
 from tradepost.flows.read_sources import Ending, read_source
 from tradepost.flows.source_pictures import keep_pictures
 from tradepost.flows.store import Store
 from tradepost.flows.wanted_pictures import FetchPictures
-from tradepost.sources.fetching import Fetcher, Limits
+from tradepost.sources.fetching import Fetcher, Limits, unpacked
 from tradepost.sources.formats import Broken, in_memory, read_csv, read_json, read_ndjson, read_xml
 from tradepost.sources.likeness import bands, is_same_thing
+from tradepost.sources.pages import read_results
 from tradepost.sources.queries import find_source
-from tradepost.sources.types import Reading, Selectors, Source, SourceDraft
+from tradepost.sources.types import Reading, Selectors, Source, SourceDraft, SourceUnreadable
 
 PAGE = """<html><head><title>{0}</title></head><body><h1>{0}</h1><span class="price">${1}</span><button>Add to cart</button></body></html>"""
 
@@ -252,6 +253,56 @@ async def test_search_results_are_followed_until_their_layout_changes(reader: Re
     site.pages["/s"] = b"<div>All new!</div>"
     assert "the page looks different now" in (await reader.read(source)).problem
     assert await reader.titles() == ["Apples", "Pears", "Plums"]
+
+
+async def test_what_lies_behind_the_last_page_that_is_read_stays(reader: Reader, site: Site) -> None:
+    pages = [f"{site.base}/{name}" for name in ("apples", "pears", "plums")]
+    site.pages |= {"/apples": PAGE.format("Apples", 2).encode(), "/pears": PAGE.format("Pears", 3).encode()}
+    site.pages |= {"/plums": PAGE.format("Plums", 4).encode()}
+    await reader.read(await reader.add("pages", "", pages=pages, complete=True))
+    draft = SourceDraft(
+        code="hub", name="Hub", kind="pages", url="",
+        settings=Reading(category="fruit", pages=tuple(pages), complete=True, most_pages=1),
+    )  # fmt: skip
+    await put_source(reader.store, reader.staff, draft, code="hub")
+    ending = await reader.read(await find_source(reader.store.db, "hub"))
+    assert (ending.problem, ending.run.gone, ending.run.state) == ("", 0, "done")
+    assert ending.run.message == "It has more pages than are read; nothing was taken off."
+    assert await reader.titles() == ["Apples", "Pears", "Plums"]
+
+
+async def test_what_nobody_expected_ends_the_reading(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "feed.ndjson").write_bytes(feed("Apples"))
+    source = await reader.add("ndjson_feed", "folder:feed.ndjson")
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tradepost.flows.read_sources.feed_rows", fail)
+    with pytest.raises(ZeroDivisionError):
+        await reader.read(source)
+    rows = await reader.store.db.read(text("SELECT state FROM ingest_runs"))
+    assert [r[0] for r in rows] == ["failed"]
+
+
+async def test_a_compressed_feed_that_breaks_off_is_not_whole() -> None:
+    packed = gzip.compress(b"apples " * 1000)
+    assert b"".join([part async for part in unpacked(in_memory(packed * 2))]) == b"apples " * 2000
+    with pytest.raises(SourceUnreadable, match="too early"):
+        _ = [part async for part in unpacked(in_memory(packed[:-10]))]
+
+
+def test_a_link_that_is_no_address_is_left_out() -> None:
+    chosen = Selectors(item="li", link="a@href", title="a")
+    rows, following = read_results('<li><a href="http://[x">Apples</a></li>', "https://hub.example.com/", chosen)
+    assert (rows, following) == ([{"title": "Apples"}], "")
+
+
+def test_a_day_that_never_comes_is_no_schedule() -> None:
+    assert is_schedule("0 0 1 2 *")
+    assert not is_schedule("0 0 31 2 *")
 
 
 async def test_pages_saved_by_a_browser_are_read(reader: Reader, tmp_path: Path) -> None:

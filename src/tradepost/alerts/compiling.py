@@ -1,16 +1,18 @@
 """Keeping the index of alerts what the alerts say: filed anew when they are saved, changed, paused, removed or taken back."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+import structlog
 from sqlalchemy import text
 
 from tradepost.alerts.criteria import Needs, Offered, criteria_of_alert, needs_of
 from tradepost.alerts.filing import BROAD, EVERYTHING, Filed, Lexed, Share, cells_of, file_alert
 from tradepost.core.database import Transaction
 
+_log = structlog.get_logger()
 _TOO_FEW: Final = 20
 """So many imagined documents steady the shares of a store that has few."""
 _USUAL: Final = (
@@ -92,18 +94,27 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 async def compile_alerts(tx: Transaction, ids: Sequence[UUID], offered: Offered) -> int:
     """File these alerts anew, or take them out of the index where they are paused, removed or gone; return how many are filed.
 
-    `tx` is the system's. Idempotent; waits for whoever changes one of them.
+    `tx` is the system's. Idempotent; waits for whoever changes one of them. One that cannot be read is logged, noted and left out.
     """
     found = await tx.all(_READ, ids=list(ids))
-    needs = {
-        r["id"]: needs_of(criteria_of_alert(r["query"], r["criteria"]), offered) for r in found if r["is_on"]
-    }  # fmt: skip
+    is_on = [r for r in found if r["is_on"]]
+    needs = {r["id"]: needs for r in is_on if (needs := _read_needs(r, offered)) is not None}
     filed = await file_all(tx, needs)
     await tx.run(_DROP, ids=list(ids))
-    rows = [row_of(r["id"], r["user_id"], needs[r["id"]], filed[r["id"]]) for r in found if r["is_on"]]
+    rows = [row_of(r["id"], r["user_id"], needs[r["id"]], filed[r["id"]]) for r in is_on if r["id"] in needs]
     await put_rows(tx, rows, filed.values())
-    await tx.run(_NOTE, ids=list(filed), broad=[one.share >= BROAD for one in filed.values()])
+    broad = {r["id"]: r["id"] in filed and filed[r["id"]].share >= BROAD for r in is_on}
+    await tx.run(_NOTE, ids=list(broad), broad=list(broad.values()))
     return len(rows)
+
+
+def _read_needs(row: Mapping[str, Any], offered: Offered) -> Needs | None:
+    """Return what an alert needs, None where what is stored of it cannot be read: it must not keep the others from being filed."""
+    try:
+        return needs_of(criteria_of_alert(row["query"], row["criteria"]), offered)
+    except msgspec.ValidationError as error:
+        _log.warning("alert cannot be read", alert_id=str(row["id"]), problem=str(error))
+        return None
 
 
 async def list_unfiled(tx: Transaction, after: UUID, most: int = 500) -> list[UUID]:

@@ -14,9 +14,10 @@ from tradepost.core.fields import check_fields
 from tradepost.search.rules import read_query
 from tradepost.search.types import SearchRequest
 
-FARTHEST_M: Final = 2_000_000
+FARTHEST_M: Final = 20_000_000
 Text = Annotated[str, Meta(min_length=1, max_length=100)]
 Texts = Annotated[tuple[Text, ...], Meta(max_length=20)]
+Brands = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=20)]
 Key = Annotated[str, Meta(min_length=1, max_length=60)]
 Bound = Annotated[float, Meta(ge=-1e12, le=1e12)]
 Minor = Annotated[int, Meta(ge=0, le=10**15)]
@@ -38,7 +39,7 @@ class Criteria(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     kind: Text | None = None
     feed: Text | None = None
     conditions: Texts = ()
-    brands: Texts = ()
+    brands: Brands = ()
     attributes: Annotated[dict[Key, Texts], Meta(max_length=20)] = {}
     ranges: Annotated[dict[Key, tuple[Bound | None, Bound | None]], Meta(max_length=8)] = {}
     min_minor: Minor | None = None

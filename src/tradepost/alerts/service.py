@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Interval, bindparam, case, delete, func, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
@@ -15,12 +16,13 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from tradepost.accounts.queries import lock_person
 from tradepost.accounts.types import PROFILE_SCOPE, Caller
 from tradepost.alerts import queries
-from tradepost.alerts.criteria import Criteria
+from tradepost.alerts.criteria import Criteria, criteria_of_alert
 from tradepost.alerts.events import AlertChanged, AlertRemoved, AlertSaved
 from tradepost.alerts.rules import criteria_hash, criteria_of, criteria_of_form
 from tradepost.alerts.tables import alerts
 from tradepost.alerts.types import MOST, AlertKnown, AlertName, NoSuchAlert, NothingToKeep, Telling, TooManyAlerts
 from tradepost.core.database import Transaction, on_violation
+from tradepost.core.errors import FieldErrors
 from tradepost.core.events import record
 from tradepost.core.fields import broken_limits, check_fields
 from tradepost.core.jobs import ring_after_commit
@@ -84,6 +86,7 @@ async def _keep(
     check_fields(broken_limits(called))
     if not query and not criteria:
         raise NothingToKeep
+    _check_readable(query, criteria)
     await lock_person(tx, user_id)
     alert_id: UUID = await tx.value(
         _KEEP, user_id=user_id, name=called.name, query=query, criteria=criteria,
@@ -92,6 +95,14 @@ async def _keep(
     await _check_room(tx, user_id)
     await record(tx, AlertSaved(alert_id, user_id), subject_id=alert_id)
     return alert_id
+
+
+def _check_readable(query: str, criteria: dict[str, Any]) -> None:
+    """Raise `FieldErrors` for what could not be read back: a search may ask for more than an alert can hold."""
+    try:
+        criteria_of_alert(query, criteria)
+    except msgspec.ValidationError as error:
+        raise FieldErrors({"query": f"This cannot be kept: {error}."}) from None
 
 
 async def _check_room(tx: Transaction, user_id: UUID) -> None:
@@ -120,9 +131,12 @@ async def change_alert(
         query, criteria = criteria_of_form(asked)
         if not query and not criteria:
             raise NothingToKeep
+        _check_readable(query, criteria)
         values = {"query": query, "criteria": criteria, "criteria_hash": criteria_hash(query, criteria)}
     if telling is not None:
-        values |= {"notification_settings": settings_of(telling), "digest_at": None}
+        # What has gathered by the old settings is told now instead of never.
+        gathered = case((alerts.c.digest_at.is_not(None), func.now()))
+        values |= {"notification_settings": settings_of(telling), "digest_at": gathered}
     if is_active is not None:
         values["is_active"] = is_active
     if values and not await tx.run(_CHANGE.values(values), alert_id=alert_id, owner=user_id):

@@ -168,7 +168,7 @@ class Intake:
                 await cluster(tx, self._source.id, [m.listing_id for m in merged if m.change != "changed"])
                 listings_changed(tx)
                 pictured = {row.external_id for row in batch.rows if row.images}
-                wanted = [m.listing_id for m in merged if m.change == "inserted" and m.external_id in pictured]
+                wanted = [m.listing_id for m in merged if m.external_id in pictured]
                 await want_pictures(tx, self._source.id, wanted if self._source.settings.pictures else ())
             inserted, changed, returned = (
                 sum(m.change == c for m in merged) for c in ("inserted", "changed", "returned")

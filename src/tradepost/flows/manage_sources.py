@@ -85,7 +85,7 @@ def _problems(store: Store, draft: SourceDraft) -> dict[str, str | None]:
 
 def is_schedule(text: str) -> bool:
     """Whether text is five fields of cron that come round at all."""
-    return len(text.split()) == 5 and croniter.is_valid(text)
+    return len(text.split()) == 5 and croniter.is_valid(text, strict=True)
 
 
 def next_reading(schedule: str, zone: ZoneInfo, *, failures: int = 0) -> datetime | None:

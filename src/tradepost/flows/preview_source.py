@@ -22,7 +22,7 @@ from tradepost.sources.extraction import decode_page, extract_page
 from tradepost.sources.fetching import Fetcher
 from tradepost.sources.formats import Broken, in_memory
 from tradepost.sources.mapping import Bearings, Reader
-from tradepost.sources.pages import as_raw, read_address, read_results, read_saved, sitemap_addresses
+from tradepost.sources.pages import Extent, as_raw, read_address, read_results, read_saved, sitemap_addresses
 from tradepost.sources.types import BadRow, Kind, Raw, Reading, Source, SourceDraft, SourceUnreadable
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ def _named(draft: SourceDraft) -> SourceDraft:
 
 async def _raws(fetcher: Fetcher, source: Source, body: bytes, content_type: str, home: str) -> list[Raw]:
     if source.kind == "sitemap":
-        urls = await _first(sitemap_addresses(fetcher, source), _PAGES_SHOWN)
+        urls = await _first(sitemap_addresses(fetcher, source, Extent()), _PAGES_SHOWN)
         return [await read_address(fetcher, url, home) for url in urls]
     if source.kind in {"pages", "search_page", "folder"}:
         html = decode_page(body, content_type)

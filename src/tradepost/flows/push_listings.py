@@ -49,7 +49,7 @@ async def receive_rows(
     problem = ""
     try:
         outcome = await intake.take(raws, progress)
-        if complete and outcome.counts.seen:
+        if complete and outcome.counts.seen > outcome.counts.refused:
             _, problem = await take_off_missing(store, source, run_id)
     except Broken as error:
         problem = str(error)

@@ -19,7 +19,7 @@ from tradepost.flows.store import Store
 from tradepost.sources import queries
 from tradepost.sources.fetching import AGENT, Fetcher, Stream, unpacked
 from tradepost.sources.formats import Broken, known_encoding, read_csv, read_json, read_ndjson, read_xml
-from tradepost.sources.pages import given_addresses, read_addresses, read_saved, read_search, sitemap_addresses
+from tradepost.sources.pages import Extent, given_addresses, read_addresses, read_saved, read_search, sitemap_addresses
 from tradepost.sources.service import begin_document, end_run, note_state, release_run, take_run
 from tradepost.sources.types import BeganBy, Raw, Run, Source, SourceUnreadable
 
@@ -61,9 +61,21 @@ async def read_source(
             problem = await _take(store, source, notes, fetcher, progress)
     except DomainError as error:
         problem = str(error)
+    except Exception:
+        # Left to be gone on with, it would fail again every minute.
+        await _end(store, source, notes, "Something unexpected went wrong; the log says what.")
+        raise
     except BaseException:
         await asyncio.shield(_let_go(store, run_id))
         raise
+    run = await _end(store, source, notes, problem)
+    _log.info("source read", source=source.code, state=run.state, seen=run.seen, refused=run.refused, problem=problem)
+    return Ending(run, problem)
+
+
+async def _end(store: Store, source: Source, notes: "_Notes", problem: str) -> Run:
+    """End a run and plan the next reading, after a failure later and later; return the run."""
+    run_id, source_id = notes.run.id, source.id
     state: Any = "failed" if problem else "done"
     async with store.db.transaction(actor=SYSTEM) as tx:
         failures = await queries.count_failures(tx, source_id) + 1 if problem else 0
@@ -72,9 +84,7 @@ async def read_source(
             tx, source_id, due_at=next_reading(source.schedule, store.zone, failures=failures), failed=bool(problem),
             validators=None if problem else notes.validators,
         )  # fmt: skip
-        run = await queries.get_run(tx, run_id)
-    _log.info("source read", source=source.code, state=state, seen=run.seen, refused=run.refused, problem=problem)
-    return Ending(run, problem)
+        return await queries.get_run(tx, run_id)
 
 
 async def _let_go(store: Store, run_id: UUID) -> None:
@@ -94,6 +104,7 @@ class _Notes:
         self.bytes = 0
         self.whole: int | None = None
         self.is_unchanged = False
+        self.extent = Extent()
 
     async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Pass a stream on and count its bytes."""
@@ -113,6 +124,9 @@ async def _take(store: Store, source: Source, notes: _Notes, fetcher: Fetcher, p
     if counts.seen and counts.refused == counts.seen:
         return "Every row was refused; nothing was taken off, please look at the report."
     if notes.is_unchanged or not source.settings.complete:
+        return ""
+    if notes.extent.is_cut:
+        notes.message = "It has more pages than are read; nothing was taken off."
         return ""
     _, problem = await take_off_missing(store, source, notes.run.id)
     return problem
@@ -142,12 +156,13 @@ async def _rows(store: Store, source: Source, notes: _Notes, fetcher: Fetcher) -
     if source.kind == "folder":
         pages = _from_thread(read_saved(local_path(store, source.url), home))
     elif source.kind == "search_page":
-        pages = read_search(fetcher, source, home)
+        pages = read_search(fetcher, source, home, notes.extent)
     elif source.kind == "sitemap":
-        pages = read_addresses(fetcher, source, _after(sitemap_addresses(fetcher, source), skip), home)
+        urls = _after(sitemap_addresses(fetcher, source, notes.extent), skip)
+        pages = read_addresses(fetcher, source, urls, home, notes.extent)
         skip = 0
     else:
-        pages = read_addresses(fetcher, source, _after(given_addresses(source), skip), home)
+        pages = read_addresses(fetcher, source, _after(given_addresses(source), skip), home, notes.extent)
         skip = 0
     async for raw in _after(pages, skip):
         yield raw

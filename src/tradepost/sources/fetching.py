@@ -213,7 +213,7 @@ def _stream(reply: StreamedReply, chunks: AsyncIterator[bytes], url: str) -> Str
 
 async def unpacked(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Undo gzip while the bytes arrive, some at a time however much a few of them hold; what is not gzip passes as it is."""
-    engine, first = None, True
+    engine, first, is_whole = None, True, True
     async for chunk in chunks:
         if first and not chunk.startswith(b"\x1f\x8b"):
             yield chunk
@@ -224,6 +224,7 @@ async def unpacked(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         engine = engine or zlib.decompressobj(zlib.MAX_WBITS | 16)
         data = chunk
         while data:
+            is_whole = False
             try:
                 part = engine.decompress(data, 1 << 20)
             except zlib.error as error:
@@ -232,4 +233,7 @@ async def unpacked(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 yield part
             data = engine.unconsumed_tail
             if engine.eof:
+                is_whole = True
                 data, engine = engine.unused_data, zlib.decompressobj(zlib.MAX_WBITS | 16)
+    if not is_whole:
+        raise SourceUnreadable("The feed", "its compression ends too early")

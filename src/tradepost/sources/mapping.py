@@ -243,8 +243,8 @@ class Reader:
         return kept, condition
 
     def _url(self, text: str) -> str | None:
-        full = urljoin(self.base_url, text.strip()) if self.base_url and text else text.strip()
         try:
+            full = urljoin(self.base_url, text.strip()) if self.base_url and text else text.strip()
             parts = urlsplit(full)
         except ValueError:
             return None

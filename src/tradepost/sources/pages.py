@@ -21,14 +21,26 @@ _LOC: Final = re.compile(r"<(?:\w+:)?loc>\s*(?:<!\[CDATA\[)?\s*([^<\]\s]+)", re.
 _SAVED_FROM: Final = re.compile(r"<!--\s*saved from url=\(\d+\)(\S+)\s*-->", re.IGNORECASE)
 _SAVED: Final = (".html", ".htm", ".mhtml", ".mht")
 _MOST_SITEMAPS: Final = 50
+_LARGEST_SITEMAP: Final = 50 << 20
+"""So large may a sitemap be, unpacked (https://www.sitemaps.org/protocol.html)."""
 
 
-async def read_addresses(fetcher: Fetcher, source: Source, urls: AsyncIterator[str], home: str) -> AsyncIterator[Raw]:
+class Extent:
+    """How far a reading came: `is_cut` where a source has more than is read of it."""
+
+    def __init__(self) -> None:
+        self.is_cut = False
+
+
+async def read_addresses(
+    fetcher: Fetcher, source: Source, urls: AsyncIterator[str], home: str, extent: Extent
+) -> AsyncIterator[Raw]:
     """Yield what each page offers; one that cannot be read is a row with a problem."""
     count = 0
     async for url in urls:
         count += 1
         if count > source.settings.most_pages:
+            extent.is_cut = True
             return
         yield await read_address(fetcher, url, home)
 
@@ -54,14 +66,13 @@ def as_raw(page: Page, place: str) -> Raw:
     return Raw(place, page.as_row())
 
 
-async def sitemap_addresses(fetcher: Fetcher, source: Source) -> AsyncIterator[str]:
+async def sitemap_addresses(fetcher: Fetcher, source: Source, extent: Extent) -> AsyncIterator[str]:
     """Yield the addresses in a sitemap and those that it leads to, that match the source's pattern."""
     left, asked = [source.url], 0
     while left and asked < _MOST_SITEMAPS:
         asked += 1
         reply = await fetcher.page(left.pop(0))
-        body = b"".join([part async for part in unpacked(in_memory(reply.body))])
-        text = body.decode("utf-8", "replace")
+        text = (await _unpacked_whole(reply.body, source)).decode("utf-8", "replace")
         found = [_unescaped(loc) for loc in _LOC.findall(text)]
         if "<sitemapindex" in text[:2000]:
             left += found
@@ -69,6 +80,16 @@ async def sitemap_addresses(fetcher: Fetcher, source: Source) -> AsyncIterator[s
         for url in found:
             if matches(url, source.settings.matching):
                 yield url
+    extent.is_cut = extent.is_cut or bool(left)
+
+
+async def _unpacked_whole(body: bytes, source: Source) -> bytes:
+    whole = bytearray()
+    async for part in unpacked(in_memory(body)):
+        whole += part
+        if len(whole) > _LARGEST_SITEMAP:
+            raise SourceUnreadable(source.name, "a sitemap of it is larger than 50 MB")
+    return bytes(whole)
 
 
 def matches(url: str, pattern: str) -> bool:
@@ -86,7 +107,7 @@ async def given_addresses(source: Source) -> AsyncIterator[str]:
         yield url
 
 
-async def read_search(fetcher: Fetcher, source: Source, home: str) -> AsyncIterator[Raw]:
+async def read_search(fetcher: Fetcher, source: Source, home: str, extent: Extent) -> AsyncIterator[Raw]:
     """Yield the results of a search page and of those that follow it; with `follow`, what each result's own page says, too."""
     url, seen = source.url, set[str]()
     for number in range(1, source.settings.most_pages + 1):
@@ -106,6 +127,7 @@ async def read_search(fetcher: Fetcher, source: Source, home: str) -> AsyncItera
         if not following or following in seen:
             return
         url = following
+    extent.is_cut = True
 
 
 async def _followed(fetcher: Fetcher, row: dict[str, Any], place: str, home: str) -> Raw:
@@ -121,15 +143,22 @@ def read_results(html: str, url: str, selectors: Selectors) -> tuple[list[dict[s
     rows = []
     for item in _select(tree, selectors.item):
         found = {
-            "url": urljoin(url, link) if (link := _value(item, selectors.link)) else "",
+            "url": _joined(url, _value(item, selectors.link)),
             "title": _value(item, selectors.title) or one_line("".join(item.itertext()))[:255],
             "price": _value(item, selectors.price),
-            "image": urljoin(url, picture) if (picture := _value(item, selectors.image)) else "",
+            "image": _joined(url, _value(item, selectors.image)),
             "place": _value(item, selectors.place),
         }
         rows.append({k: v for k, v in found.items() if v})
-    following = _value(tree, selectors.next)
-    return rows, urljoin(url, following) if following else ""
+    return rows, _joined(url, _value(tree, selectors.next))
+
+
+def _joined(base: str, link: str) -> str:
+    """Return where a link leads; nothing where it is no address (`http://[x`)."""
+    try:
+        return urljoin(base, link) if link else ""
+    except ValueError:
+        return ""
 
 
 def _select(tree: Any, selector: str) -> list[Any]:
