@@ -33,7 +33,8 @@ def test_whatever_changes_something_asks_who_it_is_for(store: Store) -> None:
     """The caller's dependency is where the CSRF token is checked.
 
     Calls of payment gateways carry a signature instead; an app's requests for tokens bring all they need and read no cookie; the
-    form of another provider does nothing but turn into a link.
+    form of another provider does nothing but turn into a link. An agent's call counts its token and no cookie, and each tool asks for
+    the scope; a mail program's “no more of these” is believed for the signature of its link.
     """
     inner: Litestar = create_app({store.code: store}).app
     unasked = [
@@ -43,8 +44,8 @@ def test_whatever_changes_something_asks_who_it_is_for(store: Store) -> None:
         if method not in SAFE and "caller" not in handler.parsed_fn_signature.parameters
     ]
     assert sorted(unasked) == [
-        "/api/v1/tokens", "/api/v1/tokens/refresh", "/api/v1/tokens/revoke", "/api/webhooks/{gateway:str}",
-        "/sign-in/with/{provider:str}/back",
+        "/api/mcp", "/api/unsubscribe/{token:str}", "/api/v1/tokens", "/api/v1/tokens/refresh", "/api/v1/tokens/revoke",
+        "/api/webhooks/{gateway:str}", "/sign-in/with/{provider:str}/back",
     ]  # fmt: skip
 
 
