@@ -38,11 +38,12 @@ SOURCES = [
     ToolResult(tool="order_status", arguments={}, result={
         "number": "SA-10234", "placed_on": "2026-11-19", "total": amount(4675, "$46.75"), "link": "/orders/SA-10234"}),
     ToolResult(tool="store_facts", arguments={}, result={"items": [
-        {"topic": "returns", "text": "You can send things back within 30 days. Delivery is free over $50."}]}),
+        {"topic": "returns", "text": "You can send things back within 30 days. Delivery is free over $50."},
+        {"topic": "contact", "text": "Write to help@market.example."}]}),
     ToolResult(tool="delivery_windows", arguments={}, result={"items": [
         {"label": "Sat 21 Nov, 10:00–12:00", "on": "2026-11-21", "left": 4}]}),
 ]  # fmt: skip
-EVIDENCE = Evidence(SOURCES, date(2026, 11, 20))
+EVIDENCE = Evidence(SOURCES, date(2026, 11, 20), "https://market.example")
 
 
 @pytest.mark.parametrize("sentence", [
@@ -50,7 +51,8 @@ EVIDENCE = Evidence(SOURCES, date(2026, 11, 20))
     "Seven of them are available.", "Your order SA-10234 was placed on 19 November 2026.", "It was placed on Nov 19.",
     "See /l/trail-shoe-abc.", "Look [here](/l/laptop-def).", "I found 2 that fit.", "1. **Trail shoe 42 Pro** – $46.75",
     "You can return it within 30 days.", "Delivery is free over $50.", "It is rated 4.5.", "It has a 15 inch screen.",
-    "There is a window on Saturday 21 Nov, 10:00-12:00, with room for 4.", "No problem, let me look.", "Which one do you like?",
+    "There is a window on Saturday 21 Nov, 10:00-12:00, with room for 4.", "Write to help@market.example.",
+    "See https://market.example/l/trail-shoe-abc.", "It is at market.example/l/trail-shoe-abc.", "It costs $46.75 USD.", "No problem, let me look.", "Which one do you like?",
 ])  # fmt: skip
 def test_what_a_tool_returned_may_be_said(sentence: str) -> None:
     assert holds(sentence, EVIDENCE)
@@ -63,6 +65,10 @@ def test_what_a_tool_returned_may_be_said(sentence: str) -> None:
     "See https://evil.example/l/laptop-def.", "Pay at https://evil.example/pay.", "Go to /l/other.", "The price is 46.", "It costs 42.",
     "You save $10.", "It is half price.", "The laptop is free.", "20% discount with SAVE20.", "Use the code SAVE90!", "Call 555-1234.",
     "Prices start at 42 dollars.", "It costs $ 1.", "It costs 1 USD.", "Nur 46,00 €.", "Your total: 1.00", "Ten percent off.",
+    "It costs **23**.", "**23** dollars", "**23**% off", "**Only 3 left**", "See www.evil.com/l/trail-shoe-abc.",
+    "Pay at evil.example/pay.", "Write to pay@evil.example.", "Go to **evil.example**.", "https://evil.example/https://market.example/cart",
+    "See https://market.example.evil.com/l/trail-shoe-abc.", "Das kostet zwanzig Euro.", "It is $46.75, plus vingt euros.",
+    "Only $$.", "It is $46.75 $1.",
 ])  # fmt: skip
 def test_what_no_tool_returned_is_withheld(sentence: str) -> None:
     assert not holds(sentence, EVIDENCE)

@@ -17,6 +17,7 @@ from tradepost.assistant.types import ToolResult
 _WRITTEN: Final = frozenset(
     {"title", "titles", "description", "comment", "note", "seller", "text", "label", "ways", "summary", "name"}
 )
+_TITLES: Final = frozenset({"title", "titles", "name"})
 _LINKS: Final = frozenset({"path", "link", "href", "outside_url"})
 _STOCK: Final = frozenset({"available", "stock", "left", "in_stock_count"})
 _WORDS: Final = {
@@ -25,18 +26,26 @@ _WORDS: Final = {
     "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
 }  # fmt: skip
 _FACTORS: Final = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "dozen": 12}
-_SPELLED = re.compile(
-    r"\b(?:(?:a|an)\s+(?=hundred|thousand|million|dozen))?(?:%s)(?:[\s-]+(?:and\s+)?(?:%s))*\b"
-    % (("|".join([*_WORDS, *_FACTORS]),) * 2),
+_AS_WORDS: Final = r"\b(?:(?:a|an)\s+(?=hundred|thousand|million|dozen))?(?:%s)(?:[\s-]+(?:and\s+)?(?:%s))*\b" % (
+    ("|".join([*_WORDS, *_FACTORS]),) * 2
+)
+_SPELLED = re.compile(_AS_WORDS, re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w.,])[-+]?\d[\d.,'’\u00a0\u202f]*")
+_LINK = re.compile(
+    r"[a-z][a-z0-9+.-]*://[^\s)\]>\"'`]+|\]\(([^)\s]+)\)|[\w.+%-]+@[\w.-]*\w"
+    r"|(?<![\w@.-])(?:\w(?:[\w-]*\w)?\.)+(?:xn--[\w-]+|[^\W\d_]{2,24})\b(?::\d+)?(?:[/?#][^\s)\]>\"'`]*)?"
+    r"|(?<![\w/])/[a-z][\w/?=&%.+~-]*",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"(?<![\w.,])[-+]?\d[\d.,'’\u00a0\u202f]*")
-_LINK = re.compile(r"(?:https?://|www\.)[^\s)\]>\"'`]+|\]\(([^)\s]+)\)|(?<![\w/])/[a-z][\w/?=&%.-]*", re.IGNORECASE)
+_ENDS_OF_LINK: Final = ".,;:!?/"
 _CURRENCY: Final = (
-    r"[$€£¥₹]|\b(?:usd|eur|gbp|tnd|zwl|zar|jpy|chf|dt|us\$|dollars?|euros?|pounds?|dinars?|cents?|yen|francs?)\b"
+    r"[$€£¥₹₽₩₺¢]|\b(?:usd|eur|gbp|tnd|zwl|zar|jpy|chf|dt|us\$|(?:us[\s-])?dollars?|euros?|pounds?|dinars?|cents?|yen|francs?"
+    r"|dólar(?:es)?|pfund|libras?|dinare?s?|centimes?|céntimos?|centavos?|pence|franken|rand|yuan|евро|доллар\w*|рубл\w*"
+    r"|دينار|دولار|يورو)\b"
 )
 _MONEY = re.compile(
-    rf"(?:{_CURRENCY})\s*(\d[\d.,'’\u00a0\u202f]*)|(\d[\d.,'’\u00a0\u202f]*)\s*(?:{_CURRENCY})", re.IGNORECASE
+    rf"(?:{_CURRENCY})\s*(\d[\d.,'’\u00a0\u202f]*)(?:\s*(?:{_CURRENCY})(?!\s*\d))?|(\d[\d.,'’\u00a0\u202f]*)\s*(?:{_CURRENCY})",
+    re.IGNORECASE,
 )
 _PRICE_WORDS = re.compile(
     r"\b(?:costs?|costing|prices?|priced|pay|paying|charged?|totals?|subtotal|sum|fee|refund\w*|worth|save|saves|saving|reduced|discount\w*)\b",
@@ -48,6 +57,8 @@ _FREE = re.compile(r"\b(?:free|gratis|no charge|at no cost|for nothing|on the ho
 _BROUGHT = re.compile(r"\b(?:deliver\w*|shipp\w*|collect\w*|pick\w*|returns?|returning)\b", re.IGNORECASE)
 _HALF = re.compile(r"\bhalf[\s-](?:the\s+)?(?:price|off)\b|\bhalf of (?:the|its) price\b", re.IGNORECASE)
 _ONE_OF_MONEY = re.compile(rf"\b(?:an?|one)\s+(?:{_CURRENCY})", re.IGNORECASE)
+_NAMES_MONEY = re.compile(_CURRENCY, re.IGNORECASE)
+_SPELLED_AMOUNT = re.compile(rf"{_AS_WORDS}\W*(?:{_CURRENCY})", re.IGNORECASE)
 _SPELLED_MONEY = re.compile(rf"^\W*(?:{_CURRENCY})", re.IGNORECASE)
 _CODE = re.compile(
     r"\b(?=[A-Z0-9#-]*\d)#?[A-Z0-9]{1,8}(?:-[A-Z0-9]+)+\b|#[A-Z0-9-]{3,}|\b(?=\w*\d)(?=\w*[A-Z])[A-Z0-9]{5,}\b"
@@ -74,7 +85,7 @@ _MARKER = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+")
 class Evidence:
     """What the results of a turn hold, by what it is: only there may a figure of that kind come from."""
 
-    def __init__(self, sources: Iterable[ToolResult], today: date | None = None) -> None:
+    def __init__(self, sources: Iterable[ToolResult], today: date | None = None, base_url: str = "") -> None:
         self.money: set[Decimal] = set()
         self.stock: set[Decimal] = set()
         self.numbers: set[Decimal] = set()
@@ -83,6 +94,8 @@ class Evidence:
         self.clocks: set[tuple[int, int]] = set()
         self.codes: set[str] = set()
         self.links: set[str] = set()
+        self.titles: set[str] = set()
+        self.base_url = base_url.rstrip("/")
         self.words = ""
         self.today = today
         self.is_free = False
@@ -128,11 +141,15 @@ class Evidence:
             self.dates.add(day)
             return
         self.numbers.update(n for n in map(as_number, _NUMBER.findall(_spaced(text))) if n is not None)
+        if field in _TITLES:
+            self.titles.add(text.strip().casefold())
         if field in {"number", "sku", "promo_codes", "tracking"}:
             self.codes.add(_plain_code(text))
         if field in {"label", "window"} or is_said:  # of the store's own making
             self.dates.update(day for day, _ in _dates_in(text, self.today))
             self.clocks.update(_clocks_in(text))
+        if is_said:
+            self.links.update(link.casefold() for link in _links_in(text))
         if is_said or field == "ways":  # what the store itself says of its prices and rules
             self.money.update(n for n in map(as_number, _money_in(text)) if n is not None)
             self.percents.update(n for n in map(as_number, _PERCENT.findall(text)) if n is not None)
@@ -141,10 +158,10 @@ class Evidence:
 
 def holds(sentence: str, evidence: Evidence) -> bool:
     """Whether every figure, date, order number and link of a sentence stands in the results of the turn."""
-    text = _MARKER.sub("", sentence)
-    text = _without_titles(text, evidence)
+    said = _MARKER.sub("", sentence)
+    text = _without_titles(said, evidence)
     return (
-        _links_hold(text, evidence)
+        _links_hold(said, evidence)  # also those that stand in a name
         and (text := _LINK.sub(" ", text)) is not None
         and _dates_hold(text, evidence)
         and (text := _without_dates(text)) is not None
@@ -163,26 +180,33 @@ def verified(
 
 
 def _without_titles(text: str, evidence: Evidence) -> str:
-    """Leave out what is quoted or set in bold and stands so in a result: a name may hold any number."""
+    """Leave out what is quoted or set in bold and is the whole title of something in a result: a name may hold any number."""
 
     def shorten(found: re.Match[str]) -> str:
         inner = found[1] or found[2] or found[3]
-        is_name = inner.strip().casefold() in evidence.words and not _MONEY.search(inner) and not _PERCENT.search(inner)
+        is_name = (
+            inner.strip().casefold() in evidence.titles and not _MONEY.search(inner) and not _PERCENT.search(inner)
+        )
         return " " if is_name else found[0]
 
     return re.sub(r"\*\*([^*]{2,120})\*\*|“([^”]{2,120})”|\"([^\"]{2,120})\"", shorten, text)
 
 
 def _links_hold(text: str, evidence: Evidence) -> bool:
-    for found in _LINK.finditer(text):
-        link = (found[1] or found[0]).rstrip(".,;:!?/")
-        if not link or re.fullmatch(r"/(?:kg|km|h|day|piece|unit|month|week|year|l|m|g)", link, re.IGNORECASE):
-            continue
-        if not any(link == known or (known.startswith("/") and link.endswith(known)) for known in evidence.links):
-            return False
-        if "://" in link and link not in evidence.links:
-            return False  # a path of ours under another host
-    return True
+    """Whether every link is one of a result, by itself or at the store's own address. Another host with a path of ours is another link."""
+    own = (evidence.base_url, evidence.base_url.partition("://")[2]) if evidence.base_url else ()
+    known = evidence.links | {base + link for base in own for link in evidence.links if link.startswith("/")} | {*own}
+    return all(link in known or link.casefold() in known for link in _links_in(text))
+
+
+def _links_in(text: str) -> list[str]:
+    """Return links, addresses of mail and names of hosts, without what ends a sentence; “/kg” is none."""
+    links = [(found[1] or found[0]).rstrip(_ENDS_OF_LINK) for found in _LINK.finditer(text)]
+    return [
+        link
+        for link in links
+        if link and not re.fullmatch(r"/(?:kg|km|h|day|piece|unit|month|week|year|l|m|g)", link, re.IGNORECASE)
+    ]
 
 
 def _dates_hold(text: str, evidence: Evidence) -> bool:
@@ -237,9 +261,14 @@ def _figures_hold(text: str, evidence: Evidence) -> bool:
 
 
 def _spelled_money_holds(text: str, evidence: Evidence) -> bool:
-    """Whether amounts written as words are amounts of the results; those of more than one word for the coins hold in no case."""
+    """Whether amounts written as words are amounts of the results; those of more than one word for the coins hold in no case.
+
+    Nor does a currency without an amount that can be read: it may be spelled in a language that is not known here.
+    """
     numbers = spelled(text)
     if _ONE_OF_MONEY.search(text) and (numbers or Decimal(1) not in evidence.money):
+        return False
+    if _NAMES_MONEY.search(_ONE_OF_MONEY.sub(" ", _SPELLED_AMOUNT.sub(" ", text))):
         return False
     is_money = any(_SPELLED_MONEY.match(text[found.end() :]) for found in _SPELLED.finditer(text))
     return not is_money or (

@@ -72,12 +72,13 @@ def model_of(settings: AssistantSettings) -> ChatModel | None:
 class _Speech:
     """What the model says, sentence by sentence: what holds is passed on, what does not is counted."""
 
-    def __init__(self, today: date, on_sentence: OnSentence | None) -> None:
+    def __init__(self, today: date, on_sentence: OnSentence | None, base_url: str) -> None:
         self.sources: list[ToolResult] = []
         self.kept: list[str] = []
         self.withheld = 0
         self._today = today
         self._tell = on_sentence
+        self._base_url = base_url
         self._open = ""
         self._said = 0
 
@@ -99,7 +100,7 @@ class _Speech:
         said = sentence.strip()
         if not said:
             return
-        if not holds(said, Evidence(self.sources, self._today)):
+        if not holds(said, Evidence(self.sources, self._today, self._base_url)):
             self.withheld += 1
             return
         self.kept.append(said)
@@ -115,7 +116,7 @@ async def answer_with_model(
     if await _is_used_up(store, settings):
         _log.warning("assistant.budget_spent", store=store.code)
         return ModelAnswer(None)
-    speech = _Speech(today_of(store), on_sentence)
+    speech = _Speech(today_of(store), on_sentence, store.base_url)
     talk = _Talk(store, caller, model, settings, speech)
     try:
         async with asyncio.timeout(settings.timeout_ms / 1000):

@@ -102,7 +102,10 @@ async def _lines(request: HttpRequest, store: Store, caller: Caller, message: st
             note_said(request, store, caller, found)
             talk, turns = await current_talk(store, caller)
             drawn = template("components/assistant_turns.html").render(
-                open_store=store, store=store.settings, csrf_token="", **_shown(store, talk, [t for t in turns if t.seq == found.seq])
+                open_store=store,
+                store=store.settings,
+                csrf_token="",
+                **_shown(store, talk, [t for t in turns if t.seq == found.seq]),
             )
             said.put_nowait(_event("turn", {"html": drawn, "path": _leads_to(found)}))
         except DomainError as error:
