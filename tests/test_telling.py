@@ -40,6 +40,8 @@ from tradepost.notifications.preferences import Times, read_preferences, set_fre
 from tradepost.notifications.sending import TRIES
 from tradepost.orders.events import OrderMoved
 
+CONFIRMED = datetime(2026, 1, 1, tzinfo=UTC)
+
 
 @pytest.fixture
 def installation() -> Settings:
@@ -111,7 +113,7 @@ async def without_letters(store: Store, make: Factory) -> Caller:
 
 
 async def test_finds_are_told_in_the_store_and_in_one_letter(store: Store, make: Factory) -> None:
-    seller, ann = await make.person("seller"), await make.person()
+    seller, ann = await make.person("seller"), await make.person(email_verified_at=CONFIRMED)
     mine = await alert(store, ann, "Bread", words=("sourdough",))
     await alert(store, ann, "Cheap", words=("sourdough",), max_minor=500)  # finds the same: told once
     for n in (1, 2):
@@ -132,7 +134,7 @@ async def test_finds_are_told_in_the_store_and_in_one_letter(store: Store, make:
 async def test_letter_can_be_stopped_by_one_click_and_started_again(
     store: Store, make: Factory, browse: Visitor
 ) -> None:
-    seller, ann = await make.person("seller"), await make.person()
+    seller, ann = await make.person("seller"), await make.person(email_verified_at=CONFIRMED)
     mine = await alert(store, ann, "Bread", words=("sourdough",))
     await make.listing(seller, "Sourdough")
     await match_waiting(store)
@@ -158,7 +160,7 @@ async def test_letter_can_be_stopped_by_one_click_and_started_again(
 
 
 async def test_digest_gathers_until_its_hour(store: Store, make: Factory) -> None:
-    seller, ann = await make.person("seller"), await make.person()
+    seller, ann = await make.person("seller"), await make.person(email_verified_at=CONFIRMED)
     await alert(store, ann, "Bread", Telling(frequency="daily"), words=("sourdough",))
     for n in (1, 2, 3):
         await make.listing(seller, f"Sourdough {n}")
@@ -176,7 +178,7 @@ async def test_digest_gathers_until_its_hour(store: Store, make: Factory) -> Non
 
 
 async def test_alert_for_everything_is_taken_and_told_in_a_digest(store: Store, make: Factory) -> None:
-    seller, ann = await make.person("seller"), await make.person()
+    seller, ann = await make.person("seller"), await make.person(email_verified_at=CONFIRMED)
     await alert(store, ann, "All", min_minor=0)
     await make.listing(seller, "Anything")
     await match_waiting(store)
@@ -343,6 +345,31 @@ async def test_browser_is_pushed_to_until_it_is_gone(store: Store, make: Factory
     assert first.headers["authorization"].startswith("vapid t=")
     assert first.headers["topic"] == service.asked[1].headers["topic"]
     assert await rows(store, "SELECT count(*) FROM push_subscriptions") == [(0,)]
+
+
+async def test_finds_go_to_confirmed_addresses_only(store: Store, make: Factory) -> None:
+    seller, ann, ben = await make.person("seller"), await make.person(), await make.person(email_verified_at=CONFIRMED)
+    for who in (ann, ben):
+        await alert(store, who, "Bread", words=("sourdough",))
+    await make.listing(seller, "Sourdough")
+    await match_waiting(store)
+    assert await titles(store, ann) == ["New: Sourdough"]
+    assert await rows(store, "SELECT user_id FROM deliveries") == [(ben.user_id,)]
+    await run(store, "UPDATE users SET email_verified_at = NULL")  # they change their address before it is sent
+    await send_due(store)
+    assert await letters(store, "notices") == []
+    assert await rows(store, "SELECT state, error FROM deliveries") == [("failed", "no address")]
+
+
+async def test_ten_browsers_are_kept(store: Store, make: Factory) -> None:
+    ann = await make.person()
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        for n in range(ways.MOST_BROWSERS + 1):
+            place = f"https://push.example.net/{n}"
+            given = push.Subscription(endpoint=place, p256dh=RFC_8291["p256dh"], auth=RFC_8291["auth"])
+            await ways.add_browser(tx, store.keys, ann, given, f"Browser {n}")
+        labels = [one.label for one in await ways.list_browsers(tx, ann)]
+    assert labels == [f"Browser {n}" for n in range(10, 0, -1)]
 
 
 async def test_pages_of_alerts_work_without_scripts(store: Store, browse: Visitor, make: Factory) -> None:

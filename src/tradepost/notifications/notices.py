@@ -53,7 +53,8 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
     channels: dict[Channel, Frequency] | None = None
 
 
-# What somebody said holds over the usual; “off” holds over what an alert says. A channel that leads nowhere gets nothing.
+# What somebody said holds over the usual; “off” holds over what an alert says. A channel that leads nowhere gets nothing, nor does an
+# address that nobody confirmed what alerts find: it may be a stranger's.
 _TELL = text("""
     WITH told AS (
         INSERT INTO notices (user_id, kind, subject_id, title, path, content, data)
@@ -79,7 +80,7 @@ _TELL = text("""
             WHEN jsonb_typeof(n.channels) = 'object' THEN coalesce(n.channels ->> c.channel, 'off')
             ELSE coalesce(p.frequency, c.usual) END AS often) AS o
         WHERE o.often <> 'off' AND CASE c.channel
-            WHEN 'email' THEN u.email IS NOT NULL
+            WHEN 'email' THEN u.email IS NOT NULL AND (:topic <> 'alerts' OR u.email_verified_at IS NOT NULL)
             WHEN 'push' THEN EXISTS (SELECT FROM push_subscriptions s WHERE s.user_id = t.user_id)
             ELSE EXISTS (SELECT FROM notice_hooks h WHERE h.user_id = t.user_id) END
         RETURNING due_at

@@ -5,7 +5,7 @@ transaction that takes their deliveries, so nothing lies between. For push and w
 “yes” and our note of it: a worker that dies in it sends once more, with the same number, by which the other side can know it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import text
 
 from tradepost.core.database import Transaction
+from tradepost.notifications.preferences import TOPIC_OF
 from tradepost.notifications.types import NoticeKind
 
 TRIES: Final = 8
@@ -60,7 +61,7 @@ _TAKE_LETTERS = text(f"""
     JOIN notices n ON n.id = d.notice_id ORDER BY d.user_id, n.at, n.id
 """)
 _PEOPLE = text("""
-    SELECT id, username::text AS username, email::text AS email FROM users
+    SELECT id, username::text AS username, email::text AS email, email_verified_at IS NOT NULL AS is_confirmed FROM users
     WHERE id = ANY (CAST(:ids AS uuid[])) AND is_active AND email IS NOT NULL
 """)
 _QUEUED = text("""
@@ -102,13 +103,22 @@ async def take_letters(tx: Transaction, most: int = 200) -> tuple[list[Bundle], 
     rows = await tx.all(_TAKE_LETTERS, into=Due, most=most)
     people = {r["id"]: r for r in await tx.all(_PEOPLE, ids=list({row.user_id for row in rows}))} if rows else {}
     bundles: dict[UUID, list[Due]] = {}
+    unreachable = []
     for row in rows:
-        bundles.setdefault(row.user_id, []).append(row)
+        if _is_reachable(row, people.get(row.user_id)):
+            bundles.setdefault(row.user_id, []).append(row)
+        else:
+            unreachable.append(row.notice_id)
     known = [
         Bundle(user_id, people[user_id]["username"], people[user_id]["email"], tuple(mine))
-        for user_id, mine in bundles.items() if user_id in people
+        for user_id, mine in bundles.items()
     ]  # fmt: skip
-    return known, [row.notice_id for row in rows if row.user_id not in people]
+    return known, unreachable
+
+
+def _is_reachable(due: Due, person: Mapping[str, Any] | None) -> bool:
+    """Whether somebody has an address for this; what alerts find goes to confirmed ones only."""
+    return person is not None and (person["is_confirmed"] or TOPIC_OF[due.kind] != "alerts")
 
 
 async def note_queued(tx: Transaction, mails: Sequence[tuple[Bundle, UUID]], unreachable: Sequence[UUID]) -> None:

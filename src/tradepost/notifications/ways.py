@@ -50,11 +50,12 @@ class PushKey(msgspec.Struct, frozen=True):
 
 
 _ADD = text("""
-    WITH mine AS (
-        INSERT INTO push_subscriptions (user_id, endpoint_hash, subscription_enc, label) VALUES (:me, :hash, :sealed, :label)
-        ON CONFLICT (endpoint_hash) DO UPDATE SET subscription_enc = excluded.subscription_enc, label = excluded.label
-        RETURNING id)
-    DELETE FROM push_subscriptions WHERE user_id = :me AND id NOT IN (SELECT id FROM mine)
+    INSERT INTO push_subscriptions (user_id, endpoint_hash, subscription_enc, label) VALUES (:me, :hash, :sealed, :label)
+    ON CONFLICT (endpoint_hash) DO UPDATE SET subscription_enc = excluded.subscription_enc, label = excluded.label
+""")
+# A statement of its own, because one statement does not see what it inserts. The one just given stays, however old it is.
+_KEEP_LATEST = text("""
+    DELETE FROM push_subscriptions WHERE user_id = :me AND endpoint_hash <> :hash
       AND id IN (SELECT id FROM push_subscriptions WHERE user_id = :me ORDER BY id DESC OFFSET :most)
 """)
 _TAKE_OVER = text("DELETE FROM push_subscriptions WHERE endpoint_hash = :hash AND user_id <> :me")
@@ -88,7 +89,8 @@ async def add_browser(tx: Transaction, keys: Keyring, caller: Caller, given: Sub
     digest = hashlib.sha256(given.endpoint.encode()).digest()
     await tx.run(_TAKE_OVER, hash=digest, me=me)
     sealed = keys.encrypt(msgspec.json.encode(given).decode(), BROWSER)
-    await tx.run(_ADD, me=me, hash=digest, sealed=sealed, label=label[:200], most=MOST_BROWSERS)
+    await tx.run(_ADD, me=me, hash=digest, sealed=sealed, label=label[:200])
+    await tx.run(_KEEP_LATEST, me=me, hash=digest, most=MOST_BROWSERS)
 
 
 async def list_browsers(tx: Transaction, caller: Caller) -> list[Browser]:

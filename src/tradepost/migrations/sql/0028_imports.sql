@@ -42,6 +42,10 @@ ALTER TABLE listing_imports ENABLE ROW LEVEL SECURITY;
 CREATE POLICY actor ON listing_imports FOR ALL TO tradepost_app
     USING (by_id = (SELECT app_user_id()) OR (SELECT app_sees_all()));
 CREATE POLICY reporting ON listing_imports FOR SELECT TO tradepost_readonly USING (true);
+ALTER TABLE listing_import_rows ENABLE ROW LEVEL SECURITY;
+CREATE POLICY actor ON listing_import_rows FOR ALL TO tradepost_app
+    USING ((SELECT app_sees_all()) OR EXISTS (SELECT FROM listing_imports i WHERE i.id = import_id));
+CREATE POLICY reporting ON listing_import_rows FOR SELECT TO tradepost_readonly USING (true);
 
 -- Orders by how they are paid, also by a way that nobody ever used: without this the whole table would be read to find none.
 CREATE INDEX ix_orders_payment_method ON orders (payment_method, placed_at DESC, id DESC);
