@@ -157,6 +157,14 @@ async def test_attributes_pictures_seller_and_place_come_along(store: Store, sta
     assert dict(tuple(f) for f in found)["weight_in_kg"] == "2.5 kg"
 
 
+async def test_pictures_of_what_changed_are_fetched_too(store: Store, staff: Caller, source: Source) -> None:
+    row = {"id": "a", "title": "Apples", "price": 4, "images": ["https://hub.example.com/a.jpg"]}
+    for price in (4, 5, 5):
+        await push(store, staff, [row | {"price": price}])
+    wanted = await store.db.read(text("SELECT 1 FROM pgqueuer WHERE entrypoint = 'sources.fetch_pictures'"))
+    assert len(wanted) == 2
+
+
 async def test_what_the_staff_hid_stays_hidden(store: Store, staff: Caller, source: Source) -> None:
     await push(store, staff, [{"id": "a", "title": "Red apples", "price": 4}])
     async with store.db.transaction(actor=SYSTEM) as tx:

@@ -19,7 +19,7 @@ from tests.mail import letters
 from tests.visitor import Visitor, text_of
 from tradepost.accounts.types import Caller
 from tradepost.alerts.criteria import Criteria
-from tradepost.alerts.service import keep_alert
+from tradepost.alerts.service import change_alert, keep_alert
 from tradepost.alerts.types import Telling
 from tradepost.core.database import SYSTEM
 from tradepost.core.errors import FieldErrors
@@ -174,6 +174,20 @@ async def test_digest_gathers_until_its_hour(store: Store, make: Factory) -> Non
     await send_due(store)
     (letter,) = await letters(store, "notices")
     assert letter.subject == "3 new for “Bread”"
+    assert await rows(store, "SELECT digest_at FROM alerts") == [(None,)]
+
+
+async def test_what_has_gathered_is_told_when_its_alert_is_saved(store: Store, make: Factory) -> None:
+    seller, ann = await make.person("seller"), await make.person()
+    mine = await alert(store, ann, "Bread", Telling(frequency="weekly"), words=("sourdough",))
+    await make.listing(seller, "Sourdough")
+    await match_waiting(store)
+    async with store.db.transaction(actor=ann.actor) as tx:
+        await change_alert(tx, ann, mine, telling=Telling(frequency="daily"))
+    await send_digests(store)
+    assert len(await titles(store, ann)) == 1
+    async with store.db.transaction(actor=ann.actor) as tx:
+        await change_alert(tx, ann, mine, telling=Telling(frequency="weekly"))
     assert await rows(store, "SELECT digest_at FROM alerts") == [(None,)]
 
 
