@@ -11,11 +11,12 @@ _SIZE = 7  # letters in a piece
 
 @dataclass
 class Round:
-    """One answer of the model: what it says, and the tools it asks for. `breaks_off`: the stream ends before the answer does."""
+    """One answer of the model: what it says, and the tools it asks for. `breaks_off`: the stream ends before the answer does. `events`: sent as they are."""
 
     text: str = ""
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     breaks_off: bool = False
+    events: list[Any] | None = None
 
 
 class FakeModel(Loopback):
@@ -36,6 +37,7 @@ class FakeModel(Loopback):
         """Return its next answer as server-sent events."""
         said = self.rounds.pop(0) if self.rounds else Round()
         events = _openai(said) if asked.path == "/chat/completions" else _anthropic(said)
+        events = events if said.events is None else said.events
         if said.breaks_off:
             events = events[: len(events) // 2]
         body = "".join(f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n" for event in events)

@@ -20,10 +20,11 @@ from tests.people import visitor
 from tests.shop import Shop
 from tradepost.accounts.api_tokens import issue_token
 from tradepost.accounts.types import Caller, NewToken, NotByToken
+from tradepost.api.agents import LARGEST_CALL
 from tradepost.app import create_app
 from tradepost.cli.agents import pump
 from tradepost.core import clock
-from tradepost.flows.assistant_agents import LinkNotGood, confirm, read_confirmation
+from tradepost.flows.assistant_agents import LinkNotGood, confirm, describe, read_confirmation
 from tradepost.flows.assistant_tools import TOOLS
 from tradepost.flows.orders import get_order
 
@@ -143,6 +144,28 @@ async def test_a_bad_token_and_a_flood_are_refused(shop: Shop, monkeypatch: pyte
         assert (await client.get("/api/mcp")).status_code == 405
         seen = [(await client.post("/api/mcp", json=message)).status_code for _ in range(4)]
         assert seen == [200, 200, 200, 429]
+
+
+async def test_a_call_that_is_too_large_is_refused_unread(shop: Shop) -> None:
+    transport = httpx.ASGITransport(app=create_app({shop.store.code: shop.store}), client=(visitor().address, 40_000))
+    accept = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+
+    async def flood() -> AsyncIterator[bytes]:  # of no length that is said before
+        for _ in range(20):
+            yield b" " * 65_536
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost", headers=accept) as client:
+        async with asyncio.timeout(10):
+            answers = [
+                await client.post("/api/mcp", content=content) for content in (b" " * (LARGEST_CALL + 1), flood())
+            ]
+    assert [answer.status_code for answer in answers] == [413, 413]
+
+
+def test_the_confirmation_hides_no_argument_behind_another() -> None:
+    said = describe("cancel_order", {"reason": "x" * 5_000, "number": "SA-10234"})
+    assert said.index("SA-10234") < said.index("xxx")
+    assert len(said) < 600
 
 
 async def test_the_bridge_passes_on_every_answer_before_it_ends() -> None:

@@ -180,6 +180,25 @@ async def test_a_model_that_breaks_off_is_not_heard(shop: Shop, fake: FakeModel,
     assert (await ask(shop, fake, protocol, "Hi")).reply is None
 
 
+@pytest.mark.parametrize(
+    ("protocol", "event"),
+    [
+        ("openai", {"choices": [3]}),
+        ("openai", {"choices": {"a": 1}}),
+        ("openai", {"choices": [{"delta": {"tool_calls": [{"index": "x"}]}}]}),
+        ("openai", {"usage": [1]}),
+        ("anthropic", {"type": "content_block_start"}),
+        ("anthropic", {"type": "content_block_delta", "delta": None}),
+        ("anthropic", {"type": "message_start", "message": {"usage": {"input_tokens": "many"}}}),
+    ],
+)
+async def test_a_model_that_speaks_out_of_form_is_not_heard(
+    shop: Shop, fake: FakeModel, protocol: Protocol, event: Any
+) -> None:
+    fake.rounds = [Round(events=[event])]
+    assert (await ask(shop, fake, protocol, "Hi")).reply is None
+
+
 @pytest.mark.parametrize("fault", ["slow", "lost", "broken"])
 async def test_a_model_that_is_slow_or_away_is_not_waited_for(shop: Shop, fake: FakeModel, fault: Any) -> None:
     fake.fail("/chat/completions", fault)

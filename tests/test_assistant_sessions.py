@@ -261,6 +261,20 @@ async def test_the_panel_hears_the_answer_sentence_by_sentence(shop: Shop) -> No
     assert "do you have a claw hammer?" in text_of((await buyer.get("/assistant/panel")).text)
 
 
+async def test_the_panel_hears_that_something_broke(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def break_down(*_: Any, **__: Any) -> Said:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("tradepost.web.assistant.ask", break_down)
+    buyer = await browser_of(shop, shop.buyer)
+    await buyer.get("/assistant")
+    answer = await buyer.client.post(
+        "/assistant", data={"csrf_token": buyer.token, "say": "hello"}, headers={"x-live": "1"}
+    )
+    assert answer.text.startswith("event: problem\n")
+    assert "secret" not in answer.text
+
+
 async def test_the_pages_and_the_api_of_talks(shop: Shop) -> None:
     admin = await browser_of(shop, await shop.make.person("admin"))
     said = await tell(shop, "?flux")

@@ -11,6 +11,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from msgspec import Meta
 
 from tradepost.accounts.types import PROFILE_SCOPE, Caller
+from tradepost.api.repeatable import OWN_KEY
 from tradepost.assistant.talks import Talk
 from tradepost.assistant.types import Button, Card, Pending, Reply, ToolResult
 from tradepost.flows.assistant_agents import call_for_agent
@@ -94,7 +95,9 @@ class ToolFacts(msgspec.Struct, frozen=True):
     scope: str
 
 
-@post("/assistant/messages", tags=["Assistant"], status_code=HTTP_200_OK)
+@post(
+    "/assistant/messages", tags=["Assistant"], status_code=HTTP_200_OK, opt={OWN_KEY: True}
+)  # no transaction around a model
 async def say_something(
     request: HttpRequest, store: GivenStore, caller: GivenCaller, data: JSONBody[NewMessage]
 ) -> Response[AnsweredMessage]:

@@ -1,7 +1,8 @@
 """`Idempotency-Key` on every request that changes something: the reply is kept in the transaction of the effect.
 
 Promises that repeating a request with its key does nothing again and gets the same reply, and that one that was refused may be
-repeated. Checkout and paying again ask a gateway in between, where no transaction may be open; they keep their own key. A visitor
+repeated. Checkout and paying again ask a gateway in between, where no transaction may be open; they keep their own key. Nor may one be while a language
+model answers: a question to the assistant is asked anew. A visitor
 without a session owns no keys: nobody could tell two of them apart. Replies are kept encrypted: an address may be in one, or the
 secret of a new token.
 """

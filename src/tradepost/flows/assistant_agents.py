@@ -29,6 +29,7 @@ BY_THE_AGENT: Final = frozenset({"add_to_cart", "change_cart", "remove_from_cart
 _PURPOSE: Final = "assistant.confirm"
 _LINKS: Final = frozenset({"path", "link", "href"})
 _LONGEST: Final = 8_000
+_LONGEST_VALUE: Final = 120
 
 
 @dataclass(eq=False)
@@ -81,11 +82,18 @@ def _ask_person(store: Store, caller: Caller, tool: Tool[Any, Any], given: dict[
 
 
 def describe(tool: str, arguments: dict[str, Any]) -> str:
-    """Return what a change will do, in words of ours and what it was given."""
+    """Return what a change will do, in words of ours and what it was given: each argument in the tool's order, none hidden by another."""
     given = "; ".join(
-        f"{k.replace('_', ' ')}: {_plainly(v)}" for k, v in arguments.items() if v not in (None, "", [], {})
+        f"{name.replace('_', ' ')}: {_brief(_plainly(arguments[name]))}"
+        for name in TOOLS[tool].arguments.__struct_fields__
+        if arguments.get(name) not in (None, "", [], {})
     )
-    return f"{TOOLS[tool].description.rstrip('.')}{' – ' if given else ''}{given}"[:600]
+    return f"{TOOLS[tool].description.rstrip('.')}{' – ' if given else ''}{given}"
+
+
+def _brief(text: str) -> str:
+    """Return a value short enough that none can push another one out of sight."""
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
 def _plainly(value: Any) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 import msgspec
 from sqlalchemy import text
@@ -76,11 +76,17 @@ async def open_mind(store: Store, language: str = "en") -> Mind:
     """Return what understands this store's customers, taught the first time it is asked for; its words are read anew now and then."""
     key = store.code, store.preset_folder, language, store.installation.embeddings
     found = _minds.get(key)
-    if found is None or time.monotonic() - found[0] > _RENEWED_AFTER_S:
-        async with _teaching:
-            found = time.monotonic(), await _open(store, language)
-            _minds[key] = found
+    if _is_fresh(found):
+        return found[1]
+    async with _teaching:
+        found = _minds.get(key)  # whoever had the lock before may have made it
+        if not _is_fresh(found):
+            found = _minds[key] = time.monotonic(), await _open(store, language)
     return found[1]
+
+
+def _is_fresh(found: tuple[float, Mind] | None) -> TypeGuard[tuple[float, Mind]]:
+    return found is not None and time.monotonic() - found[0] <= _RENEWED_AFTER_S
 
 
 async def _open(store: Store, language: str) -> Mind:

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextvars import Context
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+import structlog
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
 from litestar.params import FromQuery
@@ -30,6 +32,7 @@ from tradepost.web.visits import saw
 
 HERE: Final = "/assistant"
 _LONGEST_LINK: Final = 8_000
+_log = structlog.get_logger("tradepost.web")
 _speaking: set[asyncio.Task[Any]] = set()
 
 
@@ -110,11 +113,16 @@ async def _lines(request: HttpRequest, store: Store, caller: Caller, message: st
             said.put_nowait(_event("turn", {"html": drawn, "path": _leads_to(found)}))
         except DomainError as error:
             said.put_nowait(_event("problem", {"text": first_problem(error), "status": STATUS[error.kind]}))
+        except Exception as error:  # noqa: BLE001  # nobody waits for the task: no answer would ever come
+            _log.error("unforeseen_error", exc_info=error)
+            said.put_nowait(
+                _event("problem", {"text": "Something broke on our side. Please try again.", "status": 500})
+            )
         finally:
             said.put_nowait(None)
 
     # Whoever goes away meanwhile finds the answer when they come back: it is not stopped halfway.
-    task = asyncio.create_task(answer())
+    task = asyncio.create_task(answer(), context=Context())  # outlives the request and what it counts
     _speaking.add(task)
     task.add_done_callback(_speaking.discard)
     while (line := await said.get()) is not None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from tradepost.assistant.adapters.sse import call_of, events
+from tradepost.assistant.adapters.sse import call_of, events, well_formed
 from tradepost.assistant.ports import ModelAway, ModelTool, Piece, Said
 from tradepost.core.settings import AssistantSettings
 
@@ -30,24 +30,25 @@ class AnthropicMessages:
         url = f"{(settings.url or _PUBLIC).rstrip('/')}/messages"
         call: dict[str, str] | None = None
         is_finished = False
-        async for event in events(url, headers, body, settings.timeout_ms / 1000):
-            kind = event.get("type") if isinstance(event, dict) else None
-            if kind is None or kind == "error":
-                raise ModelAway
-            is_finished = is_finished or kind == "message_stop"
-            if kind == "content_block_start" and event["content_block"].get("type") == "tool_use":
-                call = {"id": event["content_block"]["id"], "name": event["content_block"]["name"], "arguments": ""}
-            elif kind == "content_block_delta":
-                text = event["delta"].get("text", "")
-                if text:
-                    yield Piece(text=text)
-                elif call is not None:
-                    call["arguments"] += event["delta"].get("partial_json", "")
-            elif kind == "content_block_stop" and call is not None:
-                yield Piece(call=call_of(call["id"], call["name"], call["arguments"]))
-                call = None
-            elif kind in {"message_start", "message_delta"} and (tokens := _tokens(event)):
-                yield Piece(tokens=tokens)
+        with well_formed():
+            async for event in events(url, headers, body, settings.timeout_ms / 1000):
+                kind = event.get("type") if isinstance(event, dict) else None
+                if kind is None or kind == "error":
+                    raise ModelAway
+                is_finished = is_finished or kind == "message_stop"
+                if kind == "content_block_start" and event["content_block"].get("type") == "tool_use":
+                    call = {"id": event["content_block"]["id"], "name": event["content_block"]["name"], "arguments": ""}
+                elif kind == "content_block_delta":
+                    text = event["delta"].get("text", "")
+                    if text:
+                        yield Piece(text=str(text))
+                    elif call is not None:
+                        call["arguments"] += event["delta"].get("partial_json", "")
+                elif kind == "content_block_stop" and call is not None:
+                    yield Piece(call=call_of(call["id"], call["name"], call["arguments"]))
+                    call = None
+                elif kind in {"message_start", "message_delta"} and (tokens := _tokens(event)):
+                    yield Piece(tokens=tokens)
         if not is_finished:
             raise ModelAway
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tradepost.assistant.adapters.sse import call_of, events
+from tradepost.assistant.adapters.sse import call_of, events, well_formed
 from tradepost.assistant.ports import ModelAway, ModelTool, Piece, Said
 from tradepost.core.settings import AssistantSettings
 
@@ -32,14 +32,15 @@ class OpenAIChat:
         url = f"{(settings.url or _PUBLIC).rstrip('/')}/chat/completions"
         wanted: dict[int, dict[str, str]] = {}
         is_finished = False
-        async for event in events(url, headers, body, settings.timeout_ms / 1000):
-            if event == "[DONE]":
-                is_finished = True
-                continue
-            piece, is_over = _read(event, wanted)
-            is_finished = is_finished or is_over
-            if piece is not None:
-                yield piece
+        with well_formed():
+            async for event in events(url, headers, body, settings.timeout_ms / 1000):
+                if event == "[DONE]":
+                    is_finished = True
+                    continue
+                piece, is_over = _read(event, wanted)
+                is_finished = is_finished or is_over
+                if piece is not None:
+                    yield piece
         if not is_finished:
             raise ModelAway
         for call in wanted.values():

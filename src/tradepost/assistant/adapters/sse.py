@@ -1,6 +1,7 @@
 """Posting to a model's endpoint and reading its server-sent events, with bounds on size and on silence."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx
@@ -33,9 +34,18 @@ async def events(url: str, headers: dict[str, str], body: dict[str, Any], timeou
         raise ModelAway from error
 
 
+@contextmanager
+def well_formed() -> Iterator[None]:
+    """Read events in here. Raises `ModelAway` where one is not of the form that the protocol says."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ModelAway from error
+
+
 def call_of(call_id: str, name: str, written: str) -> Call:
     """Return a call whose arguments came as JSON text, piece by piece. Raises `ModelAway` for what is none."""
     try:
-        return Call(call_id, name, msgspec.json.decode(written or "{}", type=dict[str, Any]))
+        return Call(str(call_id), str(name), msgspec.json.decode(written or "{}", type=dict[str, Any]))
     except msgspec.MsgspecError as error:
         raise ModelAway from error
