@@ -57,7 +57,19 @@ if (thread) {
       thread.append(row);
       if (typing && !row.classList.contains("bubble-row--own")) typing.hidden = true;
     }
+    tellStates();
     if (follow) toEnd();
+  }
+  // What was read may be told before the message itself is here, drawn as it was a moment ago.
+  const reached = { Seen: 0, Delivered: 0 };
+  function tellStates() {
+    for (const row of thread.querySelectorAll(".bubble-row--own")) {
+      const state = row.querySelector("[data-state]");
+      if (!state || state.textContent === "Seen") continue;
+      const seq = Number(row.dataset.seq);
+      if (seq <= reached.Seen) state.textContent = "Seen";
+      else if (seq <= reached.Delivered) state.textContent = "Delivered";
+    }
   }
   function look() {
     if (asking) { again = true; return asking; }
@@ -68,13 +80,11 @@ if (thread) {
   const line = follow(`/api/v1/conversations/${id}/events`, last, (event, note, number) => {
     if (event === "message" && number > last) look();
     if (event !== "note") return;
-    const reached = note.read ?? note.delivered;
-    if (reached && reached !== me) {
-      for (const mark of thread.querySelectorAll(".bubble-row--own")) {
-        const state = mark.querySelector("[data-state]");
-        if (!state || Number(mark.dataset.seq) > note.seq || state.textContent === "Seen") continue;
-        state.textContent = note.read ? "Seen" : "Delivered";
-      }
+    const by = note.read ?? note.delivered;
+    if (by && by !== me) {
+      const word = note.read ? "Seen" : "Delivered";
+      reached[word] = Math.max(reached[word], note.seq);
+      tellStates();
     }
     if (note.typing && note.typing !== me && typing) {
       typing.hidden = false;
