@@ -686,8 +686,8 @@ class Database:
         outer = self._outer()
         if outer is not None:
             return await outer.all(statement, into=into, **params)
-        copied = self._pool if fresh or self._replica is None else self._replica
-        pool = self._planned_once if plan_once else copied
+        usual = self._pool if fresh or self._replica is None else self._replica
+        pool = self._planned_once if plan_once else usual
         try:
             lent = await _borrow(pool)
         except Exception as error:

@@ -27,11 +27,8 @@ _TOPICS: Final = {"hours", "delivery", "returns", "payment", "contact", "place",
 
 async def show_cart(talk: Talk, _said: Said) -> None:
     """Say what is in the cart."""
-    cart: CartFacts | None = await talk.use("read_cart")
+    cart = await _filled_cart(talk)
     if cart is None:
-        return
-    if not cart.items:
-        talk.say("cart_empty")
         return
     talk.say("cart")
     for item in cart.items[:10]:
@@ -151,13 +148,19 @@ async def _line(talk: Talk, said: Said, cart: CartFacts) -> CartItem | None:
     return None
 
 
+async def _filled_cart(talk: Talk) -> CartFacts | None:
+    """Return the cart, or None where there is none to read or nothing in it, which is said."""
+    cart: CartFacts | None = await talk.use("read_cart")
+    if cart is not None and not cart.items:
+        talk.say("cart_empty")
+        return None
+    return cart
+
+
 async def change_cart(talk: Talk, said: Said) -> None:
     """Propose another quantity of something in the cart."""
-    cart: CartFacts | None = await talk.use("read_cart")
+    cart = await _filled_cart(talk)
     if cart is None:
-        return
-    if not cart.items:
-        talk.say("cart_empty")
         return
     line = await _line(talk, said, cart)
     if line is None:
@@ -176,11 +179,8 @@ async def change_cart(talk: Talk, said: Said) -> None:
 
 async def remove_from_cart(talk: Talk, said: Said) -> None:
     """Propose to take something, or everything, out of the cart."""
-    cart: CartFacts | None = await talk.use("read_cart")
+    cart = await _filled_cart(talk)
     if cart is None:
-        return
-    if not cart.items:
-        talk.say("cart_empty")
         return
     line = await _line(talk, said, cart)
     chosen = [line] if line else list(cart.items) if said.slots.is_everything else []
