@@ -22,11 +22,14 @@ from tradepost.accounts.api_tokens import issue_token
 from tradepost.accounts.types import Caller, NewToken, NotByToken
 from tradepost.api.agents import LARGEST_CALL
 from tradepost.app import create_app
+from tradepost.assistant.types import Pending
 from tradepost.cli.agents import pump
 from tradepost.core import clock
-from tradepost.flows.assistant_agents import LinkNotGood, confirm, describe, read_confirmation
+from tradepost.flows.assistant_agents import LinkNotGood, LinkUsed, confirm, describe, read_confirmation
+from tradepost.flows.assistant_explain import explain
 from tradepost.flows.assistant_tools import TOOLS
 from tradepost.flows.orders import get_order
+from tradepost.orders.returns import NotReturnable
 
 
 async def token_of(shop: Shop, *scopes: str, person: Caller | None = None) -> str:
@@ -94,6 +97,37 @@ async def test_what_touches_an_order_waits_for_its_person(shop: Shop) -> None:
         await confirm(shop.store, msgspec.structs.replace(shop.buyer, scopes=frozenset({"buy"})), written)
     await confirm(shop.store, shop.buyer, written)
     assert (await get_order(shop.store, shop.buyer, placed.number)).state == "cancelled"
+    with pytest.raises(LinkUsed):
+        await confirm(shop.store, shop.buyer, written)
+
+
+async def test_a_link_stays_good_where_it_could_not_be_done(shop: Shop) -> None:
+    placed = await shop.buy(await shop.goods(stock=5))
+    async with agent(shop, await token_of(shop, "buy")) as session:
+        asked = await use(session, "return_items", number=placed.number, line_nos=[1])
+    written = urlsplit(asked["confirmation_link"]).query.partition("=")[2]
+    for _ in range(2):
+        with pytest.raises(NotReturnable):  # it has not arrived
+            await confirm(shop.store, shop.buyer, written)
+
+
+async def test_the_person_reads_what_will_be_done_by_name(shop: Shop) -> None:
+    variant = await shop.goods("Claw hammer", price=1900, stock=5)
+    placed = await shop.buy(variant)
+    swap = {"line_no": 1, "variant_id": str(variant)}
+    pending = Pending(
+        tool="exchange_items", arguments={"number": placed.number, "items": [swap], "settle_by": "card"}, summary=""
+    )
+    order, line, settled = await explain(shop.store, shop.buyer, pending)
+    assert order.text.startswith(f"{placed.number}, paid, placed on")
+    assert (line.label, line.text.count("Claw hammer"), line.text.count("19.00")) == ("Line 1", 1, 2)
+    assert (settled.label, settled.text) == ("Settle by", "card")
+    (_, unknown) = await explain(
+        shop.store,
+        shop.buyer,
+        Pending(tool="return_items", arguments={"number": placed.number, "line_nos": [7]}, summary=""),
+    )
+    assert unknown.text == "not in this order"
 
 
 async def test_a_link_is_good_for_an_hour(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from tests.shop import HOME, Shop
 from tradepost.accounts.types import Caller
 from tradepost.assistant.results import AddressSaved, OrderFacts
 from tradepost.assistant.types import ReasonNotAccepted
+from tradepost.catalog.stock import NotEnoughStock
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Database
 from tradepost.core.settings import Settings
@@ -26,7 +27,7 @@ from tradepost.flows.install_store import install_store
 from tradepost.flows.move_order import move_order
 from tradepost.flows.preset import PRESETS
 from tradepost.flows.store import open_store
-from tradepost.orders.changes import AddressElsewhere, AddressFixed, NothingToSwap, SwapImpossible
+from tradepost.orders.changes import AddressElsewhere, AddressFixed, NothingToSwap, OptionHadBefore, SwapImpossible
 from tradepost.orders.types import MoveImpossible, NoSuchOrder
 
 CODE = "shop-assistant"
@@ -122,6 +123,48 @@ async def test_what_arrived_is_exchanged_and_what_did_not_is_not(counter: Shop) 
     data = (await counter.row("SELECT data FROM order_events WHERE kind = 'exchange_asked'"))[0]
     assert (data["difference_minor"], data["settle_by"], data["lines"][0]["from_sku"]) == (-500, "card", "R")
     assert await counter.stock(shirt["blue"]) == (10, 0)
+
+
+async def test_what_an_order_held_before_is_ordered_anew(counter: Shop) -> None:
+    shirt = await shirts(counter)
+    order = await bought(counter, shirt["red"])
+    await use(
+        counter, "change_order_items", number=order.number, items=[{"line_no": 1, "variant_id": str(shirt["blue"])}]
+    )
+    await deliver(counter, order)
+    with pytest.raises(OptionHadBefore):
+        await use(
+            counter, "exchange_items", number=order.number, items=[{"line_no": 1, "variant_id": str(shirt["red"])}]
+        )
+
+
+async def test_exchange_for_a_cheaper_option_gives_the_difference_back_once(counter: Shop) -> None:
+    shirt = await shirts(counter)
+    order = await bought(counter, shirt["red"])
+    await deliver(counter, order)
+    wanted = [{"line_no": 1, "variant_id": str(shirt["blue"])}]
+    await use(counter, "exchange_items", number=order.number, items=wanted, settle_by="card")
+    assert await counter.count("refunds") == 0
+    staff = await counter.make.person("admin")
+    await move_order(counter.store, staff, order.order_id, "exchanged")
+    await move_order(counter.store, staff, order.order_id, "exchanged")  # a second click
+    assert await counter.count("refunds") == 1
+    assert await counter.row("SELECT amount_minor, reason FROM refunds") == (500, "card")
+    assert await counter.row("SELECT options FROM order_lines") == ({"color": "blue"},)
+    assert [await counter.stock(shirt[c]) for c in ("red", "blue")] == [(10, 0), (9, 0)]
+
+
+async def test_exchange_waits_for_what_is_sold_out_meanwhile(counter: Shop) -> None:
+    shirt = await shirts(counter)
+    order = await bought(counter, shirt["red"])
+    await deliver(counter, order)
+    await use(counter, "exchange_items", number=order.number, items=[{"line_no": 1, "variant_id": str(shirt["blue"])}])
+    await counter.run(text("UPDATE variants SET on_hand = 0 WHERE id = :id"), id=shirt["blue"])
+    staff = await counter.make.person("admin")
+    with pytest.raises(NotEnoughStock):
+        await move_order(counter.store, staff, order.order_id, "exchanged")
+    assert await counter.row("SELECT state FROM orders") == ("exchange_requested",)
+    assert await counter.stock(shirt["red"]) == (9, 0)
 
 
 async def test_address_is_changed_until_the_order_is_packed(counter: Shop) -> None:

@@ -141,6 +141,7 @@ _PUT_BACK = insert(stock_movements).from_select(
     .where(variants.c.on_hand.is_not(None))
     .order_by(_back.c.variant_id),
 )
+_EVER = select(reservations.c.variant_id).where(reservations.c.order_id == _ORDER)
 _NOW = text("SET CONSTRAINTS apply_reservation IMMEDIATE")
 _LATER = text("SET CONSTRAINTS apply_reservation DEFERRED")
 
@@ -253,6 +254,11 @@ async def keep(tx: Transaction, order_id: UUID) -> None:
 async def release(tx: Transaction, order_id: UUID, variant_ids: Sequence[UUID] | None = None) -> int:
     """Give up what is held or owed for an order, or for some of its variants. Return how many. Idempotent."""
     return await tx.run(_RELEASE, order=order_id, only=None if variant_ids is None else list(variant_ids))
+
+
+async def ever_reserved(tx: Transaction, order_id: UUID) -> set[UUID]:
+    """Return every variant that an order ever held stock of: it cannot hold one a second time."""
+    return {row["variant_id"] for row in await tx.all(_EVER, order=order_id)}
 
 
 async def put_back(

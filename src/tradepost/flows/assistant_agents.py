@@ -1,7 +1,7 @@
 """The assistant's tools for programs that shop for a person: with the scopes of a token, and never past the person.
 
 Promises that whatever touches an order is done only by the person, in their own browser: an agent gets a link that says what will
-happen, good for an hour, for that person alone. A cart may be changed by the agent; it is bought by the person, at the checkout.
+happen, good for an hour, once, for that person alone. A cart may be changed by the agent; it is bought by the person, at the checkout.
 """
 
 import base64
@@ -17,7 +17,8 @@ from tradepost.accounts.types import Caller
 from tradepost.assistant.types import Pending
 from tradepost.core.clock import now
 from tradepost.core.crypto import KeyMissing
-from tradepost.core.errors import Refused
+from tradepost.core.errors import Conflict, Refused
+from tradepost.core.idempotency import once, request_hash
 from tradepost.core.limits import check_rate, network_of
 from tradepost.flows.assistant_tools import TOOLS, Tool, call_tool
 from tradepost.flows.store import Store
@@ -35,6 +36,10 @@ _LONGEST_VALUE: Final = 120
 @dataclass(eq=False)
 class LinkNotGood(Refused):
     """This link is not good (any more). Please ask your assistant for a new one."""
+
+
+class LinkUsed(Conflict):
+    """What this link asks for has been done already. Please ask your assistant for a new one to do it again."""
 
 
 class _Wish(msgspec.Struct, frozen=True, array_like=True):
@@ -84,7 +89,7 @@ def _ask_person(store: Store, caller: Caller, tool: Tool[Any, Any], given: dict[
 def describe(tool: str, arguments: dict[str, Any]) -> str:
     """Return what a change will do, in words of ours and what it was given: each argument in the tool's order, none hidden by another."""
     given = "; ".join(
-        f"{name.replace('_', ' ')}: {_brief(_plainly(arguments[name]))}"
+        f"{name.replace('_', ' ')}: {_brief(plainly(arguments[name]))}"
         for name in TOOLS[tool].arguments.__struct_fields__
         if arguments.get(name) not in (None, "", [], {})
     )
@@ -96,7 +101,8 @@ def _brief(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
-def _plainly(value: Any) -> str:
+def plainly(value: Any) -> str:
+    """Return an argument as a person would write it."""
     if isinstance(value, dict):
         return ", ".join(f"{k} {v}" for k, v in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -132,7 +138,15 @@ def read_confirmation(store: Store, caller: Caller, written: str) -> Pending:
 
 
 async def confirm(store: Store, caller: Caller, written: str) -> Pending:
-    """Do what a link asks its person for, as that person; return what was done. Raises as `read_confirmation` and the tool do."""
+    """Do what a link asks its person for, as that person and once; return what was done.
+
+    Raises `LinkUsed`, `KeyInFlight` while it is being done, and as `read_confirmation` and the tool do: then the link stays good.
+    """
     pending = read_confirmation(store, caller, written)
-    await call_tool(store, caller, pending.tool, pending.arguments, is_confirmed=True)
+    fingerprint = request_hash(written)
+    async with once(store.db, caller.actor, f"{_PURPOSE}:{fingerprint.hex()}", fingerprint) as reply:
+        if reply.is_done:
+            raise LinkUsed
+        await call_tool(store, caller, pending.tool, pending.arguments, is_confirmed=True)
+        reply.keep(200, None)
     return pending

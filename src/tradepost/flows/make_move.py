@@ -21,6 +21,7 @@ from tradepost.flows.deposits import balance_due, book_without_balance, keep_dep
 from tradepost.flows.pricing_rules import loyalty_of
 from tradepost.flows.refund import everything, give_back, goods_of, points_due, refundable, reverse_points
 from tradepost.flows.store import Store
+from tradepost.flows.swaps import finish_exchange
 from tradepost.orders import service as orders
 from tradepost.orders.events import OrderMoved
 from tradepost.orders.processes import Course, Transition
@@ -80,6 +81,8 @@ async def make_move(
         await _drop(tx, order)
     if {"restock", "refund_payment", "keep_deposit"} & move.effects:
         await _undo(tx, store, order, course, move, mover, sellers)
+    if "exchange" in move.effects:
+        await finish_exchange(tx, store, order, mover.role, mover.user_id)
     if "complete_fulfilments" in move.effects:
         await _collect_cash(tx, after, course)
     if "release_money" in move.effects:

@@ -1,5 +1,6 @@
 """What a buyer may still change of an order that is placed: which option of a thing, and where it goes. The money stays what was paid."""
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -7,12 +8,18 @@ from sqlalchemy import text
 
 from tradepost.core.database import Transaction
 from tradepost.core.errors import Conflict, Invalid
+from tradepost.orders.queries import LINES
+from tradepost.orders.types import OrderLine
 
 
 class SwapImpossible(Invalid):
     """A thing can be changed for another option of the same product that is in stock, and for nothing else."""
 
     field: str | None = "variant_id"
+
+
+class OptionHadBefore(Conflict):
+    """This order has held that option before; please send it back and order the other one anew."""
 
 
 class NothingToSwap(Invalid):
@@ -43,12 +50,24 @@ _SWAP = text("""
     FROM jsonb_to_recordset(:swaps) AS s(line_no int, variant_id uuid, sku text, options jsonb)
     WHERE l.order_id = :order_id AND l.line_no = s.line_no
 """)
+_LAST_NOTE = text("SELECT data FROM order_events WHERE order_id = :order_id AND kind = :kind ORDER BY seq DESC LIMIT 1")
 _SET_ADDRESS = text("UPDATE orders SET shipping_address_enc = :address WHERE id = :order_id")
 
 
 async def swap_lines(tx: Transaction, order_id: UUID, swaps: list[LineSwap]) -> None:
     """Write other options on the lines of an order that is locked."""
     await tx.run(_SWAP, order_id=order_id, swaps=swaps)
+
+
+async def last_note(tx: Transaction, order_id: UUID, kind: str) -> dict[str, Any] | None:
+    """Return the data of an order's latest line of history of a kind, None where there is none."""
+    found: dict[str, Any] | None = await tx.value(_LAST_NOTE, order_id=order_id, kind=kind)
+    return found
+
+
+async def lines_of(tx: Transaction, order_id: UUID) -> list[OrderLine]:
+    """Return the lines of an order as they are now."""
+    return [OrderLine(**row) for row in await tx.all(LINES, order_id=order_id)]
 
 
 async def set_shipping_address(tx: Transaction, order_id: UUID, address: bytes) -> None:

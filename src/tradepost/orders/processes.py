@@ -21,10 +21,10 @@ from tradepost.orders.types import Move, Party, Tone
 EFFECTS = (
     "sell_stock", "release_stock", "restock", "refund_payment", "hold_money", "release_money", "open_fulfilments",
     "complete_fulfilments", "earn_points", "reverse_points", "notify_buyer", "notify_seller", "take_deposit", "take_balance",
-    "keep_deposit",
+    "keep_deposit", "exchange",
 )  # fmt: skip
 MONEY_EFFECTS = frozenset(EFFECTS) - {"open_fulfilments", "complete_fulfilments", "notify_buyer", "notify_seller"}
-_WHOLE = {"sell_stock", "release_stock", "take_deposit", "take_balance", "keep_deposit"}
+_WHOLE = {"sell_stock", "release_stock", "take_deposit", "take_balance", "keep_deposit", "exchange"}
 Purpose = Literal["full", "deposit", "balance"]
 
 

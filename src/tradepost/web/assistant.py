@@ -18,7 +18,9 @@ from tradepost.assistant.preset import store_texts
 from tradepost.assistant.talks import KeptTurn, NoSuchTalk, Talk
 from tradepost.core.errors import DomainError
 from tradepost.flows.assistant_agents import CONFIRM, confirm, read_confirmation
+from tradepost.flows.assistant_explain import explain
 from tradepost.flows.assistant_sessions import Said, ask, current_talk, forget, hand_over, rate
+from tradepost.flows.assistant_tools import TOOLS
 from tradepost.flows.sign_in import open_visit
 from tradepost.flows.store import Store
 from tradepost.messaging.types import NobodyToWriteTo, NoMessagesHere
@@ -201,7 +203,11 @@ async def confirm_page(
 ) -> Response[Any]:
     """Show what an agent would like to have done, and ask."""
     pending = read_confirmation(store, caller, c)
-    return await page(request, store, caller, "assistant_confirm", pending=pending, written=c[:_LONGEST_LINK])
+    details = await explain(store, caller, pending)
+    return await page(
+        request, store, caller, "assistant_confirm",
+        what=TOOLS[pending.tool].description, details=details, written=c[:_LONGEST_LINK],
+    )  # fmt: skip
 
 
 @post(CONFIRM, include_in_schema=False)
