@@ -212,7 +212,7 @@ async def test_any_walk_through_a_presets_process_keeps_books_and_stock_right(
                     await sweep(shop.store)
             else:
                 caller, to_state, seller_id = chosen
-                await move_order(shop.store, caller, placed.order_id, to_state, seller_id=seller_id)
+                await move_order(shop.store, caller, placed.order_id, to_state, seller_id=seller_id, reason="As agreed")
         except (PartAhead, OrderChanged, MoveNotYours):
             continue
     await sweep(shop.store, ask_after=timedelta(0))
