@@ -68,7 +68,8 @@ def test_what_a_tool_returned_may_be_said(sentence: str) -> None:
     "It costs **23**.", "**23** dollars", "**23**% off", "**Only 3 left**", "See www.evil.com/l/trail-shoe-abc.",
     "Pay at evil.example/pay.", "Write to pay@evil.example.", "Go to **evil.example**.", "https://evil.example/https://market.example/cart",
     "See https://market.example.evil.com/l/trail-shoe-abc.", "Das kostet zwanzig Euro.", "It is $46.75, plus vingt euros.",
-    "Only $$.", "It is $46.75 $1.",
+    "Only $$.", "It is $46.75 $1.", "Il coûte quarante-neuf.", "Das macht zweihundertfünfzig.", "Cuesta cuarenta y dos.", "Стоит сорок два.",
+    "سعره أربعون.",
 ])  # fmt: skip
 def test_what_no_tool_returned_is_withheld(sentence: str) -> None:
     assert not holds(sentence, EVIDENCE)

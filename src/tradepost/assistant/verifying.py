@@ -10,7 +10,11 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from tradepost.assistant.types import ToolResult
 
@@ -79,6 +83,8 @@ _DAY_WORDS = re.compile(
 )
 _WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _CLOCK = re.compile(r"\b(\d{1,2})(?::(\d{2}))?\s*(am|pm)\b|\b(\d{1,2}):(\d{2})\b", re.IGNORECASE)
+_LETTERS = re.compile(r"[^\W\d_]+")
+_SHORTEST_PART, _LONGEST_WORD = 3, 40
 _MARKER = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+")
 
 
@@ -167,6 +173,7 @@ def holds(sentence: str, evidence: Evidence) -> bool:
         and (text := _without_dates(text)) is not None
         and _codes_hold(text, evidence)
         and _figures_hold(_CODE.sub(" ", text), evidence)
+        and _foreign_figures_hold(text, evidence)
     )
 
 
@@ -240,6 +247,30 @@ def _codes_hold(text: str, evidence: Evidence) -> bool:
 def _is_in_words(code: str, evidence: Evidence) -> bool:
     """Whether something that looks like a code is one word of a result, and not in the form of an order's number."""
     return "-" not in code and "#" not in code and code.casefold() in evidence.words
+
+
+@cache
+def _number_words() -> frozenset[str]:
+    """Return how numbers are spelled in languages whose figures cannot be read here."""
+    lines = msgspec.toml.decode((Path(__file__).parent / "number_words.toml").read_bytes(), type=dict[str, str])
+    return frozenset(word for words in lines.values() for word in words.split())
+
+
+@lru_cache(maxsize=4096)
+def _is_number_word(word: str) -> bool:
+    """Whether a word is such a number, or put together of several: “dreihundertzwölf”."""
+    if word in _number_words():
+        return True
+    return any(
+        word[:cut] in _number_words() and _is_number_word(word[cut:])
+        for cut in range(_SHORTEST_PART, len(word) - _SHORTEST_PART + 1)
+    )
+
+
+def _foreign_figures_hold(text: str, evidence: Evidence) -> bool:
+    """Whether numbers that are spelled in other languages stand in a result word for word."""
+    words = _LETTERS.findall(text.casefold())
+    return all(word in evidence.words for word in words if len(word) < _LONGEST_WORD and _is_number_word(word))
 
 
 def _figures_hold(text: str, evidence: Evidence) -> bool:
