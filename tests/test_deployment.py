@@ -15,7 +15,8 @@ import yaml
 
 from tests.conftest import Servers
 from tradepost.cli import cli
-from tradepost.cli.backup_work import _run, measure
+from tradepost.cli.backup_work import measure
+from tradepost.core.archiving.client import run_client
 from tradepost.core.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -129,6 +130,16 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert ours == []
 
 
+def test_pgbackrest_archives_the_server_that_the_script_sets_up() -> None:
+    read = configparser.ConfigParser()
+    read.read(DEPLOY / "pgbackrest.conf", "utf-8")
+    assert read["tradepost"]["pg1-path"] == "/var/lib/postgresql/17/main"
+    assert read["global"]["repo1-cipher-type"] == "aes-256-cbc"
+    assert "repo1-cipher-pass" not in read["global"]
+    guide = (ROOT / "docs" / "how-to" / "come-back-to-a-second.md").read_text("utf-8")
+    assert set(re.findall(r"--stanza=(\w+)", guide)) == {"tradepost"}
+
+
 @pytest.mark.parametrize(
     "path", [DEPLOY / "debian-13.sh", DEPLOY / "postgres" / "roles.sh"], ids=lambda path: path.name
 )
@@ -173,7 +184,7 @@ async def test_the_role_for_backups_reads_everything_and_changes_nothing(
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await reader.execute("DELETE FROM carts")
         dump = tmp_path / "dump"
-        await _run("pg_dump", servers.dsn(name, "tradepost_backup"), "--format=custom", f"--file={dump}")
+        await run_client("pg_dump", servers.dsn(name, "tradepost_backup"), "--format=custom", f"--file={dump}")
         assert dump.stat().st_size > 10_000
     finally:
         await reader.close()

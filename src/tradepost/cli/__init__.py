@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from tradepost.cli.archive import archive_cli
 from tradepost.cli.assistant import assistant_cli
 from tradepost.cli.backup import backup_cli
 from tradepost.cli.ingest import ingest_cli
@@ -22,6 +23,7 @@ cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 cli.add_typer(assistant_cli, name="assistant")
 cli.add_typer(search_cli, name="search")
 cli.add_typer(backup_cli, name="backup")
+cli.add_typer(archive_cli, name="archive")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(ingest_cli, name="ingest")
 errors = Console(stderr=True)

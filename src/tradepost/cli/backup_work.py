@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
@@ -25,10 +25,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from tradepost.cli.serve import address, files_of
 from tradepost.core.archive import ArchiveBroken, ArchiveWriter, Member, unpack, write_archive
+from tradepost.core.archiving.client import run_client
 from tradepost.core.crypto import Keyring, open_keyring
 from tradepost.core.embedded import embedded_services
-from tradepost.core.embedded.programs import postgres_programs
-from tradepost.core.errors import Conflict, Invalid, Unavailable
+from tradepost.core.errors import Conflict, Invalid
 from tradepost.core.files import FileStore, NoSuchFile
 from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.settings import Settings, load_settings
@@ -61,14 +61,6 @@ class BackupDiffers(Invalid):
     """What was restored is not what was backed up: {differences}."""
 
     differences: str
-
-
-@dataclass(eq=False)
-class DumpFailed(Unavailable):
-    """{program} failed: {said}"""
-
-    program: str
-    said: str
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +165,7 @@ async def _fill(place: Place, store: str, archive: ArchiveWriter, folder: Path) 
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             with _spinner("database"):
                 dump = folder / DUMP
-                await _run("pg_dump", dsn, "--format=custom", f"--snapshot={snapshot}", f"--file={dump}")
+                await run_client("pg_dump", dsn, "--format=custom", f"--snapshot={snapshot}", f"--file={dump}")
                 archive.add_file(DUMP, dump)
             rows, sums, unbalanced = await measure(connection)
             missing = await _add_files(place.files(store), archive, await _file_keys(connection))
@@ -299,7 +291,7 @@ async def _load(place: Place, name: str, folder: Path, about: About) -> None:
     """Restore the dump into an empty database, all or nothing, and compare it with what the backup says of itself."""
     dsn = place.dsn(name)
     with _spinner("database"):
-        await _run("pg_restore", dsn, "--exit-on-error", "--single-transaction", str(folder / DUMP))
+        await run_client("pg_restore", dsn, "--exit-on-error", "--single-transaction", str(folder / DUMP))
     connection = await asyncpg.connect(dsn)
     try:
         rows, sums, unbalanced = await measure(connection)
@@ -344,7 +336,7 @@ async def write_sql(store: str, dsn: str, to: Path, *, only: str) -> None:
         find_presets([store], place.settings.presets)
         options = [*([f"--{only}-only"] if only else []), *(["--compress=gzip"] if to.suffix == ".gz" else [])]
         with _spinner("database"):
-            await _run("pg_dump", place.dsn(database_name(store)), "--format=plain", *options, f"--file={to}")
+            await run_client("pg_dump", place.dsn(database_name(store)), "--format=plain", *options, f"--file={to}")
     _console.print(f"Written: {to}", highlight=False)
 
 
@@ -355,28 +347,3 @@ def _spinner(what: str) -> Progress:
     )
     bar.add_task(what)
     return bar
-
-
-async def _run(program: str, dsn: str, *options: str) -> None:
-    """Run one of PostgreSQL's programs; the password is not in its arguments. Raises `DumpFailed`."""
-    parts = urlsplit(dsn)
-    environment = {**os.environ, "PGCONNECT_TIMEOUT": "10"}
-    if parts.password:
-        environment["PGPASSWORD"] = unquote(parts.password)
-        host = parts.netloc.rpartition("@")[2]
-        parts = parts._replace(netloc=f"{quote(unquote(parts.username or ''), safe='')}@{host}")
-    process = await asyncio.create_subprocess_exec(
-        str(postgres_programs(None).folder / program), *options, f"--dbname={urlunsplit(parts)}", env=environment,
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        _, said = await process.communicate()
-    except BaseException:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        raise
-    if process.returncode:
-        raise DumpFailed(
-            program, said.decode(errors="replace").strip().splitlines()[0] if said.strip() else "no reason"
-        )

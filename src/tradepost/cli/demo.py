@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tradepost.app import create_app
+from tradepost.cli.archive_work import archived, server_settings
 from tradepost.cli.serve import BACKLOG, MOST_OPEN
 from tradepost.core.crypto import open_keyring
 from tradepost.core.database import Database
@@ -72,7 +73,8 @@ async def run_demo(port: int, wanted: Sequence[str]) -> None:
     async with AsyncExitStack() as stack:
         home = open_home(find_home(os.environ))
         console.print("Starting PostgreSQL and Valkey …", style="dim")
-        services = await stack.enter_async_context(embedded_services(home.path))
+        services = await stack.enter_async_context(embedded_services(home.path, server_settings(settings)))
+        await stack.enter_async_context(archived(services.postgres, settings, home))
         await prepare(services, home, presets)
         stores = {}
         for number, code in enumerate(presets):

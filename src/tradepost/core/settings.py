@@ -49,6 +49,18 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     statement_cache: Annotated[int, Meta(ge=0)] = 512
 
 
+class ArchiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Continuous archiving of the database into a `folder`, for recovery to any second; empty: none.
+
+    `synchronous`: a change is acknowledged once it is in the archive too. A base backup is made every `backup_hours`, `keep` of them stay.
+    """
+
+    folder: str = ""
+    synchronous: bool = False
+    backup_hours: AtLeastOne = 24
+    keep: AtLeastOne = 2
+
+
 class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where Redis or Valkey is. An empty `url` means the embedded server."""
 
@@ -278,6 +290,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     test_payments: bool = False
     secret_key: str = ""
     database: DatabaseSettings = DatabaseSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     cache: CacheSettings = CacheSettings()
     files: FileSettings = FileSettings()
     mail: MailSettings = MailSettings()

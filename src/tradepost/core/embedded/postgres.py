@@ -90,10 +90,12 @@ class PostgresServer:
 
 
 @asynccontextmanager
-async def embedded_postgres(home: Path, settings: Mapping[str, str] | None = None) -> AsyncIterator[PostgresServer]:
+async def embedded_postgres(
+    home: Path, settings: Mapping[str, str] | None = None, *, patience_s: float = _START_S
+) -> AsyncIterator[PostgresServer]:
     """Run PostgreSQL on the data of `home` for as long as the block lasts; makes the data folder where there is none.
 
-    `settings` go over `DEFAULTS`; the superuser is `postgres`. On Linux the end of the thread that enters the block shuts the
+    `settings` go over `DEFAULTS`; `patience_s` is how long a start may take; the superuser is `postgres`. On Linux the end of the thread that enters the block shuts the
     server down, however that end comes.
     Raises `HomeInUse`, `HomeUnusable`, `OtherPostgresVersion`, `UnfinishedDataFolder`, `ForeignDataFolder`, `DiskFull`,
     `ReservedSetting`, `NoServiceUser`, `ProgramUnusable` or `EmbeddedServerFailed`; existing data is untouched then.
@@ -113,14 +115,14 @@ async def embedded_postgres(home: Path, settings: Mapping[str, str] | None = Non
             if is_new:
                 await cluster.make(site)
             sockets = held.enter_context(socket_folder(place, "pg", f".s.PGSQL.{PORT}", user))
-            child = await _start(site, sockets, {**DEFAULTS, **(settings or {})})
+            child = await _start(site, sockets, {**DEFAULTS, **(settings or {})}, patience_s)
         try:
             yield PostgresServer(sockets, programs.folder, place.pg, site.log.path, child)
         finally:
             await child.stop(*_SHUT_DOWN)
 
 
-async def _start(site: cluster.Site, sockets: Path, settings: Mapping[str, str]) -> Child:
+async def _start(site: cluster.Site, sockets: Path, settings: Mapping[str, str], patience_s: float) -> Child:
     """Start the server and return when it takes connections."""
     if site.user and site.home.pg.stat().st_uid != site.user.uid:
         site.user.take(site.home.pg)
@@ -130,7 +132,7 @@ async def _start(site: cluster.Site, sockets: Path, settings: Mapping[str, str])
         site.log.mark()
         child = _spawn(site, sockets, settings, stranger)
         try:
-            if await _is_ready(child, site):
+            if await _is_ready(child, site, patience_s):
                 return child
         except BaseException:
             await child.stop(*_SHUT_DOWN)
@@ -160,13 +162,13 @@ def _spawn(site: cluster.Site, sockets: Path, settings: Mapping[str, str], stran
         )
 
 
-async def _is_ready(child: Child, site: cluster.Site) -> bool:
+async def _is_ready(child: Child, site: cluster.Site, patience_s: float) -> bool:
     """Wait until the server takes connections (True) or has ended (False), as pg_ctl does: by the last line of its pid file."""
-    deadline = time.monotonic() + _START_S
+    deadline = time.monotonic() + patience_s
     while child.exit_code is None:
         if cluster.is_accepting(site.home.pg, child.pid):
             return True
         if time.monotonic() > deadline:
-            raise EmbeddedServerFailed("PostgreSQL", f"it was not ready after {_START_S:.0f} s", str(site.log.path))
+            raise EmbeddedServerFailed("PostgreSQL", f"it was not ready after {patience_s:.0f} s", str(site.log.path))
         await asyncio.sleep(0.01)
     return False

@@ -1,0 +1,244 @@
+"""Every change as it is made, and the database of any second back: a server destroyed under load loses nothing it acknowledged."""
+
+# ruff: noqa: ASYNC110, S311  # nobody tells a test what a server has done; chance need not be secret
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from tests.conftest import _in_memory
+from tradepost.cli.archive_work import NothingArchived, as_second, list_moments, server_settings
+from tradepost.core.archiving import place
+from tradepost.core.archiving.keeping import NAME, Archiver, ask_server, drop_slot
+from tradepost.core.archiving.place import ArchiveDamaged, ArchiveOfAnother
+from tradepost.core.archiving.recovery import ArchiveOtherVersion, DataFolderThere, MomentNotReached, recover
+from tradepost.core.crypto import Keyring
+from tradepost.core.embedded import PostgresServer, embedded_postgres
+from tradepost.core.home import HomeInUse, open_home
+from tradepost.core.settings import ArchiveSettings, Settings
+
+KEYS = Keyring.from_secret("test", b"0" * 32)
+KEPT = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "16MB"}
+
+
+@dataclass
+class Ruin:
+    """What is left of a server that was destroyed under load: its archive, and what it had acknowledged."""
+
+    folder: Path
+    archive: Path
+    asked: dict[int, datetime] = field(default_factory=dict)
+    acknowledged: dict[int, datetime] = field(default_factory=dict)
+
+    async def sell(self, server: PostgresServer, first: int, step: int) -> None:
+        """Sell one thing after the other until the server is gone; note when each was asked for and when acknowledged."""
+        connection = await asyncpg.connect(server.dsn())
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            for number in range(first, 1_000_000, step):
+                self.asked[number] = datetime.now(UTC)
+                await connection.execute("INSERT INTO sales VALUES ($1, repeat('x', 2000))", number)
+                self.acknowledged[number] = datetime.now(UTC)
+
+    async def recovered(self, name: str, until: datetime | None = None) -> set[int]:
+        """Recover into a new home; return what is in it."""
+        home = open_home(self.folder / name)
+        await recover(self.archive, home, KEYS, until)
+        async with embedded_postgres(home.path, KEPT) as server:
+            rows = {row[0] for row in await ask(server, "SELECT number FROM sales")}
+        shutil.rmtree(home.path)
+        return rows
+
+
+async def ask(server: PostgresServer, sql: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        found: list[asyncpg.Record] = await connection.fetch(sql)
+        return found
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def ruin(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ruin]:
+    with _in_memory() as memory:
+        folder = memory or tmp_path_factory.mktemp("ruin")
+        left = Ruin(folder, folder / "archive")
+        settings = server_settings(Settings(archive=ArchiveSettings(folder=str(left.archive), synchronous=True)))
+        home = open_home(folder / "home")
+        async with embedded_postgres(home.path, KEPT | settings) as server:
+            archiver = Archiver(server.dsn(), left.archive, KEYS)
+            async with archiver.running(folder / "archive.log"):
+                await ask(server, "CREATE TABLE sales (number int PRIMARY KEY, what text)")
+                while not place.timelines(left.archive)[0].bases():  # the server tells nobody
+                    await asyncio.sleep(0.02)
+                loads = [asyncio.create_task(left.sell(server, n, 3)) for n in range(3)]
+                for least in (100, 200, 300 + random.randrange(100)):
+                    while len(left.acknowledged) < least:
+                        await asyncio.sleep(0.005)
+                    if least < 300:
+                        await ask(server, "SELECT pg_switch_wal()")
+                os.kill(server.pid, signal.SIGKILL)
+                await asyncio.gather(*loads)
+                shutil.rmtree(home.pg, ignore_errors=True)
+        yield left
+
+
+async def test_nothing_that_was_acknowledged_is_lost(ruin: Ruin) -> None:
+    there = await ruin.recovered("latest")
+    assert there >= ruin.acknowledged.keys()
+    assert len(there - ruin.acknowledged.keys()) <= 3  # committed, but the answer did not arrive: one for each client
+
+
+async def test_a_second_shows_what_was_committed_by_then_and_nothing_after(ruin: Ruin) -> None:
+    then = sorted(ruin.acknowledged.values())[len(ruin.acknowledged) // 2]
+    there = await ruin.recovered("then", then)
+    assert there >= {number for number, at in ruin.acknowledged.items() if at < then}
+    assert there.isdisjoint({number for number, at in ruin.asked.items() if at > then})
+    assert 0 < len(there) < len(ruin.acknowledged)
+
+
+async def test_a_moment_outside_the_archive_is_refused_and_nothing_made(ruin: Ruin) -> None:
+    home = open_home(ruin.folder / "outside")
+    with pytest.raises(MomentNotReached, match="ends before"):
+        await recover(ruin.archive, home, KEYS, datetime.now(UTC) + timedelta(days=1))
+    with pytest.raises(ArchiveDamaged, match="no base backup in it was finished by 2020-01-01"):
+        await recover(ruin.archive, home, KEYS, as_second("2020-01-01T00:00:00"))
+    with pytest.raises(ArchiveDamaged, match="there is no base backup"):
+        await recover(ruin.folder / "nowhere", home, KEYS)
+    assert {path.name for path in home.path.iterdir()} <= {"run"}
+
+
+async def test_a_data_folder_that_is_there_is_never_written_over(ruin: Ruin) -> None:
+    home = open_home(ruin.folder / "living")
+    async with embedded_postgres(home.path, KEPT) as server:
+        with pytest.raises(DataFolderThere):
+            await recover(ruin.archive, home, KEYS)
+        assert await ask(server, "SELECT 1")
+    shutil.rmtree(home.pg)
+    with home.lock("pg"), pytest.raises(HomeInUse):
+        await recover(ruin.archive, home, KEYS)
+    shutil.rmtree(home.path)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def change(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+
+def segment(timeline: place.Timeline, number: int) -> Path:
+    return timeline.segments()[number]
+
+
+DAMAGES: dict[str, tuple[Callable[[place.Timeline], None], str]] = {
+    "a piece cut off": (lambda t: cut(segment(t, -1)), "was cut off"),
+    "a piece changed": (lambda t: change(segment(t, -2)), "was changed"),
+    "a piece missing": (lambda t: segment(t, -2).unlink(), "is missing"),
+    "a piece in another's place": (
+        lambda t: (segment(t, -2).write_bytes(segment(t, -1).read_bytes()), None)[1],
+        "was changed",
+    ),
+    "a seal missing": (lambda t: (t.seals / segment(t, -2).name).unlink(), "has no seal"),
+    "a base backup changed": (lambda t: change(t.bases()[-1].folder / "base.tar.gz"), "base"),
+    "a base backup cut off": (lambda t: cut(t.bases()[-1].folder / "base.tar.gz"), "base"),
+    "a list of files changed": (lambda t: change(t.bases()[-1].folder / place.MANIFEST), "its list of files"),
+    "a base backup lying": (lambda t: lie(t.bases()[-1].folder / place.ABOUT), "says of itself was changed"),
+}
+
+
+def lie(about: Path) -> None:
+    about.write_text(about.read_text("utf-8").replace('"major":', '"major": '), "utf-8")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_damaged_archive_is_refused_and_nothing_made(ruin: Ruin, damage: str) -> None:
+    work, complaint = DAMAGES[damage]
+    archive, home = ruin.folder / "damaged", open_home(ruin.folder / "never")
+    shutil.copytree(ruin.archive, archive)
+    try:
+        work(place.timelines(archive)[0])
+        with pytest.raises(ArchiveDamaged, match=complaint):
+            await recover(archive, home, KEYS)
+        assert not home.pg.exists()
+    finally:
+        shutil.rmtree(archive)
+        shutil.rmtree(home.path)
+
+
+async def test_an_archive_of_another_major_version_is_refused(ruin: Ruin, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tradepost.core.archiving import recovery
+
+    class Older:
+        major = 17
+
+    monkeypatch.setattr(recovery, "postgres_programs", lambda _user: Older)
+    with pytest.raises(ArchiveOtherVersion, match="is of PostgreSQL 18 and this is PostgreSQL 17"):
+        await recover(ruin.archive, open_home(ruin.folder / "older"), KEYS)
+
+
+async def test_a_recovered_server_goes_on_as_another_timeline_and_old_backups_go(
+    ruin: Ruin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive, home = ruin.folder / "goes_on", open_home(ruin.folder / "again")
+    shutil.copytree(ruin.archive, archive)
+    await recover(archive, home, KEYS)
+    async with embedded_postgres(home.path, KEPT) as server:
+        archiver = Archiver(server.dsn(), archive, KEYS, keep=1)
+        await archiver.make_backup()
+        async with archiver.running(tmp_path / "archive.log"):
+            await ask(server, "INSERT INTO sales VALUES (2000000, 'later')")
+            await archiver.make_backup()
+            await ask(server, "INSERT INTO sales VALUES (2000001, 'later')")
+            end = place.segment_of((await ask(server, "SELECT pg_switch_wal()::text"))[0][0], "00000002", 16 << 20)
+            while end not in {piece.name for piece in place.timelines(archive)[-1].segments()}:
+                await asyncio.sleep(0.02)
+        later = place.timelines(archive)[-1]
+        assert later.folder.name == "00000002"
+        (base,) = later.bases()
+        assert later.segments()[0].name >= base.about.first
+        assert {seal.name for seal in later.seals.iterdir()} == {piece.name for piece in later.segments()}
+        assert await drop_slot(server.dsn())
+        with pytest.raises(ArchiveOfAnother):
+            await another(archive, server)
+    shutil.rmtree(home.pg)
+    await recover(archive, home, KEYS)
+    async with embedded_postgres(home.path, KEPT) as server:
+        assert [row[0] for row in await ask(server, "SELECT number FROM sales WHERE what = 'later'")] == [
+            2000000,
+            2000001,
+        ]
+        assert await ask(server, f"SELECT FROM pg_replication_slots WHERE slot_name = '{NAME}'") == []
+    monkeypatch.setenv("TRADEPOST_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NothingArchived):
+        await list_moments(str(tmp_path / "nowhere"))
+    with pytest.raises(Exception, match="needs the key"):
+        await list_moments(str(archive))
+
+
+async def another(archive: Path, server: PostgresServer) -> None:
+    """Claim an archive for a server whose number is another one."""
+    found = await ask_server(server.dsn())
+    place.check_system(archive, found.system + 1)
+
+
+def test_commits_wait_for_the_archive_only_where_the_settings_say_so() -> None:
+    assert server_settings(Settings()) == {}
+    assert "synchronous_standby_names" not in server_settings(Settings(archive=ArchiveSettings(folder="a")))
+    waits = server_settings(Settings(archive=ArchiveSettings(folder="a", synchronous=True)))
+    assert waits["synchronous_standby_names"] == NAME
