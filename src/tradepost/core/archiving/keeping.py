@@ -109,10 +109,10 @@ class Archiver:
     async def make_backup(self) -> Backup:
         """Make a base backup, have PostgreSQL look it through, and drop what is older than those to keep. Raises `DumpFailed`."""
         timeline = await self.timeline()
-        for leftover in timeline.base.glob(".making-*"):
+        for leftover in timeline.copies.glob(".making-*"):
             if time.time() - leftover.stat().st_mtime > _ABANDONED_S:  # not one that another process makes just now
                 shutil.rmtree(leftover, ignore_errors=True)
-        making = Path(tempfile.mkdtemp(prefix=".making-", dir=timeline.base))
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=timeline.copies))
         try:
             before = await ask_server(self.dsn)
             await run_client(

@@ -77,20 +77,20 @@ class Timeline:
         return self.folder / "seals"
 
     @cached_property
-    def base(self) -> Path:
+    def copies(self) -> Path:
         """The base backups, each a folder named after the moment it was begun."""
         return self.folder / "base"
 
     def make(self) -> None:
         """Make what is missing, for the owner's eyes only."""
-        for folder in (self.wal, self.seals, self.base):
+        for folder in (self.wal, self.seals, self.copies):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def bases(self) -> list[Backup]:
         """Return the base backups that were finished, oldest first; their seals are not looked at."""
         return [
             Backup(path.parent, msgspec.json.decode(path.read_bytes(), type=About))
-            for path in sorted(self.base.glob(f"*/{ABOUT}"))
+            for path in sorted(self.copies.glob(f"*/{ABOUT}"))
             if (path.parent / SEAL).is_file()
         ]
 
