@@ -19,6 +19,7 @@ from tradepost.accounts.types import Caller, SignInFirst
 from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Database
 from tradepost.core.errors import FieldErrors
+from tradepost.core.idempotency import once
 from tradepost.flows.checkout import checkout
 from tradepost.flows.conversations import read_inbox, read_thread
 from tradepost.flows.haggle import offers_shown
@@ -173,6 +174,24 @@ async def test_the_same_bid_sent_again_counts_once(market: Market, race: Race) -
     again = await place_bid(market.store, market.buyer, sale.id, bid(2_000, "n"))
     assert (again.seq, again.price_minor) == (1, 1_000)
     assert await market.shop.count("bids") == 1
+
+
+async def test_a_bid_with_a_key_commits_with_the_reply_that_is_kept(market: Market, make: Factory) -> None:
+    """Beside others that wait, it neither takes them into its transaction nor is placed without its reply."""
+    sale, keen, other = await market.auction(), await make.person("buyer"), await make.person("buyer")
+    db = market.store.db
+    with pytest.raises(RuntimeError):  # noqa: PT012  # what is undone is the whole block
+        async with once(db, keen.actor, "k", b"one") as reply:
+            assert not reply.is_done
+            await place_bid(market.store, keen, sale.id, bid(1_000))
+            raise RuntimeError("the reply could not be kept")
+    assert (await get_auction(market.store, sale.id)).last_seq == 0
+    async with once(db, keen.actor, "k", b"one") as reply:
+        placed = await place_bid(market.store, keen, sale.id, bid(1_000))
+        reply.keep(201, placed.seq)
+    assert (await place_bid(market.store, other, sale.id, bid(2_000))).seq == 2
+    async with once(db, keen.actor, "k", b"one") as reply:
+        assert (reply.is_done, reply.body) == (True, 1)
 
 
 async def test_many_bids_at_once_are_in_one_order_that_proves_the_winner(

@@ -24,7 +24,7 @@ from tradepost.core import live
 from tradepost.core.database import SYSTEM, Database, count_queries
 from tradepost.core.errors import FieldErrors
 from tradepost.core.limits import TooOften
-from tradepost.core.live import Entry, Watch, bells_of
+from tradepost.core.live import Channel, Entry, Watch, bells_of
 from tradepost.core.pictures import NotAPicture
 from tradepost.flows.conversations import (
     About,
@@ -193,6 +193,67 @@ async def test_the_same_nonce_sends_nothing_twice(talk: Talk, race: Race) -> Non
         "Once",
     ]
     assert await rows(talk.store, "SELECT last_seq FROM conversations") == [(2,)]
+
+
+async def test_what_many_say_at_once_is_written_together_and_refused_one_by_one(
+    talk: Talk, make: Factory, race: Race
+) -> None:
+    """One transaction for all that wait, in which nobody's refusal is another's."""
+    store, carl, dora = talk.store, await make.person("buyer", "carl"), await make.person("seller", "dora")
+    await settled(store)
+    second = (await begin(store, carl, About(people=("dora",)), Draft(body="Hello"))).conversation_id
+    third = (await begin(store, carl, About(people=("sami",)), Draft(body="Hello"))).conversation_id
+    new = await make.person("buyer", "nina")
+    fourth = (await begin(store, new, About(people=("dora",)), Draft(body="I am new"))).conversation_id
+    await say(store, talk.buyer, talk.id, Draft(body="first", nonce="x"))
+    await rows(store, "INSERT INTO blocks (user_id, blocked_id) SELECT :a, :b RETURNING 1", a=talk.seller.user_id, b=carl.user_id)  # fmt: skip
+    before = await rows(store, "SELECT max(xmin::text::bigint) FROM messages")
+    sent = await race(
+        say(store, talk.buyer, talk.id, Draft(body="a")), say(store, carl, second, Draft(body="b")),
+        say(store, talk.buyer, talk.id, Draft(body="c")), say(store, dora, second, Draft(body="d")),
+    )  # fmt: skip
+    assert [(m.conversation_id, m.sender_id, m.body) for m in sent] == [
+        (talk.id, talk.buyer.user_id, "a"), (second, carl.user_id, "b"), (talk.id, talk.buyer.user_id, "c"), (second, dora.user_id, "d"),
+    ]  # fmt: skip
+    assert (sent[0].seq, sent[2].seq) == (3, 4)
+    assert sorted((sent[1].seq, sent[3].seq)) == [2, 3]
+    written = await rows(store, "SELECT DISTINCT xmin::text::bigint FROM messages WHERE xmin::text::bigint > :before", before=before[0][0])  # fmt: skip
+    assert len(written) <= 2  # who came first went alone, all others together
+    told = await rows(
+        store, "SELECT user_id, data ->> 'seq' FROM events WHERE kind = 'MessageSent' ORDER BY id DESC LIMIT 4"
+    )
+    assert {(m.sender_id, str(m.seq)) for m in sent} == set(told)
+
+    mixed = await race(
+        say(store, talk.buyer, talk.id, Draft(body="first", nonce="x")), say(store, carl, third, Draft(body="Psst")),
+        say(store, dora, talk.id, Draft(body="I am a stranger")), say(store, talk.seller, talk.id, Draft(body="e")),
+        say(store, new, fourth, Draft(body="Me again")), say(store, dora, fourth, Draft(body="Welcome")),
+    )  # fmt: skip
+    assert (mixed[0].seq, mixed[0].body) == (2, "first")
+    assert [type(mixed[1]), type(mixed[2])] == [NotTakingMessages, NoSuchConversation]
+    assert [m.body for m in mixed[3:]] == ["e", "Me again", "Welcome"]
+    numbers = await rows(store, "SELECT conversation_id, array_agg(seq ORDER BY seq) FROM messages GROUP BY 1")
+    assert dict(numbers) == {talk.id: [1, 2, 3, 4, 5], second: [1, 2, 3], third: [1], fourth: [1, 2, 3]}
+
+
+async def test_what_was_written_here_is_told_without_reading_it_again() -> None:
+    """Unless its number does not follow on what is known here: then somebody else wrote in between."""
+    written, reads = [Entry("message", n, n) for n in range(1, 6)], []
+
+    async def read(after: int) -> list[Entry]:
+        reads.append(after)
+        return written[after:]
+
+    channel = Channel(read, 0)
+    channel.give(written[:1])
+    channel.give(written[1:2])
+    assert (channel.fresh(0), reads) == (written[:2], [])
+    channel.give(written[3:4])
+    await channel.news()
+    assert (channel.fresh(0), reads) == (written, [2])
+    channel.give(written[4:])  # was read meanwhile
+    await channel.news()
+    assert channel.fresh(0) == written
 
 
 async def test_unread_counts_what_others_wrote_since(talk: Talk) -> None:
@@ -602,7 +663,12 @@ async def test_programs_talk_too(browse: Visitor, store: Store, make: Factory) -
         f"/api/v1/conversations/{conversation_id}/messages", json={"body": "There?", "nonce": "1"}, headers=headers
     )
     assert sent.json()["seq"] == 2
+    await settled(store)
+    keyed = headers | {"idempotency-key": "the-same"}
+    path = f"/api/v1/conversations/{conversation_id}/messages"
+    again = [await browse.client.post(path, json={"body": "Once"}, headers=keyed) for _ in range(2)]
+    assert [reply.json()["seq"] for reply in again] == [3, 3]
     found = (await browse.client.get(f"/api/v1/conversations/{conversation_id}")).json()
-    assert [m["body"] for m in found["messages"]] == ["Hi", "There?"]
+    assert [m["body"] for m in found["messages"]] == ["Hi", "There?", "Once"]
     refused = await browse.client.get(f"/api/v1/conversations/{uuid4()}")
     assert (refused.status_code, refused.json()["code"]) == (404, "NoSuchConversation")

@@ -8,7 +8,7 @@ Values are JSON. Keys are text; a store's prefix keeps stores that share a serve
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, Self, TypeVar
 
@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tradepost.core.ids import secret_token
+from tradepost.core.together import Together
 
 T = TypeVar("T")
 
@@ -34,9 +35,13 @@ _log = structlog.get_logger()
 
 # Redis 6 has no EXPIRE … NX, and two commands could leave a counter that never ends: one script for both.
 _COUNT: Final = """
-local n = redis.call('INCR', KEYS[1])
-if n == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return {n, redis.call('PTTL', KEYS[1])}
+local counted = {}
+for i, key in ipairs(KEYS) do
+    local n = redis.call('INCR', key)
+    if n == 1 then redis.call('PEXPIRE', key, ARGV[i]) end
+    counted[i] = {n, redis.call('PTTL', key)}
+end
+return counted
 """
 _LEASE: Final = """
 redis.call('DEL', KEYS[1])
@@ -79,6 +84,7 @@ class Cache:
         self._owed: set[str] = set()
         self._asked: dict[str, list[int]] = {}
         self._making: dict[str, asyncio.Task[Any]] = {}
+        self._finished = 0
 
     @classmethod
     async def open(cls, url: str, *, timeout_ms: int = 250, prefix: str = "") -> Self:
@@ -113,7 +119,7 @@ class Cache:
         """
         asked = self._asked.setdefault(key.partition(":")[0], [0, 0])
         asked[0] += 1
-        data = await self._try(lambda: self._client.get(self._prefix + key), otherwise=None)
+        data = await _GETS.ask(self, self._prefix + key)
         if data is None:
             return None
         try:
@@ -158,9 +164,19 @@ class Cache:
 
     async def count_window(self, key: str, ttl_s: float) -> tuple[int, float]:
         """Add one to a counter; return it, and in how many seconds it starts over."""
-        ms = _ms(ttl_s)
-        counted = await self._try(lambda: self._count_script(keys=[self._prefix + key], args=[ms]), otherwise=None)
+        counted = await _COUNTS.ask(self, (self._prefix + key, _ms(ttl_s)))
         return self._local.count(key, ttl_s) if counted is None else (int(counted[0]), max(0, int(counted[1])) / 1000)
+
+    async def get_all(self, names: list[str]) -> list[bytes | Exception | None]:
+        """Return what is under these whole names; for `get`, whose questions of one moment go together."""
+        nothing = [None] * len(names)
+        return list(await self._try(lambda: self._client.mget(names), otherwise=nothing))
+
+    async def count_all(self, wanted: list[tuple[str, int]]) -> list[Sequence[int] | Exception | None]:
+        """Count each of these whole names, with its milliseconds; for `count_window`."""
+        names, lives = [name for name, _ in wanted], [ms for _, ms in wanted]
+        nothing = [None] * len(names)
+        return list(await self._try(lambda: self._count_script(keys=names, args=lives), otherwise=nothing))
 
     async def lease(self, key: str) -> str | None:
         """Drop the value and announce that one is about to read it afresh; None when somebody else is doing so.
@@ -190,7 +206,10 @@ class Cache:
         make before. Errors of `make` reach all who wait for it and are not kept. Two processes make a value at once only
         when the first takes longer than three seconds, or when the cache is down.
         """
+        before = self._finished
         found = await self.get(key, into=into, still=still)
+        if found is None and self._finished != before:  # it may have been kept after it was looked for
+            found = await self.get(key, into=into, still=still)
         if found is not None:
             return found
         for _ in range(_TIMES_JOINED):
@@ -206,6 +225,7 @@ class Cache:
 
     def _made(self, key: str, task: "asyncio.Task[Any]") -> None:
         self._making.pop(key, None)
+        self._finished += 1
         if not task.cancelled():
             task.exception()  # looked at here, so that one nobody waits for any more is not reported as lost
 
@@ -260,6 +280,10 @@ class Cache:
             self._quiet_until = 0.0
             _log.info("cache.up")
         return answer
+
+
+_GETS: Final = Together(Cache.get_all)
+_COUNTS: Final = Together(Cache.count_all)
 
 
 class _LocalCounters:

@@ -623,6 +623,11 @@ class Database:
         finally:
             _joined.reset(token)
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether this task's transactions become part of one around them (`joined_by`)."""
+        return self._outer() is not None
+
     def _outer(self) -> Transaction | None:
         outer = _joined.get()
         return outer if outer is not None and outer.database is self else None

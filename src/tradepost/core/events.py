@@ -37,9 +37,9 @@ _subscriptions: Final[dict[type[msgspec.Struct], list[Subscription]]] = {}
 
 _RECORD = text("""
     INSERT INTO events (id, kind, user_id, session_hash, subject_id, data)
-    SELECT e.id, e.kind, CAST(:user_id AS uuid), CAST(:session AS bytea), e.subject_id, e.data
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:subjects AS uuid[]), CAST(:data AS jsonb[]))
-         AS e(id, kind, subject_id, data)
+    SELECT e.id, e.kind, e.user_id, CAST(:session AS bytea), e.subject_id, e.data
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:user_ids AS uuid[]), CAST(:subjects AS uuid[]), CAST(:data AS jsonb[]))
+         AS e(id, kind, user_id, subject_id, data)
 """)
 
 
@@ -87,13 +87,18 @@ async def record(tx: Transaction, event: msgspec.Struct, *, subject_id: UUID | N
     return fact_id
 
 
-async def record_all(tx: Transaction, facts: Sequence[tuple[msgspec.Struct, UUID | None]]) -> list[UUID]:
-    """Record several facts with their subjects at once; return their ids in the same order."""
+async def record_all(
+    tx: Transaction, facts: Sequence[tuple[msgspec.Struct, UUID | None]], *, by: Sequence[UUID | None] = ()
+) -> list[UUID]:
+    """Record several facts with their subjects at once; return their ids in the same order.
+
+    `by`: who did each of them, where the system does in one transaction what several people asked for.
+    """
     if not facts:
         return []
     ids = [uuid7() for _ in facts]
     rows: dict[str, Any] = {
-        "user_id": tx.actor.user_id,
+        "user_ids": list(by) or [tx.actor.user_id] * len(facts),
         "session": tx.actor.session,
         "ids": ids,
         "kinds": [type(event).__name__ for event, _ in facts],

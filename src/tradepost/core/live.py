@@ -12,6 +12,7 @@ watches there.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Any, Final, NamedTuple, Self
 from weakref import WeakKeyDictionary, ref
 
@@ -99,9 +100,18 @@ class Channel:
             self._keep([Entry("note", note)])
             self._wake()
         elif self._looking is None:
-            self._looking = asyncio.create_task(self._look())
+            self._looking = asyncio.get_running_loop().create_task(self._look(), context=Context())
         else:
             self._again = True
+
+    def give(self, entries: list[Entry]) -> None:
+        """Pass on what was just committed with these numbers; where some before it is not here yet, all of it is read."""
+        if self._looking is None and entries[0].seq == self.seq + 1:
+            self.seq = entries[-1].seq or self.seq
+            self._keep(entries)
+            self._wake()
+        else:
+            self.ring()
 
     def look_by_itself(self) -> None:
         """Look although nobody rang, and forget what everybody has heard."""
@@ -236,14 +246,27 @@ class Bells:
     def ring(self, topic: str, note: Any = None) -> None:
         """Tell everybody who watches the topic, here now and in other processes soon; never raises, never waits."""
         self._ring_here(topic, note)
-        self._out.append(_Ring(topic, note))
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send())
+        self._ring_elsewhere(topic, note)
+
+    def give(self, topic: str, entries: list[Entry]) -> None:
+        """Pass on to everybody who watches the topic what was just committed with these numbers, one after the other; never raises, never waits.
+
+        Here nobody reads it again; other processes hear the bell and do.
+        """
+        found = self._channels.get(topic)
+        if found is not None:
+            found.give(entries)
+        self._ring_elsewhere(topic, None)
 
     def _ring_here(self, topic: str, note: Any) -> None:
         found = self._channels.get(topic)
         if found is not None:
             found.ring(note)
+
+    def _ring_elsewhere(self, topic: str, note: Any) -> None:
+        self._out.append(_Ring(topic, note))
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send(), context=Context())
 
     def watch(self, topic: str, read: Read, after: int | None, start: Start, told: Told | None = None) -> Watch:
         """Return a watch of a topic's entries after number `after` (None: from now on).
@@ -255,7 +278,10 @@ class Bells:
     async def join(self, topic: str, read: Read, start: Start, told: Told | None) -> Channel:
         """Return a topic's channel with one more watcher; for `Watch`."""
         if not self._tending:
-            self._tending = asyncio.create_task(self._listen()), asyncio.create_task(self._look_now_and_then())
+            loop = asyncio.get_running_loop()
+            self._tending = tuple(
+                loop.create_task(work, context=Context()) for work in (self._listen(), self._look_now_and_then())
+            )
         if topic not in self._channels:
             channel = Channel(read, await start())
             if topic not in self._channels:  # nobody was faster while `start` asked
@@ -366,3 +392,12 @@ def ring_after_commit(tx: Transaction, *topics: str, note: Any = None) -> None:
             bells.ring(topic, note)
 
     tx.after_commit(ring)
+
+
+def give_after_commit(tx: Transaction, topic: str, *entries: Entry) -> None:
+    """Pass on what this transaction wrote, once it has committed; never when it rolls back. Entries come with their numbers, in order."""
+
+    async def give() -> None:
+        bells_of(tx.database).give(topic, list(entries))
+
+    tx.after_commit(give)

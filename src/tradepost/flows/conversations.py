@@ -1,9 +1,9 @@
 """Talking: where conversations meet the listings and orders they are about, pictures, limits and live pages."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -13,12 +13,14 @@ from sqlalchemy import text
 from tradepost.accounts.types import PROFILE_SCOPE, Caller, NoSuchPerson
 from tradepost.catalog.pictures import ReceivedPicture, add_picture, receive_picture
 from tradepost.catalog.types import NoSuchListing
-from tradepost.core.database import SYSTEM, Transaction
+from tradepost.core.database import SYSTEM, Database, Transaction
+from tradepost.core.errors import Conflict, Invalid, Refused
 from tradepost.core.ids import short_id
 from tradepost.core.limits import TooOften, check_rate
 from tradepost.core.live import Entry, Watch, bells_of
 from tradepost.core.pages import Page
 from tradepost.core.text import is_plain
+from tradepost.core.together import Together
 from tradepost.flows.orders import access_order
 from tradepost.flows.store import Store
 from tradepost.messaging import queries, service
@@ -30,6 +32,7 @@ from tradepost.messaging.types import (
     Message,
     NobodyToWriteTo,
     NoMessagesHere,
+    Said,
     SentAlready,
     TalkingToYourself,
     about_key,
@@ -186,8 +189,8 @@ async def say(
 ) -> Message:
     """Write into a conversation; the same nonce again returns the message that was sent with it.
 
-    Raises `NoSuchConversation`, `EmptyMessage`, `FieldErrors`, `NotTakingMessages`, `TooOften`, `UploadTooLarge`, `NotAPicture`,
-    `PictureTooLarge`.
+    Texts that wait at the same moment in this process, of whomever, are written by one transaction. Raises `NoSuchConversation`,
+    `EmptyMessage`, `FieldErrors`, `NotTakingMessages`, `TooOften`, `UploadTooLarge`, `NotAPicture`, `PictureTooLarge`.
     """
     me = caller.check_scope(PROFILE_SCOPE)
     check_talks(store)
@@ -195,7 +198,43 @@ async def say(
     if picture is not None:
         async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
             await queries.access_conversation(tx, caller, conversation_id)
-    received = await _receive(store, caller, picture)
+        return await _say_alone(store, caller, conversation_id, draft, await _receive(store, caller, picture))
+    if store.db.is_joined or caller.behind is not None:
+        return await _say_alone(store, caller, conversation_id, draft)
+    said = Said(conversation_id, me, service.body_of(draft), draft.nonce or None)
+    return await _SAYING.ask(store.db, _Saying(said, partial(_say_alone, store, caller, conversation_id, draft)))
+
+
+class _Saying(NamedTuple):
+    """A text that waits to be written, and how to write it where it is not the plain case."""
+
+    said: Said
+    alone: Callable[[], Awaitable[Message]]
+
+
+async def _say_all(db: Database, wanted: list[_Saying]) -> list[Message | Exception]:
+    """Write texts in one transaction; whatever is not the plain case, or is refused, is written or refused by itself."""
+    sent: list[Message | None] = [None] * len(wanted)
+    with suppress(Conflict, Refused, Invalid):
+        async with db.transaction(actor=SYSTEM) as tx:
+            sent = await service.send_texts(tx, [one.said for one in wanted])
+    return [found or await _tried(one.alone) for one, found in zip(wanted, sent, strict=True)]
+
+
+async def _tried(alone: Callable[[], Awaitable[Message]]) -> Message | Exception:
+    try:
+        return await alone()
+    except Exception as error:  # noqa: BLE001  # whoever wrote it hears of it
+        return error
+
+
+_SAYING: Final = Together(_say_all)
+
+
+async def _say_alone(
+    store: Store, caller: Caller, conversation_id: UUID, draft: Draft, received: ReceivedPicture | None = None
+) -> Message:
+    """Write in a transaction of the caller's own."""
     try:
         async with store.db.transaction(actor=caller.actor) as tx:
             known = await queries.access_conversation(tx, caller, conversation_id)
@@ -316,10 +355,17 @@ async def watch_conversation(store: Store, caller: Caller, conversation_id: UUID
 
 
 async def _entries(store: Store, conversation_id: UUID, after: int) -> list[Entry]:
-    """Read once for everybody who watches; they were asked before whether they may."""
-    async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
-        rows = await queries.messages_after(tx, conversation_id, after)
-    return [Entry("message", row, row.seq) for row in rows]
+    """Read once for everybody who watches, and for other conversations at once; they were asked before whether they may."""
+    return await _READING.ask(store.db, (conversation_id, after))
+
+
+async def _read_all(db: Database, places: list[tuple[UUID, int]]) -> list[list[Entry] | Exception]:
+    async with db.transaction(actor=SYSTEM, read_only=True) as tx:
+        found = await queries.messages_after_each(tx, places)
+    return [[service.entry_of(message) for message in messages] for messages in found]
+
+
+_READING: Final = Together(_read_all)
 
 
 async def _last(store: Store, conversation_id: UUID) -> int:

@@ -4,12 +4,10 @@ Bids of one auction that wait at the same moment are placed by one transaction, 
 connection of a process, however many people bid.
 """
 
-import asyncio
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid5
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -18,10 +16,11 @@ from tradepost.catalog import stock
 from tradepost.catalog.stock import Want
 from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Database, Transaction
-from tradepost.core.errors import DomainError, Unavailable
+from tradepost.core.errors import Unavailable
 from tradepost.core.fields import broken_limits, check_fields
 from tradepost.core.jobs import enqueue, job, scheduled
 from tradepost.core.limits import check_rate
+from tradepost.core.together import Together
 from tradepost.flows.checkout import CheckoutForm, Placed, checkout
 from tradepost.flows.shows import acting, check_shows
 from tradepost.flows.store import Store
@@ -50,7 +49,6 @@ from tradepost.streams.types import (
 HELD_FOR: Final = timedelta(minutes=15)
 WON_FOR: Final = timedelta(hours=24)
 MOST_BIDS: Final = 600  # in a quarter of an hour
-_MOST_AT_ONCE: Final = 200
 _BUYING: Final = UUID("5bb6a0f4-4f0e-4f0c-9f55-6c0f3f7b6a01")
 
 
@@ -165,62 +163,22 @@ async def cancel_auction(store: Store, caller: Caller, auction_id: UUID) -> Auct
     return await get_auction(store, auction_id)
 
 
-class _Line:
-    """Bids of one auction that wait in this process."""
+class _Wanted(NamedTuple):
+    """A bid that waits for its turn."""
 
-    def __init__(self, database: Database, auction_id: UUID) -> None:
-        self._database = database
-        self._auction_id = auction_id
-        self._waiting: list[tuple[UUID, Bid, asyncio.Future[BidResult]]] = []
-        self._work: asyncio.Task[None] | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody waits."""
-        return self._work is None or self._work.done()
-
-    async def place(self, who: UUID, bid: Bid) -> BidResult:
-        """Wait for one's turn; return or raise what became of the bid."""
-        answer: asyncio.Future[BidResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append((who, bid, answer))
-        if self.is_idle:
-            self._work = asyncio.create_task(self._place_all())
-        return await answer
-
-    async def _place_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
-            answers: list[BidResult | DomainError]
-            try:
-                async with self._database.transaction(actor=SYSTEM) as tx:
-                    answers = await auctions.place_bids(tx, self._auction_id, [(who, bid) for who, bid, _ in batch])
-            except DomainError as error:
-                answers = [error] * len(batch)
-            except Exception as error:  # noqa: BLE001  # each of those who wait reports it
-                for _, _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for (_, _, future), answer in zip(batch, answers, strict=True):
-                if future.done():  # whoever asked has gone
-                    continue
-                if isinstance(answer, BidResult):
-                    future.set_result(answer)
-                else:
-                    future.set_exception(answer)
+    auction_id: UUID
+    who: UUID
+    bid: Bid
 
 
-_lines: WeakKeyDictionary[Database, dict[UUID, _Line]] = WeakKeyDictionary()
+async def _place_all(db: Database, wanted: list[_Wanted]) -> list[BidResult | Exception]:
+    """Place bids of one auction in this order, in one transaction."""
+    async with db.transaction(actor=SYSTEM) as tx:
+        answers = await auctions.place_bids(tx, wanted[0].auction_id, [(one.who, one.bid) for one in wanted])
+    return list(answers)
 
 
-def _line(database: Database, auction_id: UUID) -> _Line:
-    lines = _lines.setdefault(database, {})
-    found = lines.get(auction_id)
-    if found is None:
-        for idle in [key for key, line in lines.items() if line.is_idle]:
-            del lines[idle]
-        found = lines[auction_id] = _Line(database, auction_id)
-    return found
+_PLACING: Final = Together(_place_all)
 
 
 async def place_bid(store: Store, caller: Caller, auction_id: UUID, bid: Bid) -> BidResult:
@@ -233,7 +191,13 @@ async def place_bid(store: Store, caller: Caller, auction_id: UUID, bid: Bid) ->
     me = caller.check_signed_in()
     check_fields(broken_limits(bid))
     await check_rate(store.cache, str(me), "bids", MOST_BIDS)
-    return await _line(store.db, auction_id).place(me, bid)
+    wanted = _Wanted(auction_id, me, bid)
+    if store.db.is_joined:  # an Idempotency-Key: the bid commits with the reply that is kept
+        (answer,) = await _place_all(store.db, [wanted])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+    return await _PLACING.ask(store.db, wanted, lane=auction_id)
 
 
 async def close_due(store: Store, auction_id: UUID) -> timedelta | None:

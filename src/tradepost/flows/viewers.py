@@ -6,6 +6,7 @@ which may be lost: the page draws the present state whenever it is opened.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary, ref
@@ -43,7 +44,7 @@ class Viewers:
         """Note how many watch a show through this process."""
         self._here[stream_id] = viewers
         if self._work is None or self._work.done():
-            self._work = asyncio.create_task(self._rounds())
+            self._work = asyncio.get_running_loop().create_task(self._rounds(), context=Context())
 
     async def nobody_left(self) -> None:
         """Wait until nobody watches any more and that was written down."""

@@ -1,5 +1,6 @@
 """Every read of conversations. `access_conversation` is the only door to one; strangers find nothing."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import func, literal_column, select, text
@@ -60,6 +61,13 @@ AFTER = (
     .order_by(messages.c.seq)
     .limit(_LIMIT)
 )
+_FIELDS = ", ".join(f"m.{name}" for name in Message.__struct_fields__)
+AFTER_EACH = text(f"""
+    SELECT w.seq, {_FIELDS} FROM unnest(CAST(:conversations AS uuid[]), CAST(:seqs AS int[])) AS w(conversation_id, seq)
+    CROSS JOIN LATERAL (SELECT * FROM messages n WHERE n.conversation_id = w.conversation_id AND n.seq > w.seq
+                        ORDER BY n.seq LIMIT :limit) m
+    ORDER BY m.conversation_id, m.seq
+""")  # our own text
 BY_NONCE = _MESSAGE.where(
     _OF,
     messages.c.sender_id == bindparam("sender_id", type_=postgresql.UUID),
@@ -116,6 +124,18 @@ async def list_messages(
 async def messages_after(tx: Transaction, conversation_id: UUID, seq: int, limit: int = 200) -> list[Message]:
     """Return the messages that follow number `seq`, in their order."""
     return await tx.all(AFTER, into=Message, conversation_id=conversation_id, seq=seq, limit=limit)
+
+
+async def messages_after_each(
+    tx: Transaction, places: Sequence[tuple[UUID, int]], limit: int = 200
+) -> list[list[Message]]:
+    """Return for each conversation and number the messages that follow it, in their order. `tx` is the system's."""
+    of: dict[tuple[UUID, int], list[Message]] = {place: [] for place in places}
+    rows = await tx.all(AFTER_EACH, conversations=[c for c, _ in of], seqs=[seq for _, seq in of], limit=limit)
+    for after, *columns in rows:
+        message = Message(*columns)
+        of[message.conversation_id, after].append(message)
+    return [of[place] for place in places]
 
 
 async def find_messages(

@@ -8,10 +8,10 @@ from sqlalchemy import text
 
 from tradepost.accounts.types import PROFILE_SCOPE, Caller
 from tradepost.core.database import Transaction, on_violation
-from tradepost.core.events import record
+from tradepost.core.events import record, record_all
 from tradepost.core.fields import broken_limits, check_fields
 from tradepost.core.ids import uuid7
-from tradepost.core.live import ring_after_commit
+from tradepost.core.live import Entry, give_after_commit, ring_after_commit
 from tradepost.core.text import paragraphs
 from tradepost.messaging import queries
 from tradepost.messaging.events import ConversationStarted, MessageSent
@@ -22,6 +22,7 @@ from tradepost.messaging.types import (
     Message,
     NoSuchMessage,
     NotTakingMessages,
+    Said,
     SentAlready,
     TalkingToYourself,
     TooManyConversations,
@@ -44,6 +45,20 @@ _SEND = text(f"""
     INSERT INTO messages (conversation_id, id, sender_id, kind, body, file_id, offer_id, nonce)
     VALUES (:conversation_id, :id, :sender_id, :kind, :body, :file_id, :offer_id, :nonce)
     RETURNING {", ".join(Message.__struct_fields__)}, (SELECT c.people FROM conversations c WHERE c.id = messages.conversation_id)
+""")  # our own text
+# In the order of conversations, so that two processes never wait for each other crosswise; triggers number them in this order. Who is
+# less than a day old is counted first, so not here.
+_SEND_ALL = text(f"""
+    WITH sent AS (
+        INSERT INTO messages (conversation_id, id, sender_id, body, nonce)
+        SELECT c.id, w.id, w.sender_id, w.body, w.nonce
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:conversations AS uuid[]), CAST(:senders AS uuid[]), CAST(:bodies AS text[]), CAST(:nonces AS text[]))
+             WITH ORDINALITY AS w(id, conversation_id, sender_id, body, nonce, n)
+        JOIN conversations c ON c.id = w.conversation_id AND w.sender_id = ANY (c.people)
+        JOIN users u ON u.id = w.sender_id AND u.created_at <= now() - interval '1 day'
+        ORDER BY c.id, w.n
+        RETURNING {", ".join(Message.__struct_fields__)})
+    SELECT sent.*, c.people FROM sent JOIN conversations c ON c.id = sent.conversation_id
 """)  # our own text
 _READ = text("""
     UPDATE participants SET last_read_seq = least(greatest(last_read_seq, CAST(:seq AS int)), last_seq), last_read_at = now()
@@ -87,6 +102,11 @@ def topic_of(conversation_id: UUID) -> str:
 def inbox_of(user_id: UUID) -> str:
     """Return the topic that is rung when somebody's list of conversations changes."""
     return f"inbox:{user_id}"
+
+
+def entry_of(message: Message) -> Entry:
+    """Return a message as those who watch its conversation are told it."""
+    return Entry("message", message, message.seq)
 
 
 async def begin_conversation(
@@ -136,12 +156,37 @@ async def send_message(
     that was used there before.
     """
     me = caller.check_scope(PROFILE_SCOPE)
-    check_fields(broken_limits(draft))
-    body = paragraphs(draft.body)
-    if not body and file_id is None:
-        raise EmptyMessage
+    body = body_of(draft, has_picture=file_id is not None)
     kind = "text" if file_id is None else "image"
     return await _write(tx, conversation_id, me, kind, body, file_id=file_id, nonce=draft.nonce or None)
+
+
+def body_of(draft: Draft, *, has_picture: bool = False) -> str:
+    """Return what a draft says, as it is kept. Raises `EmptyMessage`, `FieldErrors`."""
+    check_fields(broken_limits(draft))
+    body = paragraphs(draft.body)
+    if not body and not has_picture:
+        raise EmptyMessage
+    return body
+
+
+async def send_texts(tx: Transaction, wanted: Sequence[Said]) -> list[Message | None]:
+    """Write texts of several people in one go, those of one conversation in this order; `tx` is the system's.
+
+    None for each that is not the plain case: its sender takes no part there, or is new. Locks the conversations until the commit.
+    Raises what `send_message` would raise for any of them; then none is written.
+    """
+    ids = [uuid7() for _ in wanted]
+    rows = await tx.all(
+        _SEND_ALL, ids=ids, conversations=[said.conversation_id for said in wanted], senders=[said.sender_id for said in wanted],
+        bodies=[said.body for said in wanted], nonces=[said.nonce for said in wanted],
+    )  # fmt: skip
+    sent = {row["id"]: (Message(*list(row)[:-1]), row["people"]) for row in rows}
+    written = [sent[key] for key in ids if key in sent]
+    await record_all(tx, [_fact(m, people) for m, people in written], by=[m.sender_id for m, _ in written])
+    for message, people in written:
+        _tell_after_commit(tx, message, people)
+    return [sent[key][0] if key in sent else None for key in ids]
 
 
 async def tell_offer(tx: Transaction, conversation_id: UUID, sender_id: UUID, offer_id: UUID, body: str) -> Message:
@@ -164,11 +209,19 @@ async def _write(
         offer_id=offer_id, nonce=nonce,
     )  # fmt: skip
     sent = Message(*columns)
-    to = tuple(p for p in people if p != sender_id)
-    await record(tx, MessageSent(conversation_id, sent.seq, sender_id, to), subject_id=conversation_id)
-    ring_after_commit(tx, topic_of(conversation_id))
-    ring_after_commit(tx, *(inbox_of(p) for p in people), note={"conversation": str(conversation_id)})
+    await record_all(tx, [_fact(sent, people)])
+    _tell_after_commit(tx, sent, people)
     return sent
+
+
+def _fact(sent: Message, people: Sequence[UUID]) -> tuple[MessageSent, UUID]:
+    to = tuple(p for p in people if p != sent.sender_id)
+    return MessageSent(sent.conversation_id, sent.seq, sent.sender_id, to), sent.conversation_id
+
+
+def _tell_after_commit(tx: Transaction, sent: Message, people: Sequence[UUID]) -> None:
+    give_after_commit(tx, topic_of(sent.conversation_id), entry_of(sent))
+    ring_after_commit(tx, *(inbox_of(p) for p in people), note={"conversation": str(sent.conversation_id)})
 
 
 async def read_up_to(tx: Transaction, caller: Caller, conversation_id: UUID, seq: int) -> bool:

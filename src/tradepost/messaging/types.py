@@ -82,6 +82,15 @@ class Message(msgspec.Struct, frozen=True):
     deleted_at: datetime | None
 
 
+class Said(msgspec.Struct, frozen=True):
+    """A text that somebody wants in a conversation, as it is kept."""
+
+    conversation_id: UUID
+    sender_id: UUID
+    body: str
+    nonce: str | None = None
+
+
 class Participant(msgspec.Struct, frozen=True):
     """Somebody in a conversation, with how far they have read and when they last did."""
 
