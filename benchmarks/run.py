@@ -19,6 +19,7 @@ from benchmarks import (
     checkout,
     feed,
     ingest,
+    notifications,
     office,
     pages,
     search,
@@ -45,6 +46,7 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "feed": lambda _data: feed.measure(),
     "assistant": lambda _data: assistant.measure(),
     "ingest": lambda _data: ingest.measure(),
+    "notifications": lambda _data: notifications.measure(),
     "start": lambda _data: start.measure(),
 }
 

@@ -512,6 +512,32 @@ async def test_a_worker_does_no_more_at_once_than_it_may(db: Database) -> None:
     assert max(most) == 3
 
 
+async def test_work_that_waits_for_others_has_places_of_its_own(db: Database) -> None:
+    registry, running, over = Registry(), set(), asyncio.Event()
+
+    @registry.job("post.await_ship", args=Parcel)
+    async def await_ship(_shop: Shop, parcel: Parcel) -> None:
+        running.add(parcel.number)
+        await over.wait()
+
+    done = []
+
+    @registry.job("post.send_parcel", args=Parcel)
+    async def send_parcel(_shop: Shop, parcel: Parcel) -> None:
+        done.append(parcel.number)
+
+    await asked(db, *(Request("post.await_ship", Parcel(n), priority=Priority.PATIENT) for n in range(9)))
+    async with working(db, registry, concurrency=2, patient=3):
+        await until(lambda: len(running) == 3)
+        await asked(db, *(Request("post.send_parcel", Parcel(n), priority=Priority.BACKGROUND) for n in range(5)))
+        await until(lambda: len(done) == 5)
+        async with db.transaction(actor=SYSTEM) as tx:
+            assert await queue_lag(tx) == 0
+        assert len(running) == 3
+        over.set()
+        await until(lambda: len(running) == 9)
+
+
 @pytest.fixture
 def stamps(registry: Registry) -> list[int]:
     """Declare a job for every full hour; return what it counted."""
@@ -728,7 +754,7 @@ async def test_the_lag_is_how_long_the_oldest_due_job_waits(db: Database) -> Non
     await change(db, "UPDATE pgqueuer SET execute_after = now() - interval '90 seconds' WHERE priority = -10")
     async with db.transaction(actor=SYSTEM) as tx:
         assert 90 <= await queue_lag(tx) < 100
-        assert await queue_state(tx) == QueueState(due=3, later=1, running=0, failed=0)
+        assert await queue_state(tx) == QueueState(due=4, later=1, running=0, failed=0)
 
 
 async def test_old_history_and_old_failures_are_pruned(db: Database, registry: Registry) -> None:

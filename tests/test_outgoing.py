@@ -172,6 +172,7 @@ async def test_a_reply_comes_back_with_status_headers_and_body() -> None:
             "file:///etc/passwd",
             "gopher://shop.test",
             "http://",
+            "http://xn--/",
             "https:///x",
             "//shop.test/",
         ),

@@ -5,6 +5,7 @@ import gzip
 import io
 import tracemalloc
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,21 @@ from tests.visitor import Visitor
 from tradepost.accounts.types import Caller
 from tradepost.core.database import SYSTEM
 from tradepost.core.http import Outside
+from tradepost.core.jobs import Priority
 from tradepost.core.settings import IngestSettings, Settings
 from tradepost.flows.manage_sources import is_schedule, put_source
 from tradepost.flows.preview_source import kind_of, preview_source
-from tradepost.flows.read_sources import Ending, read_source
-from tradepost.flows.source_pictures import keep_pictures
+from tradepost.flows.read_sources import Ending, read_source, turns_of
+from tradepost.flows.source_pictures import Kept, keep_pictures, requests_for_rest
 from tradepost.flows.store import Store
 from tradepost.flows.wanted_pictures import FetchPictures
 from tradepost.sources.fetching import Fetcher, Limits, unpacked
 from tradepost.sources.formats import Broken, in_memory, read_csv, read_json, read_ndjson, read_xml
 from tradepost.sources.likeness import bands, is_same_thing
 from tradepost.sources.pages import read_results
-from tradepost.sources.queries import find_source
-from tradepost.sources.types import Reading, Selectors, Source, SourceDraft, SourceUnreadable
+from tradepost.sources.queries import find_source, get_run
+from tradepost.sources.service import take_run
+from tradepost.sources.types import AlreadyReading, Reading, RunLost, Selectors, Source, SourceDraft, SourceUnreadable
 
 PAGE = """<html><head><title>{0}</title></head><body><h1>{0}</h1><span class="price">${1}</span><button>Add to cart</button></body></html>"""
 
@@ -179,7 +182,12 @@ async def test_a_busy_server_is_asked_again_later_and_later(reader: Reader, site
     site.pages["/feed"] = (503, b"", {})
     source = await reader.add("ndjson_feed", f"{site.base}/feed")
     assert "cannot be read now: it answers 503" in (await reader.read(source)).problem
-    assert [s for s in reader.slept if s != 2] == [4]
+    assert reader.slept == [
+        2,
+        2,
+        4,
+        4,
+    ]  # what it waits for the server, and each time until its next turn, of which none really passes here
     site.pages["/feed"] = (429, b"", {"retry-after": "3600"})
     assert "it answers 429" in (await reader.read(source)).problem
     async with reader.store.db.transaction(actor=SYSTEM) as tx:
@@ -357,6 +365,116 @@ async def test_an_interrupted_reading_goes_on_where_it_was(
     assert len(await reader.titles()) == 12
 
 
+class Silent:
+    """A feed that says nothing until it is told to, and the moments of a reading of it."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.is_asked, self.speaks = asyncio.Event(), asyncio.Event()
+        self.moments: asyncio.Queue[None] = asyncio.Queue()
+        self.sleeps: asyncio.Queue[None] = asyncio.Queue()
+
+    async def serve(self, _path: str, _headers: dict[str, str], writer: asyncio.StreamWriter) -> None:
+        self.is_asked.set()
+        await self.speaks.wait()
+        write(writer, 200, self.body, {})
+        await writer.drain()
+
+    async def sleep(self, _seconds: float) -> None:
+        self.sleeps.put_nowait(None)
+        await self.moments.get()
+
+
+async def test_a_silent_reading_is_nobody_elses(reader: Reader, site: Site) -> None:
+    silent = Silent(feed("Apples"))
+    site.pages["/feed"] = silent.serve
+    source = await reader.add("ndjson_feed", f"{site.base}/feed")
+    reading = asyncio.create_task(reader.read(source, sleep=silent.sleep))
+    await silent.is_asked.wait()
+    await _eleven_minutes_ago(reader)
+    silent.moments.put_nowait(None)
+    await silent.sleeps.get()
+    await silent.sleeps.get()  # and so it has said that it is there
+    with pytest.raises(AlreadyReading):
+        await reader.read(source)
+    silent.speaks.set()
+    assert (await reading).run.inserted == 1
+
+
+async def _eleven_minutes_ago(reader: Reader) -> None:
+    async with reader.store.db.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("UPDATE ingest_runs SET moved_at = now() - interval '11 minutes'"))
+
+
+@pytest.mark.parametrize("says_so_first", [True, False])
+async def test_who_lost_a_reading_writes_nothing_more(reader: Reader, site: Site, says_so_first: bool) -> None:
+    silent = Silent(feed("Apples"))
+    site.pages["/feed"] = silent.serve
+    source = await reader.add("ndjson_feed", f"{site.base}/feed")
+    reading = asyncio.create_task(reader.read(source, sleep=silent.sleep))
+    await silent.is_asked.wait()
+    await _eleven_minutes_ago(reader)
+    async with reader.store.db.transaction(actor=SYSTEM) as tx:
+        claim = await take_run(tx, source.id, "schedule")
+    (silent.moments.put_nowait if says_so_first else lambda _: silent.speaks.set())(None)
+    with pytest.raises(RunLost):
+        await reading
+    silent.speaks.set()
+    assert await reader.titles() == []
+    async with reader.store.db.transaction(actor=SYSTEM) as tx:
+        run = await get_run(tx, claim.run_id)
+        assert (claim.turn, run.state, run.seen) == (1, "running", 0)
+        assert await tx.value(text("SELECT failures FROM source_states WHERE source_id = :s"), s=source.id) in (0, None)
+
+
+async def test_readers_of_one_server_share_its_pace(store: Store) -> None:
+    turns, others = turns_of(store), turns_of(store)
+    waits = [await turns("shop.example", 60), await others("shop.example", 60), await turns("else.example", 60)]
+    assert waits[0] == pytest.approx(0, abs=1)
+    assert waits[1] == pytest.approx(60, abs=5)
+    assert waits[2] == pytest.approx(0, abs=1)
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("UPDATE source_hosts SET free_at = now() - interval '1 hour'"))
+    assert await others("shop.example", 60) == pytest.approx(0, abs=1)
+
+
+async def test_pictures_of_a_server_that_is_away_are_asked_for_again(
+    reader: Reader, site: Site, tmp_path: Path
+) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(picture, "PNG")
+    names = ["a", "b", "c", "d", "e"]
+    (tmp_path / "feed.ndjson").write_bytes(
+        b"\n".join(
+            msgspec.json.encode({"id": n, "title": n, "price": 9, "image": f"{site.base}/{n}.png"}) for n in names
+        )
+    )
+    source = await reader.add("ndjson_feed", "folder:feed.ndjson")
+    await reader.read(source)
+    ((payload,),) = await reader.store.db.read(
+        text("SELECT payload FROM pgqueuer WHERE entrypoint = 'sources.fetch_pictures'")
+    )
+    args = msgspec.json.decode(payload, type=FetchPictures)
+    site.pages |= {f"/{n}.png": (503, b"", {"retry-after": "3600"}) for n in names}
+    async with Outside(allowed=["127.0.0.1/32"]) as outside:
+
+        async def keep(wanted: FetchPictures, **more: Any) -> Kept:
+            connect = lambda s: reader.fetcher(s, outside)  # noqa: E731
+            return await keep_pictures(reader.store, source.id, wanted.listing_ids, connect=connect, **more)
+
+        kept = await keep(args)
+        assert (kept.count, kept.left, set(kept.away)) == (0, (), set(args.listing_ids))
+        assert len(site.asked) == 4  # robots.txt, and three pictures: then it is left alone
+        (later,) = requests_for_rest(args, kept)
+        assert (later.after, later.priority, later.args.tries) == (timedelta(minutes=15), Priority.PATIENT, 1)
+        assert requests_for_rest(msgspec.structs.replace(args, tries=4), kept) == []
+        site.pages |= {f"/{n}.png": picture.getvalue() for n in names}
+        one = await keep(later.args, longest_s=0)
+        assert (one.count, len(one.left), one.away) == (1, 4, ())
+        (rest,) = requests_for_rest(later.args, one)
+        assert (rest.after, (await keep(rest.args)).count) == (None, 4)
+
+
 async def test_the_broken_line_of_a_long_feed_is_named_and_the_rest_is_read() -> None:
     lines = [msgspec.json.encode({"id": n}) for n in range(1, 9001)]
     lines[7012] = b'{"id": 7013, "title": "Apples'
@@ -499,18 +617,17 @@ async def test_first_pictures_are_kept_and_tell_the_same_thing(reader: Reader, s
     async with Outside(allowed=["127.0.0.1/32"]) as outside:
         for job in jobs:
             args = msgspec.json.decode(job["payload"], type=FetchPictures)
-            kept.append(
-                await keep_pictures(
-                    reader.store, args.source_id, args.listing_ids, connect=lambda s: reader.fetcher(s, outside)
-                )
+            found = await keep_pictures(
+                reader.store, args.source_id, args.listing_ids, connect=lambda s: reader.fetcher(s, outside)
             )
+            kept.append(found.count)
     assert sorted(kept) == [1, 1]
-    found = await reader.store.db.read(
+    pictures = await reader.store.db.read(
         text(
             "SELECT format, width, bytes > 0 AS has_size, file_id IS NOT NULL AS is_kept FROM listing_images ORDER BY url"
         )
     )
-    assert [(f["width"], f["has_size"], f["is_kept"]) for f in found] == [
+    assert [(f["width"], f["has_size"], f["is_kept"]) for f in pictures] == [
         (256, True, True),
         (256, True, True),
         (None, None, False),

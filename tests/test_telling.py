@@ -69,6 +69,18 @@ class Program(Loopback):
         return [json.loads(asked.body)["id"] for asked in self.asked]
 
 
+class Waiting(Program):
+    """A program that answers nothing until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = asyncio.Event()
+
+    async def answer(self, asked: Asked) -> Answer:
+        await self.may.wait()
+        return await super().answer(asked)
+
+
 async def alert(store: Store, who: Caller, name: str, telling: Telling | None = None, **asked: Any) -> UUID:
     """Keep an alert, as filed."""
     async with store.db.transaction(actor=who.actor) as tx:
@@ -318,6 +330,58 @@ async def test_killed_workers_lose_nothing(store: Store, make: Factory) -> None:
     await send_due(store)
     (letter,) = await letters(store, "notices")
     assert letter.subject.startswith("120 things")
+
+
+async def test_a_program_that_takes_long_delays_nobody_else(store: Store, make: Factory) -> None:
+    ann, ben, cleo = (
+        await without_letters(store, make),
+        await without_letters(store, make),
+        await without_letters(store, make),
+    )
+    slow, quick = Waiting(), Program()
+    async with serving(slow), serving(quick):
+        await hook(store, ann, slow.base)
+        await told(store, ann, 60)
+        await hook(store, ben, quick.base)
+        await told(store, ben, 9)
+        await run(
+            store, "UPDATE deliveries SET due_at = due_at - interval '1 minute' WHERE user_id = :ann", ann=ann.user_id
+        )
+        await hook(store, cleo, "http://10.0.0.1/in")
+        await told(store, cleo, 1)
+        sending = asyncio.create_task(send_due(store))
+        async with asyncio.timeout(30):
+            while len(quick.asked) < 9:  # noqa: ASYNC110  # told by requests that come in
+                await asyncio.sleep(0.01)
+        assert len(slow.asked) < 20
+        slow.may.set()
+        await sending
+    assert len({json.loads(asked.body)["id"] for asked in slow.asked}) == 60
+    assert await rows(store, "SELECT state, count(*) FROM deliveries GROUP BY 1 ORDER BY 1") == [
+        ("pending", 1),
+        ("sent", 69),
+    ]
+
+
+async def test_what_nobody_foresaw_is_put_off_and_the_rest_is_sent(
+    store: Store, make: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, ben = await without_letters(store, make), await without_letters(store, make)
+    async with serving(program := Program()):
+        secrets = [await hook(store, who, program.base) for who in (ann, ben)]
+        for who in (ann, ben):
+            await told(store, who, 1)
+        sign = ways.signature
+
+        def fail(secret: str, body: bytes, at: int) -> str:
+            return sign(secret, body, at) if secret != secrets[0] else str(1 / 0)
+
+        monkeypatch.setattr("tradepost.notifications.ways.signature", fail)
+        await send_due(store)
+    assert len(program.asked) == 1
+    assert await rows(store, "SELECT state, tries, error FROM deliveries ORDER BY state") == [
+        ("pending", 1, "something unexpected went wrong"), ("sent", 1, None)
+    ]  # fmt: skip
 
 
 RFC_8291 = {

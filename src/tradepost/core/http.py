@@ -279,9 +279,10 @@ def _checked(url: str) -> httpx.URL:
     """Return a URL that may be asked for; where its name leads is checked when connecting."""
     try:
         parsed = httpx.URL(url) if len(url) <= _LONGEST_URL else None
+        host = parsed.host if parsed else ""  # decoded only now, and may be no name in any alphabet
     except (httpx.InvalidURL, ValueError):
-        parsed = None
-    if parsed is None or parsed.scheme not in {"http", "https"} or not parsed.host or parsed.userinfo:
+        parsed, host = None, ""
+    if parsed is None or parsed.scheme not in {"http", "https"} or not host or parsed.userinfo:
         raise NotAWebAddress(url[:100])
     if not 0 < (parsed.port or 443) < 65_536:
         raise NotAWebAddress(url[:100])

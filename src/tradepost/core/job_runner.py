@@ -30,7 +30,8 @@ from tradepost.core.errors import Unavailable
 from tradepost.core.jobs import CHANNEL, INSERT_JOBS, HasDatabase, Priority, Registry, Request, bell_of, columns_of
 
 _log = structlog.get_logger()
-_LEVELS: Final = sorted((int(level) for level in Priority), reverse=True)
+_LEVELS: Final = sorted((int(level) for level in Priority if level > Priority.PATIENT), reverse=True)
+_PATIENT: Final = [int(Priority.PATIENT)]
 _FIRST_DELAY: Final = timedelta(seconds=2)
 _LONGEST_DELAY: Final = timedelta(minutes=15)
 _RECONNECT_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -40,9 +41,13 @@ _LONGEST_TRACE: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a worker paces itself. A killed worker's jobs are taken over after `heartbeat_s` and at most one `poll_s`."""
+    """How a worker paces itself. A killed worker's jobs are taken over after `heartbeat_s` and at most one `poll_s`.
+
+    `concurrency` jobs run at once, and `patient` ones beside them.
+    """
 
     concurrency: int = 4
+    patient: int = 3
     poll_s: float = 5.0
     heartbeat_s: float = 30.0
     grace_s: float = 1.0
@@ -73,6 +78,7 @@ _CLAIM = text("""
         SELECT id FROM pgqueuer
         WHERE status = 'picked' AND heartbeat < now() - CAST(:silence AS interval)
           AND entrypoint = ANY (CAST(:names AS text[])) AND id <> ALL (CAST(:mine AS bigint[]))
+          AND priority = ANY (CAST(:levels AS int[]))
         ORDER BY heartbeat LIMIT CAST(:most AS int) FOR UPDATE SKIP LOCKED
     )
     UPDATE pgqueuer SET status = 'picked', queue_manager_id = :worker, dedupe_key = NULL, updated = now(), heartbeat = now(),
@@ -168,6 +174,7 @@ class _Runner:
         self._names = [job.name for job in registry]
         self._crons = {job.name: job.cron for job in registry if job.cron}
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._patient: set[int] = set()
         self._outcomes: list[_Outcome] = []
         self._next_beat = 0.0
         self._next_schedule = 0.0
@@ -183,8 +190,7 @@ class _Runner:
             await self._record(connection, queries)
             await self._beat(queries)
             await self._enqueue_scheduled(connection)
-            claimed = await self._claim(connection)
-            await self._rest(connection, claimed, stop)
+            await self._rest(connection, await self._claim(connection), stop)
         await self._finish()
         await self._record(connection, queries)
 
@@ -193,30 +199,38 @@ class _Runner:
         for task in self._running.values():
             task.cancel()
 
-    async def _claim(self, connection: asyncpg.Connection) -> int:
-        """Start as many due jobs as there is room for; return how many more were asked for than found."""
-        room = self._pace.concurrency - len(self._running)
+    async def _claim(self, connection: asyncpg.Connection) -> list[int]:
+        """Start as many due jobs as there is room for; return the levels of which there could be more."""
+        room = self._pace.concurrency - len(self._running) + len(self._patient)
+        left = await self._claim_some(connection, _LEVELS, room)
+        patient = await self._claim_some(connection, _PATIENT, self._pace.patient - len(self._patient))
+        return [*(_LEVELS if left else ()), *(_PATIENT if patient else ())]
+
+    async def _claim_some(self, connection: asyncpg.Connection, levels: list[int], room: int) -> int:
+        """Start so many due jobs of some levels; return how many more were asked for than found."""
         if room <= 0 or not self._names:
             return 0
         silence = timedelta(seconds=self._pace.heartbeat_s)
         rows = await _fetch(
-            connection, _CLAIM, levels=_LEVELS, names=self._names, most=room, silence=silence,
+            connection, _CLAIM, levels=levels, names=self._names, most=room, silence=silence,
             mine=list(self._running), worker=self._worker,
         )  # fmt: skip
         for found in sorted(rows, key=lambda r: (-r["priority"], r["execute_after"], r["id"])):
             row = Row.model_validate(dict(found))
+            if row.priority in _PATIENT:
+                self._patient.add(row.id)
             self._running[row.id] = asyncio.create_task(self._try(row))
         return room - len(rows)
 
-    async def _rest(self, connection: asyncpg.Connection, room: int, stop: asyncio.Event) -> None:
-        """Wait for news: a finished job, a ring, a time that has come. With no room left only a finished job is news."""
-        if room:
+    async def _rest(self, connection: asyncpg.Connection, levels: list[int], stop: asyncio.Event) -> None:
+        """Wait for news: a finished job, a ring, a time that has come. Of levels without room left only a finished job is news."""
+        if levels:
             await asyncio.sleep(self._pace.gather_s)
         if self.wake.is_set() or stop.is_set():
             return
         moments = [self._pace.poll_s]
-        if room:
-            moments += [r[0] for r in await _fetch(connection, _NEXT_DUE, levels=_LEVELS, names=self._names) if r[0]]
+        if levels:
+            moments += [r[0] for r in await _fetch(connection, _NEXT_DUE, levels=levels, names=self._names) if r[0]]
         if self._running:
             moments.append(self._next_beat - time.monotonic())
         if self._crons:
@@ -238,6 +252,7 @@ class _Runner:
                 self._outcomes.append(outcome)  # in two steps: the list is another one by now
             finally:
                 self._running.pop(row.id, None)
+                self._patient.discard(row.id)
                 self.wake.set()
 
     async def _outcome(self, row: Row) -> _Outcome:

@@ -41,11 +41,16 @@ class HasDatabase(Protocol):
 
 
 class Priority(IntEnum):
-    """Which of the due jobs go first: somebody waits for it, as usual, whenever there is nothing else."""
+    """Which of the due jobs go first: somebody waits for it, as usual, whenever there is nothing else.
+
+    `PATIENT` is for what takes long because it waits for servers of others: it has places of its own in a worker, so that however much
+    of it there is, nothing else waits for it.
+    """
 
     URGENT = 10
     NORMAL = 0
     BACKGROUND = -10
+    PATIENT = -20
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -327,8 +332,11 @@ async def queue_state(tx: Transaction) -> QueueState:
 
 
 async def queue_lag(tx: Transaction) -> float:
-    """Return for how many seconds the oldest due job has waited, 0 where none does; cheap however long the queue."""
-    return float(await tx.value(_LAG, levels=[int(level) for level in Priority]) or 0)
+    """Return for how many seconds the oldest due job has waited, 0 where none does; cheap however long the queue.
+
+    What is patient does not count.
+    """
+    return float(await tx.value(_LAG, levels=[int(level) for level in Priority if level > Priority.PATIENT]) or 0)
 
 
 async def prune_jobs(

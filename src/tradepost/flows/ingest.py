@@ -24,7 +24,7 @@ from tradepost.flows.wanted_pictures import want_pictures
 from tradepost.sources import queries
 from tradepost.sources.mapping import Bearings, Reader
 from tradepost.sources.service import note_batch
-from tradepost.sources.types import BadRow, Counts, NoSuchSource, Raw, RowError, Source
+from tradepost.sources.types import BadRow, Claim, Counts, NoSuchSource, Raw, RowError, Source
 
 BATCH: Final = 1000
 _WORTH_LANES: Final = 200
@@ -71,11 +71,11 @@ class Intake:
     """Takes the rows of one source into a store, for one run."""
 
     def __init__(
-        self, store: Store, source: Source, run_id: UUID, bearings: Bearings, *, notes_seen: bool = False
+        self, store: Store, source: Source, claim: Claim, bearings: Bearings, *, notes_seen: bool = False
     ) -> None:
         self._store = store
         self._source = source
-        self._run_id = run_id
+        self._claim = claim
         self._reader = Reader(source.settings, bearings, source.url)
         self._notes_seen = notes_seen
         self.read_bytes: Callable[[], tuple[int, int | None]] = lambda: (0, None)
@@ -180,7 +180,7 @@ class Intake:
             seen = await self._seen(tx, batch) if self._notes_seen else ()
             await finish_documents(tx)
             await note_batch(
-                tx, self._run_id, counts, rows=rows, seen_ids=seen, errors=batch.errors, read_bytes=at, whole=of
+                tx, self._claim, counts, rows=rows, seen_ids=seen, errors=batch.errors, read_bytes=at, whole=of
             )
         return Outcome(counts, batch.errors[:100])
 
@@ -226,13 +226,13 @@ async def as_rows(rows: Iterable[Raw]) -> AsyncIterator[Raw]:
         yield row
 
 
-async def take_off_missing(store: Store, source: Source, run_id: UUID) -> tuple[int, str]:
+async def take_off_missing(store: Store, source: Source, claim: Claim) -> tuple[int, str]:
     """Take off what a complete reading has not seen; return how many, and why none where that would be most of the source.
 
     Half of a source that vanishes at once is a changed layout or a broken feed much more often than it is sold out.
     """
     async with store.db.transaction(actor=SYSTEM) as tx:
-        missing = await queries.missing_listings(tx, source.id, run_id)
+        missing = await queries.missing_listings(tx, source.id, claim.run_id)
         known = await queries.count_known(tx, source.id)
     if len(missing) > 20 and len(missing) * 2 > known:
         return (
@@ -247,6 +247,6 @@ async def take_off_missing(store: Store, source: Source, run_id: UUID) -> tuple[
             part = await mark_gone(
                 tx, missing[start : start + _GONE_AT_ONCE], as_sold=source.settings.gone_as == "sold"
             )
-            await note_batch(tx, run_id, Counts(gone=part), rows=0)
+            await note_batch(tx, claim, Counts(gone=part), rows=0)
             gone += part
     return gone, ""

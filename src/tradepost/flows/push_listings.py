@@ -1,7 +1,6 @@
 """What programs send us of an outside market: rows of a source that is pushed instead of read."""
 
 from collections.abc import AsyncIterator
-from uuid import UUID
 
 import msgspec
 
@@ -12,7 +11,7 @@ from tradepost.flows.store import Store
 from tradepost.sources.formats import Broken
 from tradepost.sources.queries import find_source, get_run, list_errors
 from tradepost.sources.service import begin_run, end_run
-from tradepost.sources.types import NoSuchSource, Raw, RowError, Run
+from tradepost.sources.types import Claim, NoSuchSource, Raw, RowError, Run
 
 PERMISSION = "manage_catalog"
 
@@ -44,23 +43,23 @@ async def receive_rows(
     if not source.is_active:
         raise NoSuchSource
     async with store.db.transaction(actor=SYSTEM) as tx:
-        run_id = await begin_run(tx, source.id, "push")
-    intake = Intake(store, source, run_id, await bearings_of(store), notes_seen=complete)
+        claim = await begin_run(tx, source.id, "push")
+    intake = Intake(store, source, claim, await bearings_of(store), notes_seen=complete)
     problem = ""
     try:
         outcome = await intake.take(raws, progress)
         if complete and outcome.counts.seen > outcome.counts.refused:
-            _, problem = await take_off_missing(store, source, run_id)
+            _, problem = await take_off_missing(store, source, claim)
     except Broken as error:
         problem = str(error)
     except BaseException:
-        await _end(store, run_id, "It was cut short.", is_whole=False)
+        await _end(store, claim, "It was cut short.", is_whole=False)
         raise
-    await _end(store, run_id, problem, is_whole=not problem)
+    await _end(store, claim, problem, is_whole=not problem)
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
-        return Receipt(await get_run(tx, run_id), tuple(await list_errors(tx, run_id)), problem)
+        return Receipt(await get_run(tx, claim.run_id), tuple(await list_errors(tx, claim.run_id)), problem)
 
 
-async def _end(store: Store, run_id: UUID, problem: str, *, is_whole: bool) -> None:
+async def _end(store: Store, claim: Claim, problem: str, *, is_whole: bool) -> None:
     async with store.db.transaction(actor=SYSTEM) as tx:
-        await end_run(tx, run_id, "done" if is_whole else "failed", problem)
+        await end_run(tx, claim, "done" if is_whole else "failed", problem)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -11,17 +12,26 @@ import msgspec
 import structlog
 
 from tradepost.core.database import SYSTEM
-from tradepost.core.errors import DomainError
+from tradepost.core.errors import DomainError, Unavailable
 from tradepost.core.http import Outside
 from tradepost.flows.ingest import Intake, Progress, bearings_of, take_off_missing
 from tradepost.flows.manage_sources import next_reading
 from tradepost.flows.store import Store
 from tradepost.sources import queries
-from tradepost.sources.fetching import AGENT, Fetcher, Stream, unpacked
+from tradepost.sources.fetching import AGENT, Fetcher, Sleep, Stream, TakeTurn, unpacked
 from tradepost.sources.formats import Broken, known_encoding, read_csv, read_json, read_ndjson, read_xml
 from tradepost.sources.pages import Extent, given_addresses, read_addresses, read_saved, read_search, sitemap_addresses
-from tradepost.sources.service import begin_document, end_run, note_state, release_run, take_run
-from tradepost.sources.types import BeganBy, Raw, Run, Source, SourceUnreadable
+from tradepost.sources.service import (
+    BEAT_S,
+    begin_document,
+    end_run,
+    keep_run,
+    note_state,
+    release_run,
+    take_run,
+    take_turn,
+)
+from tradepost.sources.types import BeganBy, Claim, Raw, Run, RunLost, Source, SourceUnreadable
 
 _log = structlog.get_logger()
 _FEEDS: Final = frozenset(("json_feed", "ndjson_feed", "csv_feed", "rss_feed"))
@@ -43,22 +53,26 @@ async def read_source(
     *,
     connect: Connect | None = None,
     progress: Progress | None = None,
+    sleep: Sleep = asyncio.sleep,
 ) -> Ending:
     """Read a source, from where an interrupted run of it stopped. Raises `NoSuchSource`, `AlreadyReading`.
 
     What is wrong with the source ends the run and is in the answer; a process that is stopped or dies leaves the run to be gone on
-    with, at once or after it has done nothing for some minutes.
+    with, at once or after it has done nothing for some minutes. One that only seemed dead writes nothing more: `RunLost`.
     """
     async with store.db.transaction(actor=SYSTEM) as tx:
         source = await queries.get_source(tx, source_id)
-        run_id = await take_run(tx, source_id, began_by)
-        run = await queries.get_run(tx, run_id)
+        claim = await take_run(tx, source_id, began_by)
+        run = await queries.get_run(tx, claim.run_id)
         validators = await queries.read_validators(tx, source_id)
-    notes = _Notes(run, validators)
+    notes = _Notes(run, claim, validators)
     problem = ""
     try:
         async with opened_fetcher(store, source, connect) as fetcher:
-            problem = await _take(store, source, notes, fetcher, progress)
+            reading = asyncio.ensure_future(_take(store, source, notes, fetcher, progress))
+            problem = await _held(store, claim, reading, sleep)
+    except RunLost:
+        raise
     except DomainError as error:
         problem = str(error)
     except Exception:
@@ -66,38 +80,62 @@ async def read_source(
         await _end(store, source, notes, "Something unexpected went wrong; the log says what.")
         raise
     except BaseException:
-        await asyncio.shield(_let_go(store, run_id))
+        await asyncio.shield(_let_go(store, claim))
         raise
     run = await _end(store, source, notes, problem)
     _log.info("source read", source=source.code, state=run.state, seen=run.seen, refused=run.refused, problem=problem)
     return Ending(run, problem)
 
 
+async def _held(store: Store, claim: Claim, reading: asyncio.Future[str], sleep: Sleep) -> str:
+    """Say that somebody is at a run until its reading is done, however silent its source; return what the reading returns."""
+    beating = asyncio.create_task(_beat(store, claim, sleep))
+    try:
+        await asyncio.wait((reading, beating), return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            beating.result()  # raises RunLost, nothing else ends it
+        return await reading
+    finally:
+        for task in (reading, beating):
+            task.cancel()
+        await asyncio.gather(reading, beating, return_exceptions=True)
+
+
+async def _beat(store: Store, claim: Claim, sleep: Sleep) -> None:
+    """Keep a run again and again. Raises `RunLost`; a database that is away for a while is no reason to give it up."""
+    while True:
+        await sleep(BEAT_S)
+        with suppress(Unavailable):
+            async with store.db.transaction(actor=SYSTEM) as tx:
+                await keep_run(tx, claim)
+
+
 async def _end(store: Store, source: Source, notes: "_Notes", problem: str) -> Run:
-    """End a run and plan the next reading, after a failure later and later; return the run."""
-    run_id, source_id = notes.run.id, source.id
+    """End a run and plan the next reading, after a failure later and later; return the run. Raises `RunLost`."""
+    source_id = source.id
     state: Any = "failed" if problem else "done"
     async with store.db.transaction(actor=SYSTEM) as tx:
         failures = await queries.count_failures(tx, source_id) + 1 if problem else 0
-        await end_run(tx, run_id, state, problem or notes.message)
+        await end_run(tx, notes.claim, state, problem or notes.message)
         await note_state(
             tx, source_id, due_at=next_reading(source.schedule, store.zone, failures=failures), failed=bool(problem),
             validators=None if problem else notes.validators,
         )  # fmt: skip
-        return await queries.get_run(tx, run_id)
+        return await queries.get_run(tx, notes.run.id)
 
 
-async def _let_go(store: Store, run_id: UUID) -> None:
+async def _let_go(store: Store, claim: Claim) -> None:
     """Leave a run to whoever reads the source next."""
     async with store.db.transaction(actor=SYSTEM) as tx:
-        await release_run(tx, run_id)
+        await release_run(tx, claim)
 
 
 class _Notes:
     """What a run learns on its way: how many bytes there are, and what its server says."""
 
-    def __init__(self, run: Run, validators: Mapping[str, Any]) -> None:
+    def __init__(self, run: Run, claim: Claim, validators: Mapping[str, Any]) -> None:
         self.run = run
+        self.claim = claim
         self.known = {k: str(v) for k, v in validators.items()}
         self.validators: dict[str, Any] = dict(validators)
         self.message = ""
@@ -114,7 +152,7 @@ class _Notes:
 
 
 async def _take(store: Store, source: Source, notes: _Notes, fetcher: Fetcher, progress: Progress | None) -> str:
-    intake = Intake(store, source, notes.run.id, await bearings_of(store), notes_seen=source.settings.complete)
+    intake = Intake(store, source, notes.claim, await bearings_of(store), notes_seen=source.settings.complete)
     intake.read_bytes = lambda: (notes.bytes, notes.whole)
     rows = _rows(store, source, notes, fetcher)
     try:
@@ -128,19 +166,29 @@ async def _take(store: Store, source: Source, notes: _Notes, fetcher: Fetcher, p
     if notes.extent.is_cut:
         notes.message = "It has more pages than are read; nothing was taken off."
         return ""
-    _, problem = await take_off_missing(store, source, notes.run.id)
+    _, problem = await take_off_missing(store, source, notes.claim)
     return problem
 
 
 @asynccontextmanager
 async def opened_fetcher(store: Store, source: Source, connect: Connect | None = None) -> AsyncIterator[Fetcher]:
-    """Lend what asks a source's servers, at its pace."""
+    """Lend what asks a source's servers, at its pace, which it shares with whoever else in the store asks them."""
     if connect is not None:
         yield connect(source)
         return
     settings = store.installation.ingest
     async with Outside(allowed=settings.allow, agent=f"{AGENT} (+{store.base_url})") as outside:
-        yield Fetcher(source.name, outside, pause_s=source.pause_s)
+        yield Fetcher(source.name, outside, pause_s=source.pause_s, take_turn=turns_of(store))
+
+
+def turns_of(store: Store) -> TakeTurn:
+    """Return what takes the next moment of a server, for every reader of the store alike."""
+
+    async def take(host: str, pause_s: float) -> float:
+        async with store.db.transaction(actor=SYSTEM) as tx:
+            return await take_turn(tx, host, timedelta(seconds=pause_s))
+
+    return take
 
 
 async def _rows(store: Store, source: Source, notes: _Notes, fetcher: Fetcher) -> AsyncIterator[Raw]:
@@ -191,7 +239,7 @@ async def _feed_rows(store: Store, source: Source, notes: _Notes, fetcher: Fetch
         skip = notes.run.at_row
         is_other = bool(skip) and document != notes.run.document
         async with store.db.transaction(actor=SYSTEM) as tx:
-            await begin_document(tx, notes.run.id, document, anew=is_other)
+            await begin_document(tx, notes.claim, document, anew=is_other)
         notes.whole, notes.validators = stream.whole, dict(stream.validators)
         rows = feed_rows(source, notes.counted(stream.chunks), stream.content_type)
         async for raw in _after(rows, 0 if is_other else skip):

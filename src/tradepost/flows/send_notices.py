@@ -1,7 +1,8 @@
 """Sending what people are told: letters that gather what is due, pushes to browsers, signed requests to people's own programs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 from uuid import UUID
 
@@ -25,6 +26,8 @@ from tradepost.notifications.types import Letter, Topic
 SHOWN: Final = 20
 """How many notices a letter shows; it says how many more there are."""
 _AT_ONCE: Final = 50
+_SHARE: Final = 8
+_LONGEST_S: Final = 120.0
 _GONE: Final = frozenset({404, 410})
 _log = structlog.get_logger("tradepost.notices")
 
@@ -34,8 +37,7 @@ async def send_due(store: Store) -> None:
     """Send what is due by every channel, until nothing is."""
     while await send_letters(store):
         pass
-    while await send_outside(store) == _AT_ONCE:
-        pass
+    await send_outside(store)
 
 
 @scheduled("notices.send_waiting", cron="* * * * *")
@@ -73,22 +75,59 @@ def letter_of(store: Store, bundle: Bundle) -> Letter:
 
 
 async def send_outside(store: Store) -> int:
-    """Send what is due by push and web hook; return how much was taken. What is not noted in two minutes another sends again."""
+    """Send what is due by push and web hook; return how much was taken. What is not noted in two minutes another sends again.
+
+    What somebody's program takes long for delays nobody else's: as one is done the next is taken, and of each person only some at once.
+    What is due after some minutes of this is left to whoever is called next.
+    """
+    sent, ends = 0, asyncio.get_running_loop().time() + _LONGEST_S
+    running: dict[asyncio.Task[None], UUID] = {}
+    async with Outside(allowed=store.installation.http.reachable, agent="Tradepost notices") as outside:
+        try:
+            while True:
+                taken = await _take(store, running.values()) if asyncio.get_running_loop().time() < ends else []
+                sent += len(taken)
+                running |= {asyncio.create_task(_send(store, outside, due)): due.user_id for due in taken}
+                if not running:
+                    return sent
+                if not taken or len(running) == _AT_ONCE:
+                    await _some_end(running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _some_end(running: dict[asyncio.Task[None], UUID]) -> None:
+    """Wait for a few of these. One that could not be noted is sent again."""
+    ended = 0
+    while running and ended < _SHARE // 2:
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        ended += len(done)
+        for task in done:
+            del running[task]
+            if error := task.exception():
+                _log.error("notice.not_noted", exc_info=error)
+
+
+async def _take(store: Store, people: Iterable[UUID]) -> list[Due]:
+    """Take more of what is due, of people who are not told as much as they may be already."""
+    told = Counter(people)
     async with store.db.transaction(actor=SYSTEM) as tx:
-        taken = await sending.take_due(tx, _AT_ONCE)
-    if taken:
-        async with Outside(allowed=store.installation.http.reachable, agent="Tradepost notices") as outside:
-            await asyncio.gather(*(_send(store, outside, due) for due in taken))
-    return len(taken)
+        but = [person for person, count in told.items() if count >= _SHARE]
+        return await sending.take_due(tx, _AT_ONCE - told.total(), _SHARE, but)
 
 
 async def _send(store: Store, outside: Outside, due: Due) -> None:
-    """Send one and note what came of it: sent, tried again later, or never."""
+    """Send one and note what came of it: sent, tried again later, or never. One that nobody foresaw is one that failed."""
     ways_to_send: dict[str, Callable[[Store, Outside, Due], Awaitable[str | None]]] = {"push": _push, "webhook": _call}
     try:
         problem = await ways_to_send[due.channel](store, outside, due)
     except DomainError as error:
         problem = error.message
+    except Exception:  # noqa: BLE001  # whatever it was, it is put off and ends after its tries; the others go on
+        _log.exception("notice.failed", store=store.code, channel=due.channel, notice_id=str(due.notice_id))
+        problem = "something unexpected went wrong"
     async with store.db.transaction(actor=SYSTEM) as tx:
         if due.channel == "webhook":
             await ways.note_hook(tx, due.user_id, problem)

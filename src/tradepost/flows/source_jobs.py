@@ -10,7 +10,7 @@ from tradepost.core.database import SYSTEM
 from tradepost.core.jobs import Priority, Request, enqueue, enqueue_all, job, scheduled
 from tradepost.flows.push_listings import PERMISSION
 from tradepost.flows.read_sources import read_source
-from tradepost.flows.source_pictures import keep_pictures
+from tradepost.flows.source_pictures import keep_pictures, requests_for_rest
 from tradepost.flows.store import Store
 from tradepost.flows.wanted_pictures import FetchPictures
 from tradepost.sources.queries import find_source
@@ -31,7 +31,7 @@ async def read_due(store: Store) -> None:
     async with store.db.transaction(actor=SYSTEM) as tx:
         due = await take_due(tx)
         await enqueue_all(tx, [
-            Request("sources.read", ReadSource(source_id), dedupe=f"read-{source_id}", priority=Priority.BACKGROUND) for source_id in due
+            Request("sources.read", ReadSource(source_id), dedupe=f"read-{source_id}", priority=Priority.PATIENT) for source_id in due
         ])  # fmt: skip
 
 
@@ -46,8 +46,10 @@ async def read(store: Store, args: ReadSource) -> None:
 
 @job("sources.fetch_pictures", args=FetchPictures, tries=2, time_limit=timedelta(hours=3))
 async def fetch_pictures(store: Store, args: FetchPictures) -> None:
-    """Keep copies of the first pictures of new listings."""
-    await keep_pictures(store, args.source_id, args.listing_ids)
+    """Keep copies of the first pictures of new listings: some minutes of it, then others have their turn. Idempotent."""
+    kept = await keep_pictures(store, args.source_id, args.listing_ids)
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await enqueue_all(tx, requests_for_rest(args, kept))
 
 
 @scheduled("sources.prune_runs", cron="23 4 * * *")
@@ -63,4 +65,6 @@ async def read_now(store: Store, caller: Caller, code: str) -> None:
     caller.check_can(PERMISSION)
     source = await find_source(store.db, code)
     async with store.db.transaction(actor=caller.actor) as tx:
-        await enqueue(tx, "sources.read", ReadSource(source.id, "hand"), dedupe=f"read-{source.id}")
+        await enqueue(
+            tx, "sources.read", ReadSource(source.id, "hand"), dedupe=f"read-{source.id}", priority=Priority.PATIENT
+        )

@@ -13,10 +13,11 @@ _AT_ONCE: Final = 200
 
 
 class FetchPictures(msgspec.Struct, frozen=True):
-    """Listings of a source whose first pictures are wanted."""
+    """Listings of a source whose first pictures are wanted. `tries`: how often its server was away."""
 
     source_id: UUID
     listing_ids: tuple[UUID, ...]
+    tries: int = 0
 
 
 async def want_pictures(tx: Transaction, source_id: UUID, listing_ids: Sequence[UUID]) -> None:
@@ -25,7 +26,7 @@ async def want_pictures(tx: Transaction, source_id: UUID, listing_ids: Sequence[
     await enqueue_all(
         tx,
         [
-            Request("sources.fetch_pictures", FetchPictures(source_id, part), priority=Priority.BACKGROUND)
+            Request("sources.fetch_pictures", FetchPictures(source_id, part), priority=Priority.PATIENT)
             for part in parts
         ],
     )

@@ -5,7 +5,7 @@ transaction that takes their deliveries, so nothing lies between. For push and w
 “yes” and our note of it: a worker that dies in it sends once more, with the same number, by which the other side can know it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -74,12 +74,22 @@ _NOBODY = text("""
     WHERE notice_id = ANY (CAST(:notices AS uuid[])) AND channel = 'email'
 """)
 _MAIL_FAILED = text("UPDATE deliveries SET state = 'failed', error = :error, sent_at = NULL WHERE mail_id = :mail_id")
+# Some of each person, so that nobody who has much to be told, or whose program is slow, stands before the others.
 _TAKE = text(f"""
-    WITH taken AS (
+    WITH first AS MATERIALIZED (
+        SELECT notice_id, channel, user_id, due_at FROM deliveries
+        WHERE state = 'pending' AND channel <> 'email' AND due_at <= now() AND user_id <> ALL (CAST(:but AS uuid[]))
+        ORDER BY due_at LIMIT 1000
+    ), shared AS (
+        SELECT notice_id, channel FROM (
+            SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY due_at) AS n FROM first) AS f
+        WHERE n <= :share ORDER BY due_at LIMIT :most
+    ), free AS (
+        SELECT d.notice_id, d.channel FROM deliveries d JOIN shared s USING (notice_id, channel)
+        WHERE d.state = 'pending' AND d.due_at <= now() FOR UPDATE OF d SKIP LOCKED
+    ), taken AS (
         UPDATE deliveries SET due_at = now() + CAST(:lease AS interval), tries = tries + 1
-        WHERE (notice_id, channel) IN (
-            SELECT notice_id, channel FROM deliveries WHERE state = 'pending' AND channel <> 'email' AND due_at <= now()
-            ORDER BY due_at LIMIT :most FOR UPDATE SKIP LOCKED)
+        WHERE (notice_id, channel) IN (SELECT notice_id, channel FROM free)
         RETURNING notice_id, channel, user_id, tries
     )
     SELECT {_NOTICE} FROM taken d JOIN notices n ON n.id = d.notice_id
@@ -135,9 +145,12 @@ async def note_mail_failed(tx: Transaction, mail_id: UUID, error: str) -> None:
     await tx.run(_MAIL_FAILED, mail_id=mail_id, error=error[:400])
 
 
-async def take_due(tx: Transaction, most: int = 50) -> list[Due]:
-    """Take what is due by push and by web hook; another takes it after two minutes unless it is noted by then."""
-    return await tx.all(_TAKE, into=Due, most=most, lease=LEASE)
+async def take_due(tx: Transaction, most: int, share: int, but: Iterable[UUID] = ()) -> list[Due]:
+    """Take what is due by push and by web hook, at most a share of each person's and nothing of some people's.
+
+    Another takes it after two minutes unless it is noted by then.
+    """
+    return await tx.all(_TAKE, into=Due, most=most, share=share, but=list(but), lease=LEASE)
 
 
 async def note_sent(tx: Transaction, due: Due) -> None:

@@ -29,6 +29,8 @@ _TRIES: Final = 3
 _SLOWEST: Final = 200  # bytes a second, while we wait for them
 _BUSY: Final = frozenset((429, 500, 502, 503, 504))
 Sleep = Callable[[float], Awaitable[None]]
+TakeTurn = Callable[[str, float], Awaitable[float]]
+"""Takes the next moment at which a host may be asked, so many seconds after the one before; returns how long it is until then."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -48,8 +50,22 @@ class Stream(msgspec.Struct, frozen=True):
     content_type: str = ""
 
 
+class OwnTurns:
+    """The turns of a reader that shares its servers with nobody."""
+
+    def __init__(self) -> None:
+        self._free: dict[str, float] = {}
+
+    async def take(self, host: str, pause_s: float) -> float:
+        """Take the next moment of a host."""
+        now_s = asyncio.get_running_loop().time()
+        at = max(self._free.get(host, now_s), now_s)
+        self._free[host] = at + pause_s
+        return at - now_s
+
+
 class Fetcher:
-    """Asks the servers of one source."""
+    """Asks the servers of one source. `take_turn` shares their pace with other readers; without it they are asked as if by nobody else."""
 
     def __init__(
         self,
@@ -59,6 +75,7 @@ class Fetcher:
         pause_s: float = 2.0,
         limits: Limits | None = None,
         sleep: Sleep = asyncio.sleep,
+        take_turn: TakeTurn | None = None,
     ) -> None:
         self._name = name
         self._outside = outside
@@ -66,7 +83,7 @@ class Fetcher:
         self._limits = limits or Limits()
         self._sleep = sleep
         self._robots: dict[str, Protego] = {}
-        self._last: dict[str, float] = {}
+        self._take_turn = take_turn or OwnTurns().take
 
     async def page(self, url: str) -> Reply:
         """Return a page. Raises `SourceUnreadable` for what will not change by itself, `SourceAway` for what may."""
@@ -149,11 +166,8 @@ class Fetcher:
         host = urlsplit(url).netloc.lower()
         robots = self._robots.get(_origin(url))
         delay = max(self._pause_s, min((robots.crawl_delay(AGENT) if robots else None) or 0.0, _LONGEST_PAUSE_S))
-        loop = asyncio.get_running_loop()
-        last = self._last.get(host)
-        if last is not None and (left := last + delay - loop.time()) > 0:
+        if delay > 0 and (left := await self._take_turn(host, delay)) > 0:
             await self._sleep(left)
-        self._last[host] = loop.time()
 
     async def _check_allowed(self, url: str) -> None:
         """Raise `SourceUnreadable` where the site's robots.txt does not want us there (RFC 9309)."""

@@ -1,4 +1,7 @@
-"""Commands on readings: begin one, note what a batch of it did, end it."""
+"""Commands on readings: begin one, keep it, note what a batch of it did, end it.
+
+Promises that of those who hold a run only the last one writes: what another commits for it is undone with its batch.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,10 +15,12 @@ from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from tradepost.core.database import Transaction, on_violation
 from tradepost.core.ids import uuid7
 from tradepost.sources import queries
-from tradepost.sources.types import AlreadyReading, BeganBy, Counts, RowError, SourceTaken, State
+from tradepost.sources.types import AlreadyReading, BeganBy, Claim, Counts, RowError, RunLost, SourceTaken, State
 
 SILENCE: Final = timedelta(minutes=10)
-"""How long a run may do nothing before it counts as interrupted; batches end after seconds, however slow the source."""
+"""How long a run may do nothing before it counts as interrupted."""
+BEAT_S: Final = SILENCE.total_seconds() / 10
+"""How often whoever is at a run says so, however long its source says nothing."""
 on_violation("uq_ingest_runs_running", AlreadyReading)
 on_violation("uq_sources_code", SourceTaken)
 _BEGIN = text("INSERT INTO ingest_runs (id, source_id, began_by) VALUES (:run, :source, :began_by)").bindparams(
@@ -25,7 +30,7 @@ _NOTE = text("""
     UPDATE ingest_runs SET seen = seen + :seen, inserted = inserted + :inserted, changed = changed + :changed,
         unchanged = unchanged + :unchanged, returned = returned + :returned, gone = gone + :gone, refused = refused + :refused,
         at_row = at_row + :rows, bytes = greatest(bytes, :bytes), whole = coalesce(:whole, whole), moved_at = now()
-    WHERE id = :run AND state = 'running' RETURNING refused
+    WHERE id = :run AND turn = :turn AND state = 'running' RETURNING refused
 """)
 _SEEN = text("""
     INSERT INTO ingest_seen (run_id, batch, listing_ids)
@@ -40,12 +45,13 @@ _REFUSE = text("""
 """).bindparams(
     bindparam("run", type_=PG_UUID), *(bindparam(n, type_=ARRAY(TEXT)) for n in ("places", "ids", "reasons", "excerpts"))
 )  # fmt: skip
-_RESTART = text("UPDATE ingest_runs SET at_row = 0, bytes = 0, document = :document WHERE id = :run")
-_DOCUMENT = text("UPDATE ingest_runs SET document = :document WHERE id = :run")
+_HELD = "id = :run AND turn = :turn AND state = 'running'"
+_RESTART = text(f"UPDATE ingest_runs SET at_row = 0, bytes = 0, document = :document WHERE {_HELD}")
+_DOCUMENT = text(f"UPDATE ingest_runs SET document = :document WHERE {_HELD}")
+_KEEP = text(f"UPDATE ingest_runs SET moved_at = now() WHERE {_HELD}")
 _FORGET_SEEN = text("DELETE FROM ingest_seen WHERE run_id = :run")
-_END = text("""
-    UPDATE ingest_runs SET state = :state, message = left(:message, 500), finished_at = now(), moved_at = now()
-    WHERE id = :run AND state = 'running'
+_END = text(f"""
+    UPDATE ingest_runs SET state = :state, message = left(:message, 500), finished_at = now(), moved_at = now() WHERE {_HELD}
 """)
 _STATE = text("""
     INSERT INTO source_states AS s (source_id, due_at, failures, validators)
@@ -64,10 +70,18 @@ _PLAN = text("""
     ON CONFLICT (source_id) DO UPDATE SET due_at = excluded.due_at
 """).bindparams(bindparam("source", type_=PG_UUID), bindparam("due_at", type_=TIMESTAMP(timezone=True)))
 _TAKE = text("""
-    UPDATE ingest_runs SET moved_at = now() WHERE source_id = :source AND state = 'running' AND began_by <> 'push'
-      AND moved_at < now() - CAST(:silence AS interval) RETURNING id
+    UPDATE ingest_runs SET moved_at = now(), turn = turn + 1
+    WHERE source_id = :source AND state = 'running' AND began_by <> 'push' AND moved_at < now() - CAST(:silence AS interval)
+    RETURNING id AS run_id, turn
 """)
-_RELEASE = text("UPDATE ingest_runs SET moved_at = now() - interval '1 day' WHERE id = :run AND state = 'running'")
+_RELEASE = text(f"UPDATE ingest_runs SET moved_at = now() - interval '1 day' WHERE {_HELD}")
+# A moment that is over is nobody's; one that lies ahead is somebody's already, and ours comes after it.
+_TURN = text("""
+    INSERT INTO source_hosts AS h (host, free_at) VALUES (left(:host, 300), clock_timestamp() + CAST(:pause AS interval))
+    ON CONFLICT (host) DO UPDATE SET free_at = greatest(h.free_at, clock_timestamp()) + CAST(:pause AS interval)
+    RETURNING CAST(extract(epoch FROM free_at - CAST(:pause AS interval) - clock_timestamp()) AS float8)
+""")
+_FORGET_HOSTS = text("DELETE FROM source_hosts WHERE free_at < now() - interval '1 day'")
 _STALE = text("""
     SELECT r.source_id FROM ingest_runs r JOIN sources s ON s.id = r.source_id
     WHERE r.state = 'running' AND r.began_by IN ('schedule', 'hand') AND r.moved_at < now() - CAST(:silence AS interval) AND s.is_active
@@ -75,40 +89,59 @@ _STALE = text("""
 _PRUNE = text("DELETE FROM ingest_runs WHERE state <> 'running' AND started_at < now() - interval '90 days'")
 
 
-async def begin_run(tx: Transaction, source_id: UUID, began_by: BeganBy) -> UUID:
-    """Write down that a reading begins, and return its id. Raises `AlreadyReading`, at the latest with the commit."""
-    run_id = uuid7()
-    await tx.run(_BEGIN, run=run_id, source=source_id, began_by=began_by)
-    return run_id
+async def begin_run(tx: Transaction, source_id: UUID, began_by: BeganBy) -> Claim:
+    """Write down that a reading begins, and return it. Raises `AlreadyReading`, at the latest with the commit."""
+    claim = Claim(uuid7())
+    await tx.run(_BEGIN, run=claim.run_id, source=source_id, began_by=began_by)
+    return claim
 
 
-async def take_run(tx: Transaction, source_id: UUID, began_by: BeganBy) -> UUID:
+async def take_run(tx: Transaction, source_id: UUID, began_by: BeganBy) -> Claim:
     """Return the run of a source that was interrupted, or begin one. Raises `AlreadyReading` while another is at it."""
-    found = await tx.value(_TAKE, source=source_id, silence=SILENCE)
+    found = await tx.maybe(_TAKE, into=Claim, source=source_id, silence=SILENCE)
     return found or await begin_run(tx, source_id, began_by)
 
 
-async def release_run(tx: Transaction, run_id: UUID) -> None:
-    """Leave a run to be gone on with at once."""
-    await tx.run(_RELEASE, run=run_id)
+async def keep_run(tx: Transaction, claim: Claim) -> None:
+    """Say that somebody is at a run, whatever its source does. Raises `RunLost`."""
+    if not await tx.run(_KEEP, run=claim.run_id, turn=claim.turn):
+        raise RunLost
 
 
-async def begin_document(tx: Transaction, run_id: UUID, document: str, *, anew: bool) -> None:
-    """Note which state of its document a reading reads; `anew`: from the first row, because it is another one than before."""
-    await tx.run(_RESTART if anew else _DOCUMENT, run=run_id, document=document)
+async def release_run(tx: Transaction, claim: Claim) -> None:
+    """Leave a run to be gone on with at once, unless it is somebody else's."""
+    await tx.run(_RELEASE, run=claim.run_id, turn=claim.turn)
+
+
+async def take_turn(tx: Transaction, host: str, pause: timedelta) -> float:
+    """Take the next moment at which a server may be asked, for whoever of however many readers asks; return in how many seconds it is."""
+    return float(await tx.value(_TURN, host=host, pause=pause))
+
+
+async def begin_document(tx: Transaction, claim: Claim, document: str, *, anew: bool) -> None:
+    """Note which state of its document a reading reads; `anew`: from the first row, because it is another one than before.
+
+    Raises `RunLost`.
+    """
+    if not await tx.run(_RESTART if anew else _DOCUMENT, run=claim.run_id, turn=claim.turn, document=document):
+        raise RunLost
 
 
 async def note_batch(
-    tx: Transaction, run_id: UUID, counts: Counts, *, rows: int, seen_ids: Sequence[UUID] = (), errors: Sequence[RowError] = (),
+    tx: Transaction, claim: Claim, counts: Counts, *, rows: int, seen_ids: Sequence[UUID] = (), errors: Sequence[RowError] = (),
     read_bytes: int = 0, whole: int | None = None,
 ) -> None:  # fmt: skip
-    """Add what a batch did to its run, with the rows that were refused and, for complete sources, the listings seen."""
+    """Add what a batch did to its run, with the rows that were refused and, for complete sources, the listings seen.
+
+    Raises `RunLost`, so that the batch is not committed where the run is another's.
+    """
+    run_id = claim.run_id
     refused = await tx.value(
-        _NOTE, run=run_id, rows=rows, bytes=read_bytes, whole=whole,
+        _NOTE, run=run_id, turn=claim.turn, rows=rows, bytes=read_bytes, whole=whole,
         **{n: getattr(counts, n) for n in Counts.__struct_fields__},
     )  # fmt: skip
     if refused is None:
-        raise AlreadyReading
+        raise RunLost
     if seen_ids:
         await tx.run(_SEEN, run=run_id, ids=list(seen_ids))
     if errors:
@@ -119,10 +152,11 @@ async def note_batch(
         )  # fmt: skip
 
 
-async def end_run(tx: Transaction, run_id: UUID, state: State, message: str = "") -> None:
-    """End a reading. Idempotent."""
-    await tx.run(_FORGET_SEEN, run=run_id)
-    await tx.run(_END, run=run_id, state=state, message=message)
+async def end_run(tx: Transaction, claim: Claim, state: State, message: str = "") -> None:
+    """End a reading. Raises `RunLost`."""
+    if not await tx.run(_END, run=claim.run_id, turn=claim.turn, state=state, message=message):
+        raise RunLost
+    await tx.run(_FORGET_SEEN, run=claim.run_id)
 
 
 async def note_state(
@@ -143,5 +177,6 @@ async def take_due(tx: Transaction) -> list[UUID]:
 
 
 async def prune_runs(tx: Transaction) -> int:
-    """Forget readings older than 90 days; return how many."""
+    """Forget readings older than 90 days, and when servers were asked; return how many readings."""
+    await tx.run(_FORGET_HOSTS)
     return await tx.run(_PRUNE)

@@ -49,6 +49,7 @@ ingest_runs = Table(
     *(_count(n) for n in ("seen", "inserted", "changed", "unchanged", "returned", "gone", "refused", "bytes")),
     Column("whole", BigInteger),
     words("message", default=""),
+    Column("turn", Integer, nullable=False, server_default="0"),
     one_of("began_by", "schedule", "hand", "push", "command"),
     one_of("state", "running", "done", "failed", "stopped"),
     CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="finished"),
@@ -59,7 +60,7 @@ ingest_runs = Table(
         unique=True,
         postgresql_where=text("state = 'running' AND began_by <> 'push'"),
     ),
-    comment="One reading of a source: how far it is (`at_row`, of `whole` bytes where that is known), what it brought, and how it ended.",
+    comment="One reading of a source: how far it is (`at_row`, of `whole` bytes where that is known), what it brought, and how it ended. `turn` counts who went on with it; only the last one writes.",
 )
 
 ingest_errors = Table(
@@ -73,6 +74,16 @@ ingest_errors = Table(
     words("excerpt", default=""),
     PrimaryKeyConstraint("run_id", "n"),
     comment="Rows of a source that were refused, where they are and why; the first thousands of a run.",
+)
+
+source_hosts = Table(
+    "source_hosts",
+    metadata,
+    words("host"),
+    moment("free_at"),
+    PrimaryKeyConstraint("host"),
+    CheckConstraint("char_length(host) BETWEEN 1 AND 300", name="host_length"),
+    comment="When a server of outside markets may be asked again, however many workers read from it.",
 )
 
 ingest_seen = Table(

@@ -133,6 +133,13 @@ class Run(msgspec.Struct, frozen=True):
         return min(100, 100 * self.bytes // self.whole) if self.whole else None
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """A run that somebody is at. Whoever goes on with it has the next turn, and those before write nothing more."""
+
+    run_id: UUID
+    turn: int = 0
+
+
 class RowError(msgspec.Struct, frozen=True):
     """A refused row: where it is (“line 7,013”), its id where it has one, why, and how it begins."""
 
@@ -202,6 +209,10 @@ class SourceTaken(Conflict):
 
 class AlreadyReading(Conflict):
     """This source is being read at the moment."""
+
+
+class RunLost(AlreadyReading):
+    """Somebody else goes on with this reading."""
 
 
 @dataclass(eq=False)
