@@ -6,12 +6,13 @@ SHELL = /bin/sh
 BIN := .venv/bin
 DATA ?= ../shared/data
 ONLY ?=
+POOLED ?=
 UPGRADE ?=
 
 # Where packages may not keep their compiled form, every start spends seconds on compiling them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types race bench bench-search bench-assistant bench-extract lock clean runtime dev vectors
+.PHONY: help demo test test-production lint types race bench bench-search bench-assistant bench-extract lock clean runtime dev vectors
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
@@ -21,6 +22,9 @@ demo: runtime ## open the five stores on this machine (PORT=8000, TRADEPOST_HOME
 
 test: dev ## run everything: lint, types, contracts, tests, browser
 	@$(BIN)/python tools/run_tests.py
+
+test-production: dev ## run every test on PostgreSQL 17 with PostGIS, Valkey and Redis of Debian 13 (POOLED=1: through pgbouncer)
+	@$(BIN)/python tools/production_engine.py $(if $(POOLED),--pooled) $(BIN)/python -m pytest -n 2 -m "not browser"
 
 lint: dev ## check style, format and import contracts
 	@$(BIN)/python tools/run_tests.py lint contracts

@@ -4,17 +4,36 @@
 set -eu
 
 PACKAGES="postgresql-17 postgresql-17-postgis-3 postgresql-17-pgvector valkey-server"
+PUBLIC_MIRROR=http://deb.debian.org/debian
 
 say() { printf '%s\n' "$*" >&2; }
 
 in_folder() {
-    [ -x "$1/usr/bin/apt-get" ] || debootstrap --variant=minbase trixie "$1" "${MIRROR:-http://deb.debian.org/debian}"
+    [ -e "$1/etc/debian_version" ] || debootstrap --variant=minbase trixie "$1" "${MIRROR:-$(mirror)}" >&2
     printf '#!/bin/sh\nexit 101\n' > "$1/usr/sbin/policy-rc.d"  # nothing is started in a folder
     chmod 0755 "$1/usr/sbin/policy-rc.d"
-    chroot "$1" apt-get update
+    echo force-unsafe-io > "$1/etc/dpkg/dpkg.cfg.d/folder"  # a folder can be made again
+    as_this_machine_downloads > "$1/etc/apt/apt.conf.d/99machine"
+    mkdir -p "$1/etc/postgresql-common"
+    echo 'create_main_cluster = false' > "$1/etc/postgresql-common/createcluster.conf"
+    export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+    chroot "$1" apt-get --quiet update >&2
     # shellcheck disable=SC2086  # several packages
-    DEBIAN_FRONTEND=noninteractive chroot "$1" apt-get install --yes --no-install-recommends $PACKAGES
-    say "PostgreSQL 17 and Valkey are in $1; run them by chroot --userspec=postgres."
+    chroot "$1" apt-get --quiet install --yes --no-install-recommends $PACKAGES pgbouncer redis-server >&2
+    chroot "$1" apt-get clean
+    say "PostgreSQL 17, pgbouncer, Valkey and Redis are in $1; run them by chroot --userspec=postgres."
+}
+
+# The mirror of Debian that this machine's own apt is set up with; on another system the public one.
+mirror() {
+    found=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' 2>/dev/null |
+        sed -n 's|^\(http[^ ]*[^ /]\)/* Debian Debian$|\1|p' | head -n 1)
+    printf '%s\n' "${found:-$PUBLIC_MIRROR}"
+}
+
+# Its proxy, and whether it looks at the clock.
+as_this_machine_downloads() {
+    apt-config dump 2>/dev/null | grep -E '^Acquire::(https?::Proxy|Check-|Retries|ForceIPv)' || true
 }
 
 on_this_machine() {

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from tests.factories import Factory
 from tests.people import visitor
+from tests.pooled import direct
 from tests.shop import Shop
 from tests.visitor import Visitor
 from tradepost.core.crypto import Keyring
@@ -87,16 +88,41 @@ def _in_memory() -> Iterator[Path | None]:
         yield Path(folder)
 
 
+def _named_servers() -> Servers:
+    """Return the servers of TRADEPOST_TEST_DATABASE_URL and, for this worker, of TRADEPOST_TEST_CACHE_URL.
+
+    With TRADEPOST_TEST_POOLER_URL the application goes there; whoever makes and drops databases does not.
+    """
+    server, pooler = os.environ["TRADEPOST_TEST_DATABASE_URL"], os.environ.get("TRADEPOST_TEST_POOLER_URL")
+    caches = os.environ["TRADEPOST_TEST_CACHE_URL"].split()
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+    def dsn(name: str, user: str) -> str:
+        scheme, _, rest = (pooler if pooler and user == "tradepost_app" else server).partition("://")
+        return f"{scheme}://{user}@{rest.rpartition('@')[2].partition('/')[0]}/{name}"
+
+    return Servers(dsn, caches[worker % len(caches)])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sessions_beside_the_pooler() -> Iterator[None]:
+    """Tell every pool that is opened through the pooler where PostgreSQL itself is, as `database.direct_url` does."""
+    given = Database.open.__func__  # type: ignore[attr-defined]  # the class method's own function
+
+    async def opened(cls: type[Database], dsn: str, **options: Any) -> Database:
+        return cast("Database", await given(cls, dsn, **{"direct_dsn": direct(dsn)} | options))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Database, "open", classmethod(opened))
+        yield
+
+
 @pytest_asyncio.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    """Start the embedded servers, or use those that TRADEPOST_TEST_DATABASE_URL and TRADEPOST_TEST_CACHE_URL name."""
+    """Start the embedded servers, or use those that the environment names."""
     async with AsyncExitStack() as stack:
-        outside = os.environ.get("TRADEPOST_TEST_DATABASE_URL")
-        if outside:
-            base = outside.rsplit("/", 1)[0]
-            scheme, rest = base.split("://")
-            host = rest.rsplit("@", 1)[-1]
-            yield Servers(lambda name, user: f"{scheme}://{user}@{host}/{name}", os.environ["TRADEPOST_TEST_CACHE_URL"])
+        if "TRADEPOST_TEST_DATABASE_URL" in os.environ:
+            yield _named_servers()
             return
         home = stack.enter_context(_in_memory()) or tmp_path_factory.mktemp("home")
         services = await stack.enter_async_context(

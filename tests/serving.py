@@ -12,10 +12,11 @@ import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
+from tests.pooled import direct
 from tradepost.app import create_app
 from tradepost.core.crypto import Keyring
 from tradepost.core.log import configure_logging
-from tradepost.core.settings import HttpSettings, LogSettings, Settings
+from tradepost.core.settings import DatabaseSettings, HttpSettings, LogSettings, Settings
 from tradepost.flows.store import open_store
 
 
@@ -23,8 +24,10 @@ async def serve(dsn: str, cache_url: str, files: str, port: int, preset: str) ->
     """Serve one store until the process is ended."""
     configure_logging(LogSettings(level="error"))
     folder = Path(preset)
+    database = DatabaseSettings(direct_url=direct(dsn))
+    settings = Settings(stores=(folder.name,), http=HttpSettings(port=port), database=database)
     opened = open_store(
-        folder.name, Settings(stores=(folder.name,), http=HttpSettings(port=port)), dsn=dsn, cache_url=cache_url,
+        folder.name, settings, dsn=dsn, cache_url=cache_url,
         files_url=files, keys=Keyring.from_secret("test", b"0" * 32), preset_folder=folder, is_demo=True,
     )  # fmt: skip
     async with opened as store:

@@ -351,6 +351,7 @@ def test_make_alone_lists_every_recipe(make: Make) -> None:
     recipes = [
         "demo",
         "test",
+        "test-production",
         "lint",
         "types",
         "race",
@@ -426,6 +427,14 @@ def test_leg_that_cannot_run_is_named_and_counts_where_all_must_run(run_legs: Le
     strict = run_legs("browser", TRADEPOST_REQUIRE_ALL_LEGS="1", **settings)
     assert strict.returncode == 1
     assert line in strict.stdout
+
+
+def test_production_leg_says_what_it_needs(run_legs: Legs, tmp_path: Path) -> None:
+    ran = run_legs("production", tests=MIXED, PATH=str(tmp_path), TRADEPOST_CACHE=str(tmp_path / "cache"))
+    needed = "there is no debootstrap" if os.geteuid() == 0 else "a system in a folder needs Linux and root"
+    assert ran.returncode == 0
+    assert ran.stdout.splitlines()[-2].startswith(f"production NOT RUN (0 s): {needed}")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_leg_without_tests_and_leg_that_breaks_are_failures(run_legs: Legs) -> None:

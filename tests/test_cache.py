@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 import pytest
@@ -230,6 +230,12 @@ async def test_without_a_cache_values_are_made_and_counters_count_here() -> None
     await cache.close()
 
 
+async def connect(address: SplitResult) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if address.hostname:
+        return await asyncio.open_connection(address.hostname, address.port)
+    return await asyncio.open_unix_connection(unquote(address.path))
+
+
 @asynccontextmanager
 async def gate(cache_url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """Put a gate in front of the cache; yield its URL and the event that is set while it is open."""
@@ -243,7 +249,7 @@ async def gate(cache_url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
             writer.write(data)
 
     async def let_through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inside = await asyncio.open_unix_connection(unquote(urlsplit(cache_url).path))
+        inside = await connect(urlsplit(cache_url))
         tasks.extend((asyncio.create_task(carry(reader, inside[1])), asyncio.create_task(carry(inside[0], writer))))
         writers.extend((writer, inside[1]))
 

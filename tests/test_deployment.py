@@ -1,6 +1,7 @@
 """What is shipped for servers: compose.yaml, images, units, the set-up script and the proxies' files, as far as no engine is needed."""
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -152,6 +153,34 @@ def test_the_setup_refuses_another_system_and_says_how_to_use_it() -> None:
     run = subprocess.run([DEPLOY / "debian-13.sh", "--what"], capture_output=True, text=True, check=False)  # noqa: S603  # our own
     assert run.returncode == 2
     assert "Usage:" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("targets", "mirror"),
+    [
+        (
+            [
+                "http://near.example/debian-security/ Debian Debian-Security",
+                "http://near.example/debian/ Debian Debian",
+            ],
+            "http://near.example/debian",
+        ),
+        (["http://near.example/ubuntu/ Ubuntu Ubuntu"], "http://deb.debian.org/debian"),
+    ],
+)
+def test_a_system_in_a_folder_comes_from_the_mirror_of_this_machine(
+    tmp_path: Path, targets: list[str], mirror: str
+) -> None:
+    programs = {"apt-get": "".join(f"echo '{target}'\n" for target in targets), "debootstrap": 'echo "$@"; exit 7\n'}
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}")
+        (tmp_path / name).chmod(0o755)
+    run = subprocess.run(  # noqa: S603  # our own script
+        [DEPLOY / "debian-13.sh", "--in", tmp_path / "system"],
+        capture_output=True, text=True, check=False, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert run.returncode == 7
+    assert run.stderr == f"--variant=minbase trixie {tmp_path}/system {mirror}\n"
 
 
 def test_the_settings_file_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from tests.conftest import Servers
+from tests.pooled import direct
 from tradepost.core.database import SYSTEM, Database, count_queries
 from tradepost.core.embedded import embedded_postgres
 from tradepost.core.errors import Invalid, Unavailable
@@ -663,7 +664,7 @@ async def send_parcel(shop, parcel):
     await asyncio.sleep(600)
 
 async def main():
-    db = await Database.open(sys.argv[1], size=2)
+    db = await Database.open(sys.argv[1], direct_dsn=sys.argv[3], size=2)
     await run_jobs(Shop(db), registry, asyncio.Event(), pace=Pace(concurrency=1, poll_s=300, heartbeat_s=float(sys.argv[2])))
 
 print("ready", flush=True)
@@ -675,8 +676,9 @@ asyncio.run(main())
 async def other_worker(dsn: str, heartbeat_s: float) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a worker in a process of its own, whose jobs never end."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WORKER, dsn, str(heartbeat_s), stdout=asyncio.subprocess.PIPE, env=dict(os.environ)
-    )
+        sys.executable, "-c", WORKER, dsn, str(heartbeat_s), direct(dsn),
+        stdout=asyncio.subprocess.PIPE, env=dict(os.environ),
+    )  # fmt: skip
     try:
         assert process.stdout is not None
         assert await process.stdout.readline() == b"ready\n"

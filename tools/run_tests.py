@@ -20,9 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from production_engine import NoEngine, production_engine
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.prefix) / "bin"
 CHROMIUM = "TRADEPOST_CHROMIUM"
+POOLER = "TRADEPOST_TEST_POOLER_URL"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 MAC_BROWSERS = ("Chromium.app/Contents/MacOS/Chromium", "Google Chrome.app/Contents/MacOS/Google Chrome")
 
@@ -143,6 +146,32 @@ def tests(outcome: Outcome) -> None:
     pytest(outcome, ["-n", "2", "-m", "not browser"])
 
 
+# What speaks to the engine in its own words: types, functions, plans, locks, policies, triggers, partitions, migrations, dumps.
+ENGINE_TESTS = (
+    "alerts", "audit", "backup", "catalog_triggers", "checkout", "documented", "geo", "idempotency", "kernel_machine", "ledger",
+    "locks", "matching", "migrations", "order_totals", "row_level_security", "search",
+)  # fmt: skip
+# What a pooler can spoil, because it takes a session, or many at once: listening, jobs, time limits, and requests over HTTP.
+POOLED_TESTS = (
+    "accounts_sign_in", "cache", "cart", "conversations", "core_database", "health", "jobs", "listing_pages", "orders", "payments",
+    "serve", "sockets",
+)  # fmt: skip
+
+
+def production(outcome: Outcome) -> None:
+    """What depends on the engine, on the one that servers have; a part of it through pgbouncer."""
+    try:
+        with production_engine(pooled=True) as told:
+            pooler = {name: told.pop(name) for name in [POOLER]}
+            for names, more in ((ENGINE_TESTS, {}), (POOLED_TESTS, pooler)):
+                say(f"-- production{', through pgbouncer' if more else ''}")
+                pytest(
+                    outcome, ["-n", "2", "-m", "not browser", *(f"tests/test_{name}.py" for name in names)], told | more
+                )
+    except NoEngine as why:
+        raise CannotRun(str(why)) from None
+
+
 def browser(outcome: Outcome) -> None:
     """What only a real browser can tell."""
     pytest(outcome, ["-m", "browser"], {CHROMIUM: find_browser()})
@@ -192,6 +221,7 @@ LEGS: dict[str, Callable[[Outcome], None]] = {
     "contracts": contracts,
     "advisories": advisories,
     "tests": tests,
+    "production": production,
     "browser": browser,
     "demo": demo,
 }

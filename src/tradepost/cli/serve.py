@@ -58,6 +58,7 @@ def check_addresses(settings: Settings) -> None:
     """Raise `AddressShared` where two stores would write to one database, or read from one replica."""
     found = {
         "url": settings.database.url,
+        "direct_url": settings.database.direct_url,
         "owner_url": settings.database.owner_url,
         "replica_url": settings.database.replica_url,
     }

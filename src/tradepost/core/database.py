@@ -245,9 +245,9 @@ def _literal(text: str) -> str:
     return f"'{text}'"
 
 
-def _begin(actor: Actor, *, read_only: bool, snapshot: bool = False) -> str:
+def _begin(actor: Actor, *, read_only: bool, snapshot: bool = False, limits: str = "") -> str:
     level = " ISOLATION LEVEL REPEATABLE READ" if snapshot else ""
-    return f"BEGIN{level}{' READ ONLY' if read_only else ''}; {_set_actor(actor)}"
+    return f"BEGIN{level}{' READ ONLY' if read_only else ''}; {limits}{_set_actor(actor)}"
 
 
 def _set_actor(actor: Actor) -> str:
@@ -529,11 +529,13 @@ class Database:
         replica: asyncpg.Pool | None,
         planned_once: asyncpg.Pool,
         connect: Callable[[], Awaitable[asyncpg.Connection]],
+        limits: str = "",
     ) -> None:
         self._pool = pool
         self._replica = replica
         self._planned_once = planned_once
         self._connect = connect
+        self._limits = limits  # what each transaction says where a session cannot keep it
         self.cache: Forgetful | None = None
 
     @classmethod
@@ -542,23 +544,25 @@ class Database:
         dsn: str,
         *,
         replica_dsn: str = "",
+        direct_dsn: str = "",
         size: int = 8,
         statement_timeout_ms: int = 10_000,
         lock_timeout_ms: int = 5_000,
         statement_cache: int = 512,
         name: str = "tradepost",
     ) -> Self:
-        """Open the pool; connections are made when first needed. `statement_cache` 0 suits a transaction-mode pooler."""
-        options: dict[str, Any] = {
-            "statement_cache_size": statement_cache,
-            "server_settings": {
-                "application_name": name,
-                "statement_timeout": str(statement_timeout_ms),
-                "lock_timeout": str(lock_timeout_ms),
-                "idle_in_transaction_session_timeout": "60000",
-                "timezone": "UTC",
-            },
+        """Open the pool; connections are made when first needed.
+
+        `direct_dsn` is given where `dsn` leads to a pooler that lends a connection for one transaction at a time: PostgreSQL's own
+        address, for what needs a session. Then time limits are said in each transaction, and `read` has the role's.
+        """
+        limits = {
+            "statement_timeout": str(statement_timeout_ms),
+            "lock_timeout": str(lock_timeout_ms),
+            "idle_in_transaction_session_timeout": "60000",
         }
+        kept = {"application_name": name, "timezone": "UTC"}
+        session = kept | limits
 
         def pool(address: str, most: int = size, **also: str) -> Any:
             return asyncpg.create_pool(
@@ -568,18 +572,27 @@ class Database:
                 init=_no_json_text,
                 reset=_leave_clean,
                 max_inactive_connection_lifetime=300,
-                **options | {"server_settings": options["server_settings"] | also},
+                statement_cache_size=statement_cache,
+                server_settings=(kept if direct_dsn else session) | also,
+            )
+
+        def connect() -> Any:
+            return asyncpg.connect(
+                direct_dsn or dsn,
+                command_timeout=30,
+                timeout=10,
+                statement_cache_size=statement_cache,
+                server_settings=session,
             )
 
         replica = await pool(replica_dsn) if replica_dsn else None
         primary = await pool(dsn)
-        if statement_cache:
+        if statement_cache and not direct_dsn:
             planned_once = await pool(replica_dsn or dsn, max(2, size // 2), plan_cache_mode="force_generic_plan")
         else:
             planned_once = replica or primary
-        return cls(
-            primary, replica, planned_once, lambda: asyncpg.connect(dsn, command_timeout=30, timeout=10, **options)
-        )
+        said = "".join(f"SET LOCAL {key} = {value}; " for key, value in limits.items()) if direct_dsn else ""
+        return cls(primary, replica, planned_once, connect, said)
 
     async def close(self) -> None:
         """Close every connection; waits for those in use."""
@@ -647,7 +660,9 @@ class Database:
             return
         async with self.connection() as connection:
             tx = Transaction(connection, actor, self)
-            await tx.control(_begin(actor, read_only=read_only or actor.behind is not None, snapshot=snapshot))
+            await tx.control(
+                _begin(actor, read_only=read_only or actor.behind is not None, snapshot=snapshot, limits=self._limits)
+            )
             try:
                 yield tx
                 await tx.control("COMMIT")

@@ -38,9 +38,13 @@ class BadVariable(Invalid):
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where PostgreSQL is. An empty `url` means the embedded server."""
+    """Where PostgreSQL is. An empty `url` means the embedded server.
+
+    `direct_url`: where `url` leads to pgbouncer, PostgreSQL's own address, on which processes listen for each other and workers work.
+    """
 
     url: str = ""
+    direct_url: str = ""
     owner_url: str = ""
     replica_url: str = ""
     pool_size: AtLeastOne = 4

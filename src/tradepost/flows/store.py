@@ -123,6 +123,7 @@ async def open_store(
     db = await Database.open(
         dsn,
         replica_dsn=installation.database.replica_url.replace("{database}", database_name(code)),
+        direct_dsn=installation.database.direct_url.replace("{database}", database_name(code)),
         size=installation.database.pool_size,
         statement_timeout_ms=installation.database.statement_timeout_ms,
         lock_timeout_ms=installation.database.lock_timeout_ms,
