@@ -180,7 +180,7 @@ def test_every_table_of_ours_that_holds_what_a_document_names_is_mapped() -> Non
         "former_categories", "store_editions", "store_drafts",
         "alert_index", "alert_queue", "alert_wide_terms", "notices",
         "deliveries", "notice_preferences", "notice_times", "push_subscriptions", "notice_hooks", "push_keys", "dispute_evidence", "listing_imports", "listing_import_rows",
-        "outside_items", "source_states", "ingest_runs", "ingest_errors", "ingest_seen", "source_hosts",
+        "outside_items", "source_states", "ingest_runs", "ingest_errors", "ingest_seen", "source_hosts", "engine_samples", "maintenance_runs",
     }  # fmt: skip
     said = {name.partition(".")[0] for name in code(page("documented-systems"))}
     assert sorted(metadata.tables.keys() - own - said) == []

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from tradepost.core import events
 from tradepost.core.database import ANYBODY, SYSTEM, Actor, Database, count_queries
 from tradepost.core.events import check_subscriptions, record, record_all, subscribe, subscriptions
-from tradepost.core.housekeeping import ensure_partitions
+from tradepost.core.housekeeping import make_months
 from tradepost.core.job_runner import Pace, run_jobs
 from tradepost.core.jobs import Priority, Registry
 
@@ -202,8 +202,9 @@ async def test_the_worker_makes_the_months_that_are_missing_as_the_servers_own_r
         kept = await record(tx, OfficeOpened())
     assert await rows(db, "SELECT tableoid::regclass::text FROM events") == [("events_default",)]
 
-    await ensure_partitions(Shop(db))
-    await ensure_partitions(Shop(db))
+    async with db.transaction(actor=SYSTEM) as tx:
+        assert await make_months(tx) == 4
+        assert await make_months(tx) == 0
 
     assert await rows(owner, MONTHS) == months(3)
     now = datetime.now(UTC)
@@ -218,7 +219,8 @@ async def test_every_partitioned_table_gets_its_months(db: Database, owner: Data
             CREATE TABLE drawers (id int) PARTITION BY HASH (id);
             RESET ROLE;
         """)
-    await ensure_partitions(Shop(db))
+    async with db.transaction(actor=SYSTEM) as tx:
+        assert await make_months(tx) == 4
     made = "SELECT count(*) FROM pg_inherits WHERE inhparent = '{}'::regclass"
     assert await rows(owner, made.format("letters")) == [(4,)]
     assert await rows(owner, made.format("drawers")) == [(0,)]

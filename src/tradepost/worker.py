@@ -45,6 +45,7 @@ JOB_MODULES: Final = (
     "tradepost.flows.search_jobs",
     "tradepost.flows.sweep_files",
     "tradepost.flows.trust_jobs",
+    "tradepost.flows.upkeep",
 )
 # Which job reacts to which event: (event, job). The job's arguments are the event.
 SUBSCRIPTIONS: Final[tuple[tuple[type[msgspec.Struct], str], ...]] = (

@@ -8,6 +8,7 @@ from tradepost.api.assistant import assistant_api_routes
 from tradepost.api.buying import buying_routes
 from tradepost.api.catalog import catalog_routes
 from tradepost.api.docs import docs_routes
+from tradepost.api.engine import engine_api_routes
 from tradepost.api.feeds import feed_routes
 from tradepost.api.ingest import ingest_routes
 from tradepost.api.messages import message_routes
@@ -37,6 +38,7 @@ api_routes = [
             *show_routes,
             *feed_routes,
             *assistant_api_routes,
+            *engine_api_routes,
         ],
         middleware=[RepeatableRequests()],
     ),

@@ -5,19 +5,20 @@ from typing import Final
 import structlog
 from sqlalchemy import text
 
-from tradepost.core.database import SYSTEM
+from tradepost.core.database import SYSTEM, Transaction
 from tradepost.core.jobs import HasDatabase, prune_jobs, scheduled
 
 MONTHS_AHEAD: Final = 3
 _log = structlog.get_logger()
 _ENSURE = text("SELECT ensure_all_month_partitions(CAST(:months AS int))")
+_PARTS = text("SELECT count(*) FROM pg_inherits i JOIN pg_partitioned_table p ON p.partrelid = i.inhparent")
 
 
-@scheduled("core.ensure_partitions", cron="17 3 * * *")
-async def ensure_partitions(store: HasDatabase) -> None:
-    """Make this month's and the next three months' partitions of every partitioned table. Those that exist stay as they are."""
-    async with store.db.transaction(actor=SYSTEM) as tx:
-        await tx.value(_ENSURE, months=MONTHS_AHEAD)
+async def make_months(tx: Transaction) -> int:
+    """Make this month's and the next three months' partitions of every partitioned table; return how many were missing."""
+    before = int(await tx.value(_PARTS))
+    await tx.value(_ENSURE, months=MONTHS_AHEAD)
+    return int(await tx.value(_PARTS)) - before
 
 
 @scheduled("core.prune_history", cron="41 3 * * *")

@@ -282,6 +282,17 @@ class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow: tuple[str, ...] = ()
 
 
+Hour = Annotated[int, Meta(ge=0, le=23)]
+
+
+class MaintenanceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What keeps the database well, in the store's own time. `reindex`: write bloated indexes anew in quiet hours."""
+
+    quiet_from: Hour = 2
+    quiet_until: Hour = 5
+    reindex: bool = True
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an installation; stores have their own on top.
 
@@ -313,6 +324,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ingest: IngestSettings = IngestSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
     assistant: AssistantSettings = AssistantSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:

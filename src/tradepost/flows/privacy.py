@@ -31,6 +31,7 @@ from tradepost.core.jobs import enqueue
 from tradepost.flows.manage_account import close_account
 from tradepost.flows.sealed import SEALED
 from tradepost.flows.store import Store
+from tradepost.ops.service import note_run
 from tradepost.orders.service import forget_buyer
 from tradepost.search.log import forget_searches_of
 
@@ -253,8 +254,13 @@ async def keep_no_longer(store: Store) -> None:
     """Let go what is kept for a time only: copies that were fetched or not, old months of the audit log and of visitors' events."""
     async with store.db.transaction(actor=SYSTEM) as tx:
         keys = await data_rights.expire_exports(tx)
-        await drop_old_months(tx, store.installation.privacy.audit_months)
-        await drop_old_events(tx, store.installation.analytics.keep_months)
+        gone = {
+            "audit_log": await drop_old_months(tx, store.installation.privacy.audit_months),
+            "analytics_events": await drop_old_events(tx, store.installation.analytics.keep_months),
+        }
+        for table, dropped in gone.items():
+            if dropped:
+                await note_run(tx, "retention", table, detail=f"{dropped} months let go.", found=dropped)
     await _delete(store, keys)
 
 

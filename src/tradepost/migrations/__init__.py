@@ -45,6 +45,7 @@ async def create_database(dsn: str, name: str, *, template: str = "") -> bool:
         for role, login in ((OWNER, "NOLOGIN"), (APP, "LOGIN"), (READONLY, "LOGIN")):
             if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
                 await connection.execute(f"CREATE ROLE {role} {login}")
+        await connection.execute(f"GRANT pg_read_all_stats TO {OWNER}")  # of replicas, which replication_health() tells
         existing = await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name)
         if not existing:
             await connection.execute(
@@ -137,5 +138,5 @@ async def _jobs_schema(connection: asyncpg.Connection) -> None:
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename LIKE 'pgqueuer%'"
     )
     for (table,) in tables:
-        await connection.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{table}" TO {APP}')
+        await connection.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE, MAINTAIN ON "{table}" TO {APP}')
     await connection.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {APP}")

@@ -13,6 +13,7 @@ import tradepost.messaging.tables
 import tradepost.moderation.tables
 import tradepost.notifications.tables
 import tradepost.offers.tables
+import tradepost.ops.tables
 import tradepost.orders.tables
 import tradepost.payments.tables
 import tradepost.promotions.tables

@@ -13,6 +13,7 @@ from tradepost.web.engine_office import engine_routes
 from tradepost.web.feeds import feed_pages
 from tradepost.web.figures_office import figures_routes
 from tradepost.web.finding import finding_routes
+from tradepost.web.health_office import health_routes
 from tradepost.web.insights_office import insights_routes
 from tradepost.web.kitchen_office import kitchen_routes
 from tradepost.web.listing_office import listing_office_routes
@@ -81,5 +82,6 @@ page_routes = [
     *promo_routes,
     *riding_routes,
     *engine_routes,
+    *health_routes,
     *office_routes,
 ]

@@ -1,0 +1,71 @@
+"""The commands of maintenance: cleaning up, looking anew, writing indexes anew without locking anybody out.
+
+They run on a connection of their own, outside of transactions, as PostgreSQL asks for. Promises that none keeps anybody from reading
+or writing rows (each waits in a lock mode that conflicts with changes of the schema only), and that none is begun on a name that is
+not plain.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+
+LOCK: Final = 0x7570_6B65_6570  # “upkeep” in ASCII: one maintenance at a time in a database
+LONGEST_S: Final = 3 * 3600.0
+_PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+@asynccontextmanager
+async def alone(connection: asyncpg.Connection) -> AsyncIterator[bool]:
+    """Within the block nobody else maintains this database; False where somebody already does. A dead holder holds nothing."""
+    await connection.execute(f"SET statement_timeout = '{LONGEST_S:.0f}s'; SET lock_timeout = '10min'")
+    held = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK))
+    try:
+        yield held
+    finally:
+        if held and not connection.is_closed():
+            await connection.execute(f"SELECT pg_advisory_unlock({LOCK})")
+
+
+async def vacuum(connection: asyncpg.Connection, table: str) -> None:
+    """Clean dead rows up and look at what is left; leaves a table alone that others hold."""
+    await _run(connection, f"VACUUM (ANALYZE, SKIP_LOCKED) {_named(table)}")
+
+
+async def analyze(connection: asyncpg.Connection, table: str) -> None:
+    """Look anew at what is in a table, so that statements are planned by it."""
+    await _run(connection, f"ANALYZE (SKIP_LOCKED) {_named(table)}")
+
+
+async def reindex(connection: asyncpg.Connection, index: str) -> None:
+    """Write an index anew beside the old one, while everybody reads and writes."""
+    await _run(connection, f"REINDEX INDEX CONCURRENTLY {_named(index)}")
+
+
+async def drop_leftover(connection: asyncpg.Connection, index: str) -> None:
+    """Drop what an interrupted `reindex` has left; anything else is refused by the database."""
+    await connection.execute("SELECT drop_leftover_index($1)", index, timeout=LONGEST_S)
+
+
+async def index_size(connection: asyncpg.Connection, index: str) -> int:
+    """Return the bytes of an index."""
+    return int(await connection.fetchval("SELECT pg_relation_size(to_regclass($1))", f"public.{_named(index)}") or 0)
+
+
+async def table_size(connection: asyncpg.Connection, table: str) -> int:
+    """Return the bytes of a table with its indexes."""
+    return int(
+        await connection.fetchval("SELECT pg_total_relation_size(to_regclass($1))", f"public.{_named(table)}") or 0
+    )
+
+
+async def _run(connection: asyncpg.Connection, command: str) -> None:
+    await connection.execute(command, timeout=LONGEST_S)
+
+
+def _named(name: str) -> str:
+    if not _PLAIN.fullmatch(name):
+        raise ValueError(f"not a plain name: {name!r}")
+    return name
