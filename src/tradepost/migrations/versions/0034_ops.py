@@ -4,15 +4,15 @@ from alembic import op
 
 from tradepost.migrations.script import run_file
 
-revision = "0033"
-down_revision = "0032"
+revision = "0034"
+down_revision = "0033"
 
 
 def upgrade() -> None:
     """Apply."""
-    run_file(op, "0033_ops.sql")
+    run_file(op, "0034_ops.sql")
 
 
 def downgrade() -> None:
     """Undo."""
-    run_file(op, "0033_ops_undo.sql")
+    run_file(op, "0034_ops_undo.sql")
