@@ -192,7 +192,9 @@ async def test_a_command_that_fails_is_on_record_and_the_next_goes_on(
     store: Store, superuser: Callable[[str], Awaitable[None]]
 ) -> None:
     await superuser(SPARSE)
-    await superuser("REVOKE MAINTAIN ON heap FROM tradepost_app;\nALTER TABLE heap OWNER TO postgres;\nGRANT SELECT ON heap TO tradepost_owner")
+    await superuser(
+        "REVOKE MAINTAIN ON heap FROM tradepost_app;\nALTER TABLE heap OWNER TO postgres;\nGRANT SELECT ON heap TO tradepost_owner"
+    )
     await superuser("CREATE INDEX ix_heap_id ON heap (id);\nVACUUM ANALYZE heap")
     quietly(store)
     await maintain(store, least_bytes=100_000)
