@@ -12,7 +12,7 @@ UPGRADE ?=
 # Where packages may not keep their compiled form, every start spends seconds on compiling them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-production lint types race bench bench-search bench-assistant bench-extract lock clean runtime dev vectors
+.PHONY: help demo test test-production lint types docs pictures race bench bench-search bench-assistant bench-extract lock clean runtime dev vectors
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
@@ -31,6 +31,12 @@ lint: dev ## check style, format and import contracts
 
 types: dev ## check types
 	@$(BIN)/python tools/run_tests.py types
+
+docs: dev ## build the site of the docs into build/docs
+	@$(BIN)/python tools/run_tests.py docs && echo "open build/docs/README.html"
+
+pictures: dev ## make the pictures of the docs anew, with the browser tests
+	@TRADEPOST_WRITE_PICTURES=1 $(BIN)/python tools/run_tests.py browser
 
 race: dev ## let many buyers fight for few goods, with crashes; fails on any fault
 	@$(BIN)/python benchmarks/checkout_race.py

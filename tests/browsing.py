@@ -1,8 +1,12 @@
 """People in a real browser: a window of their own, signed in, and what every page must hold there."""
 
+import io
+import os
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from axe_playwright_python.async_playwright import Axe
+from PIL import Image
 from playwright.async_api import Browser, Page
 from sqlalchemy import text
 
@@ -12,6 +16,7 @@ from tradepost.core.ids import secret_token, token_hash
 from tradepost.web.security import SESSION_COOKIE
 
 PHONE, DESK = 360, 1440
+PICTURES = Path(__file__).parents[1] / "docs" / "images"
 
 
 async def open_page(browser: Browser, width: int, height: int = 850) -> tuple[Page, list[str]]:
@@ -35,6 +40,13 @@ async def come_in(browser: Browser, shop: Shop, address: str, person: Caller, wi
     page, complaints = await open_page(browser, width)
     await page.context.add_cookies([{"name": SESSION_COOKIE, "value": token, "url": address}])
     return page, complaints
+
+
+async def picture(page: Page, name: str) -> None:
+    """Keep what is in the window for the docs (docs/images), where TRADEPOST_WRITE_PICTURES asks for it."""
+    if os.environ.get("TRADEPOST_WRITE_PICTURES") == "1":
+        seen = Image.open(io.BytesIO(await page.screenshot()))
+        seen.save(PICTURES / f"{name}.webp", quality=80, method=6)
 
 
 async def assert_fits(page: Page) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +27,7 @@ from tradepost.assistant.talks import NoSuchTalk, StillAnswering
 from tradepost.assistant.types import DialogueState, Reply, ToolResult
 from tradepost.core.limits import TooOften
 from tradepost.core.settings import AssistantSettings
+from tradepost.flows import assistant_mind
 from tradepost.flows.assistant_sessions import (
     Said,
     ask,
@@ -289,3 +292,19 @@ async def test_the_pages_and_the_api_of_talks(shop: Shop) -> None:
     assert len((await buyer.get("/api/v1/assistant/tools")).json()) >= 15
     assert UUID((await buyer.get("/api/v1/assistant/talks")).json()[0]["id"]) == said.talk_id
     assert (await buyer.get(f"/office/assistant/{said.talk_id}")).status_code == 403
+
+
+async def test_the_classifier_is_taught_once_before_anybody_asks(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[Path] = []
+
+    async def teach(_settings: object, _examples: object, path: Path, _mark: str) -> None:
+        taught.append(path)
+        await asyncio.to_thread(path.touch)
+
+    monkeypatch.setattr(assistant_mind, "teach", teach)
+    monkeypatch.setattr(assistant_mind, "open_embedder", lambda _: SimpleNamespace(model="m"))
+    monkeypatch.setattr(assistant_mind, "_model_path", lambda _, mark: tmp_path / mark)
+    await asyncio.gather(*(assistant_mind.teach_ahead(shop.store) for _ in range(3)))
+    assert len(taught) == 1

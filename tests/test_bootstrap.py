@@ -354,6 +354,8 @@ def test_make_alone_lists_every_recipe(make: Make) -> None:
         "test-production",
         "lint",
         "types",
+        "docs",
+        "pictures",
         "race",
         "bench",
         "bench-search",

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.browsing import DESK, PHONE, assert_sound, assert_sound_at_both, come_in
+from tests.browsing import DESK, PHONE, assert_sound, assert_sound_at_both, come_in, picture
 from tests.conftest import Servers
 from tests.factories import Factory
 from tests.serving import running
@@ -83,6 +83,7 @@ async def order(page: Page, day: Day, shipping: str) -> str:
     await page.locator(f"label:has(input[name=shipping][value={shipping}])").click()
     await expect(page.locator("#where")).not_to_contain_text("Where to?")
     await assert_sound(page)
+    await picture(page, "checkout")
     return await pay(page)
 
 
@@ -120,6 +121,7 @@ async def list_tomatoes(phone: Page, tese: Day) -> None:
     await phone.fill("[name='variant.0.price']", "12")
     await phone.fill("[name='variant.0.on_hand']", "40")
     await assert_sound(phone)
+    await picture(phone, "list-something")
     await phone.locator("button[name=action][value=publish]").first.click()
     await expect(phone.locator("h1")).to_have_text("Tomatoes from Mutoko")
 
@@ -135,6 +137,7 @@ async def buy_tomatoes(buyer: Page, phone: Page, tese: Day) -> None:
     await phone.goto(f"{tese.address}/me/sales")
     await expect(phone.locator(".board")).to_contain_text(number)
     await assert_sound(phone)
+    await picture(phone, "sales-board")
     await move(phone, tese, number, "Start packing", "Hand over at the gate")
 
 
@@ -205,6 +208,7 @@ async def test_a_day_at_souk_loop(day: Opening) -> None:
     await his.goto(f"{souk.address}/messages")
     await his.locator(".inbox__link").first.click()
     await assert_sound(his)
+    await picture(his, "haggle")
     await his.fill("[name=amount]", "80")
     await his.get_by_role("button", name="Counter").click()
     await expect(hers.locator(".offer").last).to_contain_text("Waiting for you")
@@ -263,6 +267,7 @@ async def test_a_day_at_the_shop_assistants_counter(day: Opening) -> None:
     number = await order(buyer, counter, "counter")
     await expect(desk.locator("#today")).to_contain_text("Paid today: 1 order")  # by itself: the desk is told
     await expect(desk.locator("[data-desk=total]")).to_have_text("1")
+    await picture(desk, "office-today")
     assert await counter.shop.stock(variant) == (4, 0)
     await move(desk, counter, number, "Pack and ship", "Mark as delivered")
     await move(buyer, counter, number, "Ask for a return")
@@ -302,6 +307,7 @@ async def test_a_day_at_the_marketplace_watch(day: Opening) -> None:
     await buyer.goto(f"{watch.address}/me/searches")
     await expect(buyer.locator("#searches")).to_contain_text("1 new")
     await assert_sound(buyer)
+    await picture(buyer, "kept-searches")
     await buyer.locator("#searches .line__title").click()
     await buyer.get_by_role("link", name="Gravel bicycle, size M").first.click()
     await assert_sound(buyer)

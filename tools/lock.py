@@ -1,4 +1,4 @@
-"""Write the six lock files: exact versions and SHA-256 sums of everything that is installed.
+"""Write the seven lock files: exact versions and SHA-256 sums of everything that is installed.
 
 Versions stay as they are unless pyproject.toml no longer allows them or `--upgrade` is given.
 """
@@ -36,6 +36,8 @@ def main() -> None:
     compile_lock("requirements-uv.lock", ["-", *upgrade], "uv\n")
     # What looks for published weaknesses, in an environment of its own.
     compile_lock("requirements-audit.lock", ["-", *upgrade], "pip-audit\n")
+    # What builds the site of the docs, in an environment of its own.
+    compile_lock("requirements-docs.lock", ["-", *upgrade], "sphinx\nmyst-parser\nfuro\n")
 
 
 def compile_lock(name: str, sources: list[str], text: str = "") -> None:

@@ -120,8 +120,19 @@ def advisories(outcome: Outcome) -> None:
         "--progress-spinner",
         "off",
     )
-    alone = ("uv", "run", "--isolated", "--no-project", "--with-requirements", "requirements-audit.lock")
-    judge(outcome, call([BIN / alone[0], *alone[1:], *audit, "--requirement", "requirements.lock"]))
+    judge(outcome, alone("requirements-audit.lock", *audit, "--requirement", "requirements.lock"))
+
+
+def docs(outcome: Outcome) -> None:
+    """The site of the docs: every link between its pages leads somewhere."""
+    build = ("sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "--builder", "html", "docs", "build/docs")
+    judge(outcome, alone("requirements-docs.lock", *build))
+
+
+def alone(lock: str, *command: str) -> int:
+    """Run a program in an environment of its own, made from a lock file; return its exit code."""
+    run = ("run", "--isolated", "--no-project", "--with-requirements", lock)
+    return call([BIN / "uv", *run, *command])
 
 
 def reachable_advisories() -> str:
@@ -220,6 +231,7 @@ LEGS: dict[str, Callable[[Outcome], None]] = {
     "types": types,
     "contracts": contracts,
     "advisories": advisories,
+    "docs": docs,
     "tests": tests,
     "production": production,
     "browser": browser,

@@ -16,6 +16,7 @@ from tradepost.alerts.events import AlertChanged, AlertRemoved, AlertSaved
 from tradepost.core.events import check_subscriptions, subscribe
 from tradepost.core.job_runner import Pace, run_jobs
 from tradepost.core.jobs import DECLARED, Registry
+from tradepost.flows.assistant_mind import teach_ahead
 from tradepost.flows.editions import follow_editions
 from tradepost.flows.store import Store
 from tradepost.messaging.events import MessageSent
@@ -80,9 +81,10 @@ def compose() -> Registry:
 async def run_worker(store: Store, stop: asyncio.Event, *, pace: Pace | None = None) -> None:
     """Do a store's jobs until `stop` is set: inside the server's process, or in one of its own (`tradepost worker`)."""
     with structlog.contextvars.bound_contextvars(store=store.code):
-        following = asyncio.create_task(follow_editions(store, stop))
+        beside = [asyncio.create_task(follow_editions(store, stop)), asyncio.create_task(teach_ahead(store))]
         try:
             await run_jobs(store, compose(), stop, pace=pace)
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)

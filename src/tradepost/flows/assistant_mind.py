@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeGuard
 
 import msgspec
+import structlog
 from sqlalchemy import text
 
 from tradepost.assistant.classifier import Classifier, IntentModel, Model, Nearest
@@ -25,10 +26,12 @@ from tradepost.assistant.speech import Speech
 from tradepost.assistant.spelling import Spelling
 from tradepost.assistant.training import count_words, train_model
 from tradepost.core.embeddings import open_embedder, query_vectors
+from tradepost.core.errors import DomainError
 from tradepost.core.home import find_home, open_home
 from tradepost.core.settings import EmbeddingSettings, parse
 from tradepost.flows.store import Store
 
+_log = structlog.get_logger("tradepost.assistant")
 _FORM: Final = 1  # raised when the model's file changes its form
 Examples = tuple[tuple[str, str], ...]
 
@@ -83,6 +86,23 @@ async def open_mind(store: Store, language: str = "en") -> Mind:
         if not _is_fresh(found):
             found = _minds[key] = time.monotonic(), await _open(store, language)
     return found[1]
+
+
+async def teach_ahead(store: Store, language: str = "en") -> None:
+    """Train a store's classifier where none is kept yet, so that nobody's first question waits for it. Never raises."""
+    settings = store.installation.embeddings
+    embedder = open_embedder(settings)
+    if embedder is None or find_spec("numpy") is None:
+        return
+    examples = tidy_examples(examples_of(store.preset_folder, language))
+    mark = _mark(embedder.model, examples)
+    path = _model_path(settings, mark)
+    try:
+        async with _teaching:  # the stores of an installation mostly share one
+            if not path.exists():
+                await teach(settings, examples, path, mark)
+    except (DomainError, OSError) as error:
+        _log.warning("assistant.not_taught", store=store.code, error=str(error))
 
 
 def _is_fresh(found: tuple[float, Mind] | None) -> TypeGuard[tuple[float, Mind]]:
