@@ -163,6 +163,8 @@ async def _find(talk: Talk, wish: Wish, nothing: str = "found_nothing") -> None:
     is_far = found.is_relaxed and not any(is_called(wish.words, item) for item in found.items)
     if not found.items or is_far:
         found = await _mended(talk, wish) or found
+    if not found.items and nothing == "found_nothing" and await _at_other_prices(talk, wish):
+        return
     if not found.items:
         if nothing == "found_nothing":
             talk.say("found_nothing", **{"for": _for(talk, wish)})
@@ -193,6 +195,21 @@ async def _find(talk: Talk, wish: Wish, nothing: str = "found_nothing") -> None:
     if found.is_more:
         talk.say("found_more")
         talk.offer("button_all", href=found.link)
+
+
+async def _at_other_prices(talk: Talk, wish: Wish) -> bool:
+    """Show what is wished for at the prices nearest to the wished one; False where there is none of it at any price."""
+    if wish.max_minor is None and wish.min_minor is None:
+        return False
+    by_price = "cheapest" if wish.max_minor is not None else "dearest"
+    free = msgspec.structs.replace(wish, min_minor=None, max_minor=None, sort=by_price)
+    found: Found | None = await talk.use("search_listings", **_arguments(talk, free), limit=3)
+    if found is None or not found.items or found.is_relaxed:
+        return False
+    talk.say("found_at_other_prices", **{"for": _for(talk, wish)})
+    talk.show(found.items)
+    talk.change(wish=wish, chosen=found.items[0].listing_id if len(found.items) == 1 else None)
+    return True
 
 
 async def _mended(talk: Talk, wish: Wish) -> Found | None:

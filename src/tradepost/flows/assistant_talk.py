@@ -74,9 +74,10 @@ class Talk:
             self.say("refused", problem=error.message)
 
     def say(self, phrase: str, **values: Any) -> None:
-        """Add a sentence."""
-        if len(self._texts) < MOST_TEXTS:
-            self._texts.append(self.word(phrase, **values))
+        """Add a sentence, unless it was just said: two wishes in one message may meet the same answer."""
+        said = self.word(phrase, **values)
+        if len(self._texts) < MOST_TEXTS and self._texts[-1:] != [said]:
+            self._texts.append(said)
 
     def word(self, phrase: str, **values: Any) -> str:
         """Return a phrase, to be a part of a sentence."""
