@@ -31,6 +31,9 @@ _GATHER_S: Final = 0.005
 _MOST_PAYLOAD: Final = 7_000  # PostgreSQL takes 8,000 bytes
 _KEPT: Final = 256
 _AGAIN_S: Final = 1.0
+# Telling somebody costs some 15 µs here and in the server's threads: so much for each leaves half the time for everything else.
+_PAUSE_EACH_S: Final = 0.000_03
+_MANY_FOLLOW: Final = 100
 MANY: Final = 100
 _log = structlog.get_logger()
 
@@ -63,6 +66,30 @@ class Entry:
         return self._frame
 
 
+class Moment:
+    """What a channel passes on at one moment, to all who watch: entries, or none for a sign that it is alive.
+
+    `made` is what those who pass it on made of it, by kind of line: once, however many they are.
+    """
+
+    __slots__ = ("at", "entries", "first", "last", "made", "n")
+
+    def __init__(self, entries: list[Entry], n: int, at: float) -> None:
+        self.entries = entries
+        self.n = n
+        self.at = at
+        numbers = [entry.seq for entry in entries if entry.seq is not None]
+        self.first = numbers[0] if numbers else None
+        self.last = numbers[-1] if numbers else None
+        self.made: dict[type, Any] = {}
+
+    def after(self, seq: int) -> "Moment":
+        """Return what of it comes after a number, and all that has none."""
+        return Moment([e for e in self.entries if e.seq is None or e.seq > seq], self.n, self.at)
+
+
+Hear = Callable[[Moment], bool]
+"""Takes a moment at once, or returns that it cannot."""
 Read = Callable[[int], Awaitable[list[Entry]]]
 """Returns numbered entries after a number in order: `MANY` at least where there are so many."""
 Start = Callable[[], Awaitable[int]]
@@ -82,16 +109,22 @@ class Channel:
     Thousands are open at once and quiet: one that is has neither a task nor a timer of its own.
     """
 
-    __slots__ = ("_again", "_is_quiet", "_kept", "_looking", "_waiting", "n", "read", "seq", "watchers")
+    __slots__ = (
+        "_again", "_is_quiet", "_kept", "_later", "_looking", "_told_at", "_untold", "_waiting", "following", "n", "read", "seq", "watchers"
+    )  # fmt: skip
 
     def __init__(self, read: Read, start: int) -> None:
         self.watchers = 0
         self.read = read
         self.seq = start
         self.n = 0
+        self.following: dict[Watch, Hear] = {}
         self._kept: list[Entry] = []
+        self._untold: list[Entry] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._looking: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._told_at = 0.0
         self._again = self._is_quiet = False
 
     def ring(self, note: Any = None) -> None:
@@ -136,6 +169,8 @@ class Channel:
         """Look no more: nobody watches."""
         if self._looking is not None:
             self._looking.cancel()
+        if self._later is not None:
+            self._later.cancel()
 
     async def _look(self) -> None:
         """Read what is new, once more whenever it rang meanwhile."""
@@ -163,10 +198,26 @@ class Channel:
         self._is_quiet = False
         self.n += len(entries)
         self._kept += entries
+        self._untold += entries
         if len(self._kept) > 2 * _KEPT:
             del self._kept[:-_KEPT]
 
     def _wake(self) -> None:
+        """Tell everybody now, or where they are many and were told a moment ago, soon and with what comes until then."""
+        loop = asyncio.get_running_loop()
+        pause = len(self.following) * _PAUSE_EACH_S if len(self.following) > _MANY_FOLLOW else 0.0
+        if self._later is None and (wait := self._told_at + pause - loop.time()) > 0:
+            self._later = loop.call_later(wait, self._tell)
+        elif self._later is None:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._later = None
+        self._told_at = asyncio.get_running_loop().time()
+        untold, self._untold = self._untold, []
+        moment = Moment(untold, self.n, self._told_at)
+        for watch, hear in list(self.following.items()):
+            watch.pass_on(moment, hear)
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.done():
@@ -195,8 +246,15 @@ class Watch:
 
     async def __anext__(self) -> list[Entry]:
         """Return what came since the last question, waiting for it if need be."""
+        found = await self.missed()
+        if not found and self._channel is not None:
+            await self._channel.news()
+            found = await self.missed()
+        return found
+
+    async def missed(self) -> list[Entry]:
+        """Return what came since the last question without waiting for more; none when everything is told."""
         channel = self._channel or await self._begin()
-        is_over = False
         while True:
             seen = self._after or 0
             if seen < self._upto:
@@ -210,13 +268,32 @@ class Watch:
                 self._n, self._upto = channel.n, channel.seq
                 continue
             self._n = channel.n
-            if found := [e for e in fresh if e.seq is None or e.seq > seen]:
+            found = [e for e in fresh if e.seq is None or e.seq > seen]
+            if found:
                 self._after = max((e.seq for e in found if e.seq is not None), default=seen)
-                return found
-            if is_over:
-                return []
-            await channel.news()
-            is_over = True
+            return found
+
+    def follow(self, hear: Hear) -> None:
+        """From now on have each moment passed to `hear` as it comes, until that says no: then ask what was missed.
+
+        Right after `missed` returned nothing. Costs a function call for each moment, where waiting for it costs a turn of a task.
+        """
+        if self._channel is not None:
+            self._channel.following[self] = hear
+
+    def pass_on(self, moment: Moment, hear: Hear) -> None:
+        """Have a moment heard; for `Channel`."""
+        seen = self._after or 0
+        if moment.first is not None and moment.first <= seen:
+            moment = moment.after(seen)
+            if not moment.entries:
+                self._n = moment.n
+                return
+        if hear(moment):
+            self._n = moment.n
+            self._after = moment.last or self._after
+        elif self._channel is not None:
+            self._channel.following.pop(self, None)
 
     async def _begin(self) -> Channel:
         channel = await self._bells.join(self._topic, self._read, self._start, self._told)
@@ -229,6 +306,7 @@ class Watch:
         """Watch no more; again does nothing."""
         channel, self._channel = self._channel, None
         if channel is not None:
+            channel.following.pop(self, None)
             self._bells.leave(self._topic, channel, self._told)
 
 

@@ -281,7 +281,7 @@ async def _entries(store: Store, stream_id: UUID, after: int) -> list[Entry]:
     """Read once for everybody who watches."""
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
         rows = await queries.events_after(tx, stream_id, after)
-    return [Entry("show", row, row.seq) for row in rows]
+    return [service.entry_of(row) for row in rows]
 
 
 async def _last(store: Store, stream_id: UUID) -> int:

@@ -66,10 +66,12 @@ PINS = text("""
     WHERE p.stream_id = :stream_id AND (CAST(:position AS int) IS NULL OR p.position = :position)
     ORDER BY p.pinned_to IS NULL DESC, p.pinned_from DESC NULLS LAST, p.position
 """)
-_LOG = """
-    SELECT e.seq, e.kind, e.user_id, u.display_name AS name, CAST(u.username AS text) AS username, u.avatar_file_id, e.body, e.data, e.at,
-           CAST(extract(epoch FROM e.at - s.started_at) AS float8) AS at_s, e.removed_at IS NOT NULL AS is_removed
-    FROM stream_events e JOIN streams s ON s.id = e.stream_id LEFT JOIN users u ON u.id = e.user_id
+HAPPENING = """
+    e.seq, e.kind, e.user_id, u.display_name AS name, CAST(u.username AS text) AS username, u.avatar_file_id, e.body, e.data, e.at,
+    CAST(extract(epoch FROM e.at - s.started_at) AS float8) AS at_s, e.removed_at IS NOT NULL AS is_removed
+"""
+_LOG = f"""
+    SELECT {HAPPENING} FROM stream_events e JOIN streams s ON s.id = e.stream_id LEFT JOIN users u ON u.id = e.user_id
 """
 AFTER = text(f"{_LOG} WHERE e.stream_id = :stream_id AND e.seq > :seq ORDER BY e.seq LIMIT :limit")
 BEFORE = text(f"{_LOG} WHERE e.stream_id = :stream_id AND e.seq < :seq ORDER BY e.seq DESC LIMIT :limit")
@@ -77,11 +79,13 @@ ONE = text(f"{_LOG} WHERE e.stream_id = :stream_id AND e.seq = :seq")
 BY_NONCE = text(f"{_LOG} WHERE e.stream_id = :stream_id AND e.user_id = :user_id AND e.nonce = :nonce")
 LAST_SEQ = text("SELECT last_seq FROM streams WHERE id = :stream_id")
 COUNTS = text(f"SELECT s.likes, s.shares, s.comments, {_VIEWERS} AS viewers FROM streams s WHERE s.id = :stream_id")
-IS_MUTED = text("""
-    SELECT EXISTS (SELECT FROM stream_mutes WHERE stream_id = :stream_id AND user_id = :user_id)
-        OR EXISTS (SELECT FROM blocks b JOIN streams s ON s.id = :stream_id
-                   WHERE (b.user_id = s.host_id AND b.blocked_id = :user_id) OR (b.user_id = :user_id AND b.blocked_id = s.host_id))
-""")
+_IS_MUTED = """
+    EXISTS (SELECT FROM stream_mutes WHERE stream_id = :stream_id AND user_id = :user_id)
+    OR EXISTS (SELECT FROM blocks b JOIN streams s ON s.id = :stream_id
+               WHERE (b.user_id = s.host_id AND b.blocked_id = :user_id) OR (b.user_id = :user_id AND b.blocked_id = s.host_id))
+"""
+IS_MUTED = text(f"SELECT {_IS_MUTED}")  # our own text
+MAY_SAY = text(f"SELECT status, {_IS_MUTED} AS is_muted FROM streams WHERE id = :stream_id")  # our own text
 MINE = text("""
     SELECT EXISTS (SELECT FROM stream_likes WHERE stream_id = :stream_id AND user_id = :me) AS likes,
            EXISTS (SELECT FROM giveaway_entries e JOIN giveaways g ON g.id = e.giveaway_id

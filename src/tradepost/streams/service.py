@@ -12,7 +12,7 @@ from tradepost.core.clock import now
 from tradepost.core.database import Transaction, on_violation
 from tradepost.core.events import record
 from tradepost.core.ids import uuid7
-from tradepost.core.live import ring_after_commit
+from tradepost.core.live import Entry, give_after_commit, ring_after_commit
 from tradepost.core.text import one_line, paragraphs
 from tradepost.streams import queries
 from tradepost.streams.events import ShowEnded, ShowScheduled, ShowStarted
@@ -85,6 +85,11 @@ _NOTE = text("""
     INSERT INTO stream_events (stream_id, kind, user_id, body, data, nonce)
     VALUES (:stream_id, :kind, :user_id, :body, :data, :nonce) RETURNING seq
 """)
+_SAY = text(f"""
+    WITH e AS (INSERT INTO stream_events (stream_id, kind, user_id, body, nonce)
+               VALUES (:stream_id, 'comment', :user_id, :body, :nonce) RETURNING *)
+    SELECT {queries.HAPPENING} FROM e JOIN streams s ON s.id = e.stream_id LEFT JOIN users u ON u.id = e.user_id
+""")  # our own text
 _REMOVE = text("""
     UPDATE stream_events SET body = '', removed_at = now()
     WHERE stream_id = :stream_id AND seq = :seq AND kind = 'comment' AND removed_at IS NULL RETURNING user_id
@@ -322,13 +327,21 @@ async def say(tx: Transaction, caller: Caller, stream_id: UUID, comment: Comment
     body = one_line(comment.body)
     if not body:
         raise EmptyComment
-    known = await queries.get_stream(tx, stream_id)
-    if known.status != "live":
-        raise WrongMoment("over" if known.status == "ended" else "planned")
-    if await tx.value(queries.IS_MUTED, stream_id=stream_id, user_id=me):
+    known = await tx.maybe(queries.MAY_SAY, stream_id=stream_id, user_id=me)
+    if known is None:
+        raise NoSuchStream
+    if known["status"] != "live":
+        raise WrongMoment("over" if known["status"] == "ended" else "planned")
+    if known["is_muted"]:
         raise NotWelcome
-    seq = await note(tx, stream_id, "comment", user_id=me, body=body, nonce=comment.nonce or None)
-    return await tx.one(queries.ONE, into=Happening, stream_id=stream_id, seq=seq)
+    said = await tx.one(_SAY, into=Happening, stream_id=stream_id, user_id=me, body=body, nonce=comment.nonce or None)
+    give_after_commit(tx, topic_of(stream_id), entry_of(said))
+    return said
+
+
+def entry_of(happening: Happening) -> Entry:
+    """Return a line of a show's log as those who watch are told it."""
+    return Entry("show", happening, happening.seq)
 
 
 async def remove_comment(

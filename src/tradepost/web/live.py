@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from tradepost.core.errors import DomainError, FieldErrors, Unavailable
-from tradepost.core.live import Entry
+from tradepost.core.live import Entry, Moment, Watch
 from tradepost.web.errors import STATUS
 from tradepost.web.typing import HttpConnection, HttpSocket
 
@@ -51,7 +51,7 @@ class Watching(Protocol):
 class Line(ABC):
     """What server-sent events and WebSockets have in common: telling until it is time, or until the other side hangs up."""
 
-    __slots__ = ("_hearing", "_is_gone", "_me", "_receive", "_send", "_watching")
+    __slots__ = ("_hearing", "_is_gone", "_me", "_receive", "_send", "_sending", "_turn", "_until", "_watching")
 
     def __init__(self, watching: Watching) -> None:
         self._watching = watching
@@ -60,6 +60,9 @@ class Line(ABC):
         self._me: asyncio.Task[Any] | None = None
         self._send: Any = None
         self._receive: Any = None
+        self._sending: asyncio.Future[Any] | None = None
+        self._turn: asyncio.Future[None] | None = None
+        self._until = 0.0
 
     async def __call__(self, scope: Any, _receive: Any, _send: Any) -> None:
         """Leave the answer to the outermost layer: an ASGI application as the framework wants one."""
@@ -69,13 +72,16 @@ class Line(ABC):
         """Tell what happens until the other side hangs up, or it is time to be asked again."""
         self._receive, self._send, self._me = receive, send, asyncio.current_task()
         loop = asyncio.get_running_loop()
-        until = loop.time() + LONGEST_S
+        self._until = loop.time() + LONGEST_S
         try:
             self._hear()
-            async for entries in self._watching:
-                await self.tell(entries)
-                if loop.time() > until:
-                    break
+            if isinstance(self._watching, Watch):
+                await self._follow(self._watching)
+            else:
+                async for entries in self._watching:
+                    await self.tell(entries)
+                    if loop.time() > self._until:
+                        break
         except asyncio.CancelledError:
             if not self._is_gone or self._me is None:
                 raise
@@ -88,6 +94,36 @@ class Line(ABC):
         if not self._is_gone:
             self._is_gone = True
             await self.end()
+
+    async def _follow(self, watch: Watch) -> None:
+        """Tell what was missed, then each moment as it comes; again from the beginning when the other side was too slow for that."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while entries := await watch.missed():
+                await self.tell(entries)
+            if loop.time() > self._until:
+                return
+            self._turn = loop.create_future()
+            watch.follow(self._tell_moment)
+            await self._turn
+            if self._sending is not None:
+                await asyncio.wait((self._sending,))
+
+    def _tell_moment(self, moment: Moment) -> bool:
+        """Send a moment at once, without a turn of this line's task; say no while the one before is still on its way, or it is time."""
+        message = self.message(moment) if self._sending is None or self._sending.done() else None
+        if message is None or moment.at > self._until:
+            self._take_turn()
+            return False
+        try:
+            self._sending = _begun(self._send(message))
+        except Exception:  # noqa: BLE001  # the server says in its own words that nobody is there any more
+            self.hang_up()
+        return True
+
+    def _take_turn(self) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
     def _hear(self) -> None:
         """Have `_heard` called with the next thing that comes in; servers hand out futures, which need no task."""
@@ -118,6 +154,10 @@ class Line(ABC):
         self._hear()
 
     @abstractmethod
+    def message(self, moment: Moment) -> dict[str, Any] | None:
+        """Return what says a moment at once, made once for all lines of a kind; None where it takes more than one."""
+
+    @abstractmethod
     async def tell(self, entries: list[Entry]) -> None:
         """Send entries; none is a sign that the line is alive."""
 
@@ -136,14 +176,33 @@ class EventStream(Line):
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEAD)})
         await send({"type": "http.response.body", "body": b"retry: 1000\n\n", "more_body": True})
 
+    def message(self, moment: Moment) -> dict[str, Any] | None:
+        """Return a moment as events."""
+        found: dict[str, Any] | None = moment.made.get(EventStream)
+        if found is None:
+            found = moment.made[EventStream] = _events(moment.entries)
+        return found
+
     async def tell(self, entries: list[Entry]) -> None:
         """Send entries as events."""
-        data = entries[0].event if len(entries) == 1 else b"".join([e.event for e in entries]) or _QUIET
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._send(_events(entries))
 
     async def end(self) -> None:
         """End the answer; the browser asks again."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _events(entries: list[Entry]) -> dict[str, Any]:
+    data = entries[0].event if len(entries) == 1 else b"".join([e.event for e in entries]) or _QUIET
+    return {"type": "http.response.body", "body": data, "more_body": True}
+
+
+def _begun(sending: Any) -> "asyncio.Future[Any] | None":
+    """Return what is to be waited for before the next is sent, None where a server takes what is sent at once."""
+    if asyncio.isfuture(sending) or asyncio.iscoroutine(sending):
+        return asyncio.ensure_future(sending)
+    next(sending, None)
+    return None
 
 
 Take = Callable[[bytes], Awaitable[Entry | None]]
@@ -164,6 +223,16 @@ class Socket(Line):
         """Take the call."""
         await receive()
         await send({"type": "websocket.accept"})
+
+    def message(self, moment: Moment) -> dict[str, Any] | None:
+        """Return a moment of one entry as a text, or of none as the sign that the line is alive."""
+        if len(moment.entries) > 1:
+            return None
+        found: dict[str, Any] | None = moment.made.get(Socket)
+        if found is None:
+            text = moment.entries[0].frame if moment.entries else _ALIVE
+            found = moment.made[Socket] = {"type": "websocket.send", "text": text}
+        return found
 
     async def tell(self, entries: list[Entry]) -> None:
         """Send entries, each as a text of its own."""
