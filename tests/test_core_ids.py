@@ -2,14 +2,26 @@
 
 import string
 import time
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tradepost.core.ids import from_short_id, readable_code, secret_token, short_id, token_hash, uuid7
 
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
+
+
+def test_keys_are_in_order_and_never_twice_also_where_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradepost.core.ids._last", 0)  # other tests go on from where they were
+    first = uuid7()
+    moments = iter([time.time_ns() + hours * 3_600_000_000_000 for hours in (0, 0, 48, 48, -24, 1, 0)] * 50)
+    monkeypatch.setattr("tradepost.core.ids.time.time_ns", lambda: next(moments))
+    made = [first, *(uuid7() for _ in range(350))]
+    assert made == sorted(made)
+    assert len(set(made)) == 351
+    assert {(key.version, key.variant) for key in made} == {(7, RFC_4122)}
 
 
 @given(st.uuids())

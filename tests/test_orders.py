@@ -1,7 +1,7 @@
 """Orders after they are placed: who sees what, who may move what, what each move does to stock and money."""
 
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Self
 
 import pytest
 from sqlalchemy import text
@@ -15,7 +15,7 @@ from tradepost.core.pages import NoSuchPage
 from tradepost.flows.checkout import pay_again
 from tradepost.flows.move_order import move_order
 from tradepost.flows.orders import get_board, get_order, list_all_orders, list_orders
-from tradepost.flows.sweep import sweep
+from tradepost.flows.sweep import fire_timers, sweep, tidy_up
 from tradepost.orders.types import MoveImpossible, MoveNotYours, NoSuchOrder, PartAhead
 
 AT_ONCE = timedelta(0)
@@ -262,3 +262,22 @@ async def test_history_cannot_be_rewritten(shop: Shop) -> None:
     async with shop.store.db.transaction(actor=SYSTEM) as tx:
         with pytest.raises(Exception, match="permission denied"):
             await tx.run(text("UPDATE order_events SET reason = 'x'"))
+
+
+async def test_a_server_whose_clock_jumps_ahead_gives_up_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    variant = await shop.goods(stock=5)
+    waiting = await shop.buy(variant, 2, method="nothing")
+    sent = await shop.buy(variant)
+    await move_order(shop.store, shop.sellers[variant], sent.order_id, "shipped")
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(days=90)
+
+    monkeypatch.setattr("tradepost.core.clock.datetime", Ahead)
+    assert await fire_timers(shop.store) == 0
+    await tidy_up(shop.store)
+    assert (await get_order(shop.store, shop.buyer, waiting.number)).state == waiting.state
+    assert (await get_order(shop.store, shop.buyer, sent.number)).state == "shipped"
+    assert await shop.stock(variant) == (4, 2)

@@ -39,7 +39,7 @@ def problem(request: HttpRequest, error: Exception) -> Response[Any]:
     return Response(body, status_code=status, media_type="application/problem+json", headers=headers)
 
 
-_CODES = {400: "BadRequest", 401: "SignInFirst", 404: "NotFound", 405: "MethodNotAllowed", 413: "BodyTooLarge",
+_CODES = {400: "BadRequest", 401: "SignInFirst", 404: "NotFound", 405: "MethodNotAllowed", 408: "TooSlow", 413: "BodyTooLarge",
           415: "UnsupportedMediaType", 500: "InternalError"}  # fmt: skip
 
 

@@ -13,6 +13,11 @@ def now() -> datetime:
     return _stopped.get() or datetime.now(UTC)
 
 
+def stopped_clock() -> datetime | None:
+    """Return where this task's clock was stopped; None means that it runs, and that a statement may take the database's own."""
+    return _stopped.get()
+
+
 @contextmanager
 def stopped_at(moment: datetime) -> Iterator[None]:
     """Within the block, `now()` returns `moment` for this task."""

@@ -68,6 +68,10 @@ class DatabaseBusy(DatabaseUnreachable):
     """Too many people ask for the same at the moment; please try again."""
 
 
+class NoRoomLeft(DatabaseUnreachable):
+    """There is no room left to save anything at the moment; please try again later."""
+
+
 class TookTooLong(Unavailable):
     """That took longer than the database allows; please narrow it down or try again."""
 
@@ -264,6 +268,7 @@ _TRANSLATED: tuple[tuple[tuple[type[BaseException], ...], type[DomainError]], ..
     ((asyncpg.DataError, DriverDataError), NotStorable),
     ((asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError), TookTooLong),
     ((asyncpg.SerializationError, asyncpg.DeadlockDetectedError), ChangedMeanwhile),
+    ((asyncpg.DiskFullError,), NoRoomLeft),
     (
         (
             asyncpg.PostgresConnectionError,

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import text
 
 from tradepost.catalog import stock
-from tradepost.core.clock import now
+from tradepost.core.clock import now, stopped_clock
 from tradepost.core.database import SYSTEM
 from tradepost.core.errors import DomainError
 from tradepost.core.idempotency import forget_old_keys
@@ -31,16 +31,18 @@ ASK_AGAIN_AFTER = timedelta(seconds=60)
 _BATCH = 200
 _log = structlog.get_logger(__name__)
 
-_DUE_ORDERS = text("SELECT id FROM orders WHERE due_at <= :now ORDER BY due_at LIMIT :limit")
-_DUE_PARTS = text("SELECT order_id, seller_id FROM fulfilments WHERE due_at <= :now ORDER BY due_at LIMIT :limit")
-_EXPIRED = text("""
+# What is due is due by the database's clock, which all servers share: one whose own jumps ahead would give up orders that have time.
+_NOW = "coalesce(CAST(:now AS timestamptz), now())"
+_DUE_ORDERS = text(f"SELECT id FROM orders WHERE due_at <= {_NOW} ORDER BY due_at LIMIT :limit")
+_DUE_PARTS = text(f"SELECT order_id, seller_id FROM fulfilments WHERE due_at <= {_NOW} ORDER BY due_at LIMIT :limit")
+_EXPIRED = text(f"""
     SELECT DISTINCT r.order_id FROM reservations r LEFT JOIN orders o ON o.id = r.order_id
-    WHERE r.state = 'held' AND r.expires_at <= :now AND (o.due_at IS NULL OR o.due_at <= :now) LIMIT :limit
+    WHERE r.state = 'held' AND r.expires_at <= {_NOW} AND (o.due_at IS NULL OR o.due_at <= {_NOW}) LIMIT :limit
 """)
 _OLD_CARTS = text("DELETE FROM carts WHERE session_hash IS NOT NULL AND updated_at < now() - interval '60 days'")
-_EXPIRING = text("""
+_EXPIRING = text(f"""
     SELECT user_id, points FROM (
-        SELECT user_id, CAST(sum(points) FILTER (WHERE points > 0 AND expires_at <= :now)
+        SELECT user_id, CAST(sum(points) FILTER (WHERE points > 0 AND expires_at <= {_NOW})
                + sum(points) FILTER (WHERE points < 0) AS int) AS points
         FROM (SELECT user_id, points, expires_at FROM loyalty_entries UNION ALL SELECT DISTINCT user_id, 0, now() FROM loyalty_entries) e
         GROUP BY user_id
@@ -101,9 +103,9 @@ async def cancel_payment(store: Store, payment_id: UUID) -> None:
 async def fire_timers(store: Store) -> int:
     """Make every move whose time has come; return how many."""
     async with store.db.transaction(actor=SYSTEM, read_only=True) as tx:
-        due = await tx.values(_DUE_ORDERS, now=now(), limit=_BATCH)
-        parts = await tx.all(_DUE_PARTS, now=now(), limit=_BATCH)
-        expired = await tx.values(_EXPIRED, now=now(), limit=_BATCH)
+        due = await tx.values(_DUE_ORDERS, now=stopped_clock(), limit=_BATCH)
+        parts = await tx.all(_DUE_PARTS, now=stopped_clock(), limit=_BATCH)
+        expired = await tx.values(_EXPIRED, now=stopped_clock(), limit=_BATCH)
     for order_id in due:
         await _attempt("timer", order_id, move_on(store, order_id))
     for order_id, seller_id in parts:
@@ -119,7 +121,7 @@ async def move_on(store: Store, order_id: UUID) -> None:
         order = await orders.lock_order(tx, order_id)
         course = (await courses(tx, order.rules_version))[order.process]
         move = course.timed_move(order.state)
-        if move is None or not await tx.value(_IS_DUE, order_id=order_id, now=now()):
+        if move is None or not await tx.value(_IS_DUE, order_id=order_id, now=stopped_clock()):
             return
         parts = await orders.lock_parts(tx, order_id)
         await make_move(tx, store, order, course, move, Mover("system"), parts=parts, whole=True)
@@ -130,7 +132,7 @@ async def move_part_on(store: Store, order_id: UUID, seller_id: UUID) -> None:
     async with store.db.transaction(actor=SYSTEM) as tx:
         order = await orders.lock_order(tx, order_id)
         course = (await courses(tx, order.rules_version))[order.process]
-        if not await tx.value(_IS_PART_DUE, order_id=order_id, seller_id=seller_id, now=now()):
+        if not await tx.value(_IS_PART_DUE, order_id=order_id, seller_id=seller_id, now=stopped_clock()):
             return
         parts = await orders.lock_parts(tx, order_id)
         part = next(p for p in parts if p.seller_id == seller_id)
@@ -152,8 +154,8 @@ async def give_up(store: Store, order_id: UUID) -> None:
         await make_move(tx, store, order, course, move, Mover("system"), parts=parts, whole=True)
 
 
-_IS_DUE = text("SELECT due_at <= :now FROM orders WHERE id = :order_id")
-_IS_PART_DUE = text("SELECT due_at <= :now FROM fulfilments WHERE order_id = :order_id AND seller_id = :seller_id")
+_IS_DUE = text(f"SELECT due_at <= {_NOW} FROM orders WHERE id = :order_id")
+_IS_PART_DUE = text(f"SELECT due_at <= {_NOW} FROM fulfilments WHERE order_id = :order_id AND seller_id = :seller_id")
 
 
 async def tidy_up(store: Store) -> None:
@@ -161,5 +163,5 @@ async def tidy_up(store: Store) -> None:
     async with store.db.transaction(actor=SYSTEM) as tx:
         await forget_old_keys(tx)
         await tx.run(_OLD_CARTS)
-        for user_id, points in await tx.all(_EXPIRING, now=now()):
+        for user_id, points in await tx.all(_EXPIRING, now=stopped_clock()):
             await promotions.take_points(tx, user_id, points, "expired", None)

@@ -31,7 +31,7 @@ STATUS = {
 }
 TITLES = {
     400: "That did not work", 403: "Not for you, sorry", 404: "Nothing here", 405: "That is not possible here",
-    409: "Somebody was faster", 413: "That is too large", 422: "Please check that again", 429: "A little slower, please",
+    408: "That took too long", 409: "Somebody was faster", 413: "That is too large", 422: "Please check that again", 429: "A little slower, please",
     500: "Something broke on our side", 503: "Back in a moment",
 }  # fmt: skip
 NO_STORE = "There is no store at this address; it may be mistyped."

@@ -19,6 +19,7 @@ from tradepost.web.compression import Compressed, takes_gzip
 from tradepost.web.live import LINE, EventStream, Refusal, Socket
 from tradepost.web.proxies import Networks, visitor_of
 from tradepost.web.security import security_headers, with_video
+from tradepost.web.slow_bodies import in_time
 
 log = structlog.get_logger("tradepost.http")
 
@@ -142,7 +143,7 @@ class Hosting:
                         message["headers"].append((b"x-query-count", str(count.queries).encode()))
                 await out(message)
 
-            await self.app(scope, receive, answer)
+            await self.app(scope, receive if scope["method"] == "GET" else in_time(receive), answer)
             line: EventStream | None = scope.get(LINE)
             if line is not None:
                 await line.begin(answer)
