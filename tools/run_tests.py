@@ -185,7 +185,7 @@ def production(outcome: Outcome) -> None:
 
 def browser(outcome: Outcome) -> None:
     """What only a real browser can tell."""
-    pytest(outcome, ["-m", "browser"], {CHROMIUM: find_browser()})
+    pytest(outcome, ["-n", "2", "--dist", "loadfile", "-m", "browser"], {CHROMIUM: find_browser()})
 
 
 def demo(outcome: Outcome) -> None:
