@@ -32,6 +32,7 @@ FLOWS_THAT_WRITE = {
     "sample_orders": "loads orders and addresses of the sample whole, in bulk",
     "sample_talk": "loads shows and conversations of the sample whole, in bulk",
     "grow_sample": "loads a million listings by COPY",
+    "move_in": "moves other systems' databases in by COPY, by the statements of the presets' import.sql",
     "refund": "books what became of a refund on its payment and its part, in one statement",
     "sweep": "throws away carts that nobody came back to",
 }

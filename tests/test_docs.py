@@ -174,7 +174,7 @@ def test_every_table_of_ours_that_holds_what_a_document_names_is_mapped() -> Non
         "search_state", "search_synonyms",
         "search_changes", "search_changed", "audit_log", "encryption_keys", "impersonations", "data_exports", "decisions",
         "appeals", "blocks", "verification_documents", "delivery_terms", "delivery_windows", "delivery_days_off", "delivery_zones",
-        "delivery_stops", "delivery_attempts", "ingredients", "recipe_lines", "ingredient_movements",
+        "delivery_stops", "delivery_attempts", "ingredients", "recipe_lines", "ingredient_movements", "move_in_steps", "move_in_notes",
         "sales_days", "sales_listings", "sales_listing_months", "sales_changed",
         "totp_secrets", "recovery_codes", "passkeys", "mails",
         "former_categories", "store_editions", "store_drafts",

@@ -161,3 +161,30 @@ def mcp(
     from tradepost.cli.agents import bridge
 
     run(lambda: bridge(address, token))
+
+
+@cli.command("import")
+def import_(
+    system: Annotated[str, typer.Argument(help="Which system’s database: tese, souk-loop, shop-assistant, marketplace-watch or omade.")],
+    source: Annotated[str, typer.Argument(help="Its address, postgresql://…; it is only read.")],
+    store: Annotated[str, typer.Option(help="The store to import into; the one called like the system unless given.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do all of it, report, and keep nothing.")] = False,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Do not go on where an import was stopped; look at every row again.")
+    ] = False,
+    seller: Annotated[str, typer.Option(help="Who sells what nobody is named for: a username of the store.")] = "",
+    zone: Annotated[str, typer.Option(help="The time zone of times that name none.")] = "UTC",
+    phone_prefix: Annotated[str, typer.Option(help="The country’s number, for telephone numbers that begin with 0: +263.")] = "",
+    report: Annotated[Path | None, typer.Option(help="Where refused rows are listed (CSV); import-SYSTEM.csv unless given.")] = None,
+    database: Annotated[
+        str, typer.Option(help="The owner's address of your server; that of the settings, or the demo's own, unless given.")
+    ] = "",
+) -> None:  # fmt: skip
+    """Import the whole database of another system; the exit code is 5 where something does not agree afterwards."""
+    from tradepost.cli.move_in import SYSTEMS, Wishes, import_database
+
+    if system not in SYSTEMS:
+        raise typer.BadParameter(", ".join(SYSTEMS), param_hint="SYSTEM")
+    wishes = Wishes(dry_run=dry_run, from_start=from_start, seller=seller, zone=zone, prefix=phone_prefix)
+    path = report or Path(f"import-{system}.csv")
+    run(lambda: import_database(system, source, store or system, wishes, report=path, database=database))

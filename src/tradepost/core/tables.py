@@ -86,6 +86,32 @@ store_drafts = Table(
     comment="What somebody tries before it becomes an edition: one each, seen by them alone.",
 )
 
+move_in_steps = Table(
+    "move_in_steps",
+    metadata,
+    words("system"),
+    words("step"),
+    Column("position", Integer, nullable=False),
+    words("last_key", nullable=True),
+    Column("is_done", Boolean, nullable=False, server_default="false"),
+    Column("tally", JSONB, nullable=False, server_default="{}"),
+    moment("updated_at", default_now=True),
+    PrimaryKeyConstraint("system", "step"),
+    comment="How far each step of an import has come, written with each batch, so that a killed one goes on.",
+)
+
+move_in_notes = Table(
+    "move_in_notes",
+    metadata,
+    words("system"),
+    words("table_name"),
+    words("row_key"),
+    words("reason"),
+    Column("is_refused", Boolean, nullable=False),
+    PrimaryKeyConstraint("system", "table_name", "row_key", "reason"),
+    comment="Rows of another system that an import refused, or kept with a change, and why; never their values.",
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

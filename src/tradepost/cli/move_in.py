@@ -1,0 +1,135 @@
+"""`tradepost import`: another system's database moves into a store."""
+
+import csv
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import asyncpg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tradepost.cli.backup_work import place_of
+from tradepost.core.database import Database
+from tradepost.core.errors import Unavailable
+from tradepost.flows.move_in import ImportDiffers, Note, Report, Wishes, move_in
+from tradepost.flows.move_plan import SYSTEMS, load_plan
+from tradepost.flows.preset import find_presets, load_preset
+from tradepost.flows.store import database_name
+
+__all__ = ["SYSTEMS", "Wishes", "import_database"]
+_console = Console()
+
+
+@dataclass(eq=False)
+class DatabaseToImportAway(Unavailable):
+    """The database to import from does not answer: {said}"""
+
+    said: str
+
+
+async def import_database(
+    system: str, source: str, store: str, wishes: Wishes, *, report: Path, database: str
+) -> None:  # fmt: skip
+    """Import from the database at `source` and print what became of it. Raises `ImportDiffers` where something is missing after."""
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(place_of(database))
+        folder = find_presets([store], place.settings.presets)[store]
+        plan = load_plan(folder, system)
+        there = await stack.enter_async_context(_opened(source))
+        db = await Database.open(place.dsn(database_name(store)), size=2, statement_timeout_ms=3_600_000)
+        stack.push_async_callback(db.close)
+        notes = stack.enter_context(_NotesFile(report))
+        with _Bars() as bars:
+            found = await move_in(
+                db, there, plan, load_preset(folder), place.keys(), wishes, progress=bars.show, on_note=notes.add
+            )
+    _print(found, notes, report, is_trial=wishes.dry_run)
+    if found.differences:
+        raise ImportDiffers("; ".join(found.differences))
+
+
+@asynccontextmanager
+async def _opened(address: str) -> AsyncIterator[asyncpg.Connection]:
+    """Connect to the other database. Raises `DatabaseToImportAway`."""
+    try:
+        connection = await asyncpg.connect(
+            address, timeout=10, server_settings={"timezone": "UTC", "application_name": "tradepost-import"}
+        )
+    except (asyncpg.PostgresError, OSError, ValueError, TimeoutError) as error:
+        raise DatabaseToImportAway(str(error) or type(error).__name__) from None
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+class _NotesFile:
+    """A file of what was refused or changed, made when there is something to write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.counts: Counter[tuple[bool, str, str]] = Counter()
+        self._file: Any = None
+        self._rows: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, note: Note) -> None:
+        """Write a note down."""
+        if self._file is None:
+            self._file = self.path.open("w", encoding="utf-8", newline="")
+            self._rows = csv.writer(self._file)
+            self._rows.writerow(("table", "key", "what", "reason"))
+        self._rows.writerow((note.table, note.key, "refused" if note.is_refused else "changed", note.reason))
+        self.counts[not note.is_refused, note.table, note.reason] += 1
+
+
+class _Bars:
+    """A bar for each step."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=_console
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, what: str, done: int, whole: int) -> None:
+        """Say how far a step is."""
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=whole)
+        self._progress.update(self._tasks[what], completed=done)
+
+
+def _print(report: Report, notes: _NotesFile, path: Path, *, is_trial: bool) -> None:
+    table = Table("Table", "There", "Here", "Refused", "Sum there", "Sum here")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for t in report.tables:
+        sums = (f"{t.tally.given:,}", f"{t.tally.kept:,}") if t.sum_there else ("", "")
+        table.add_row(t.table, f"{t.there:,}", f"{t.tally.here:,}", f"{t.tally.refused:,}", *sums)
+    _console.print(table)
+    for (is_kept, name, reason), number in sorted(notes.counts.items()):
+        _console.print(f"{name}: {number:,} {'changed' if is_kept else 'refused'}, because {reason}", highlight=False)
+    if notes.counts:
+        _console.print(f"Each of them is in {path}.", highlight=False)
+    if report.went_on:
+        _console.print("This went on where an import had stopped.")
+    if is_trial:
+        _console.print("This was a trial: nothing was kept.")

@@ -1,0 +1,252 @@
+"""`tradepost import`: what the five documents' databases hold comes in, once, whole, field by field; what cannot be stays behind."""
+
+import csv
+import tomllib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import md5
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from tests.conftest import MARKET, Servers
+from tests.moving.differences import DIFFERENCES, KEYS, REFUSED
+from tradepost.cli.move_in import DatabaseToImportAway, import_database
+from tradepost.core.crypto import Keyring
+from tradepost.core.database import Database
+from tradepost.flows.install_store import install_store
+from tradepost.flows.move_in import Note, NotThisStore, Report, SourceLacks, Wishes, move_in
+from tradepost.flows.move_plan import SYSTEMS, NothingToMoveIn, load_plan
+from tradepost.flows.preset import PRESETS, load_preset
+
+FOLDER = Path(__file__).parent / "moving"
+COLUMNS: dict[str, dict[str, str]] = tomllib.loads((FOLDER.parent / "documented" / "columns.toml").read_text("utf-8"))
+KEYRING = Keyring.from_secret("test", b"0" * 32)
+PEOPLE = 40
+COUNTED = ("orders", "order_lines", "order_events", "payments", "ledger_entries", "stock_movements", "user_roles", "audit_log", "categories",
+           "loyalty_entries", "messages", "participants", "notices", "prices", "price_history", "sources")  # fmt: skip
+
+
+class Moving(NamedTuple):
+    """A system's database, and a store that it moves into."""
+
+    system: str
+    servers: Servers
+    source: str
+    target: str
+
+    async def run(
+        self, *, progress: Callable[[str, int, int], None] | None = None, **wishes: Any
+    ) -> tuple[Report, list[Note]]:
+        db = await Database.open(self.servers.dsn(self.target, "postgres"), size=2)
+        source = await asyncpg.connect(self.servers.dsn(self.source, "postgres"), server_settings={"timezone": "UTC"})
+        notes: list[Note] = []
+        folder = PRESETS / self.system
+        try:
+            report = await move_in(
+                db, source, load_plan(folder, self.system), load_preset(folder), KEYRING, Wishes(**{"batch": 50} | wishes),
+                progress=progress or (lambda *_: None), on_note=notes.append,
+            )  # fmt: skip
+        finally:
+            await db.close()
+            await source.close()
+        return report, notes
+
+    @asynccontextmanager
+    async def connect(self, name: str) -> AsyncIterator[asyncpg.Connection]:
+        connection = await asyncpg.connect(self.servers.dsn(name, "postgres"), server_settings={"timezone": "UTC"})
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def state(self) -> dict[str, Any]:
+        """Return everything that could change: rows by table, and all that the document shows."""
+        async with self.connect(self.target) as there:
+            found = {t: await there.fetchval(f"SELECT count(*) FROM {t}") for t in COUNTED}
+            for table in COLUMNS[self.system]:
+                rows = await there.fetch(f"SELECT t::text FROM documented.{table} t ORDER BY 1")
+                found[f"documented.{table}"] = [row[0] for row in rows]
+        return found
+
+
+@pytest_asyncio.fixture(scope="module")
+async def stores(servers: Servers, migrated: str) -> AsyncIterator[dict[str, tuple[str, str]]]:
+    """Make each system's database and a store of its kind with nothing in it."""
+    made: dict[str, tuple[str, str]] = {}
+    for system in SYSTEMS:
+        source, target = await servers.clone("template0"), await servers.clone(migrated)
+        connection = await asyncpg.connect(servers.dsn(source, "postgres"))
+        await connection.execute((FOLDER / f"{system}.sql").read_text("utf-8").replace("{n}", str(PEOPLE)))
+        await connection.close()
+        owner = await Database.open(servers.dsn(target, "postgres"), size=1)
+        await install_store(owner, PRESETS / system)
+        await owner.close()
+        made[system] = source, target
+    yield made
+    for pair in made.values():
+        for name in pair:
+            await servers.drop(name)
+
+
+@pytest_asyncio.fixture(params=SYSTEMS)
+async def moving(
+    request: pytest.FixtureRequest, servers: Servers, stores: dict[str, tuple[str, str]]
+) -> AsyncIterator[Moving]:
+    source, template = stores[request.param]
+    target = await servers.clone(template)
+    yield Moving(request.param, servers, source, target)
+    await servers.drop(target)
+
+
+def imported_id(table: str, number: int) -> UUID:
+    """Compute the id that a numbered row gets: zeros, a mark of its table, version 8, the number."""
+    mark, number_hex = md5(table.encode()).hexdigest(), f"{number:016x}"  # noqa: S324  # a mark, not a secret
+    return UUID(f"00{mark[:6]}-{mark[6:10]}-8000-80{number_hex[2:4]}-{number_hex[4:]}")
+
+
+def comparable(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    if isinstance(value, str) and value[:1] in "{[":
+        return value.replace(" ", "")
+    return value.normalize() if isinstance(value, Decimal) else value
+
+
+def shown(system: str, table: str, row: asyncpg.Record, *, is_source: bool) -> tuple[Any, ...]:
+    """Return the columns of a row that are the same on both sides, in the document's order, with our ids for numbers."""
+    left_out = DIFFERENCES[system].get(table, {})
+    values = []
+    for column in (spec.split()[0] for spec in COLUMNS[system][table].split(", ")):
+        if column in left_out and left_out[column] is None:
+            continue
+        value = row.get(column)
+        of = KEYS.get(system, {}).get(f"{table}.{column}")
+        if is_source and of and isinstance(value, int):
+            value = imported_id(of, value)
+        change = left_out.get(column)
+        values.append(comparable(change(value, row) if is_source and change else value))
+    return tuple(values)
+
+
+async def both_sides(moving: Moving, table: str, refused: set[str]) -> tuple[Counter[Any], Counter[Any]]:
+    async with moving.connect(moving.source) as source, moving.connect(moving.target) as target:
+        there = await source.fetch(f"SELECT * FROM {table}")
+        here = await target.fetch(f"SELECT * FROM documented.{table}")
+    key = "id" if there and "id" in there[0] else next(iter(there[0].keys()))
+    expected = Counter(shown(moving.system, table, r, is_source=True) for r in there if str(r[key]) not in refused)
+    return expected, Counter(shown(moving.system, table, r, is_source=False) for r in here)
+
+
+async def test_everything_that_can_be_here_comes_field_by_field_and_a_second_time_changes_nothing(
+    moving: Moving,
+) -> None:
+    report, notes = await moving.run()
+    assert report.differences == []
+    refused = {(n.table, n.key): n.reason for n in notes if n.is_refused}
+    assert sorted({(table, reason) for (table, _), reason in refused.items()}) == sorted(REFUSED[moving.system])
+    assert sum(t.tally.here for t in report.tables) > 5 * PEOPLE
+    for part in load_plan(PRESETS / moving.system, moving.system).parts:
+        if part.table not in COLUMNS[moving.system] or DIFFERENCES[moving.system].get(part.table) == {"*": None}:
+            continue
+        expected, found = await both_sides(moving, part.table, {key for table, key in refused if table == part.table})
+        assert expected, part.table
+        assert expected - found == Counter(), part.table
+    before = await moving.state()
+    again, same_notes = await moving.run()
+    assert (again.differences, [t.tally for t in again.tables]) == ([], [t.tally for t in report.tables])
+    assert [n for n in same_notes if n.is_refused] == [n for n in notes if n.is_refused]
+    assert await moving.state() == before
+
+
+async def test_a_killed_import_goes_on_where_it_stopped(moving: Moving) -> None:
+    calls = 0
+
+    def die(_what: str, _done: int, _whole: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in {6, 17}:
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            await moving.run(progress=die, batch=20)
+    report, _ = await moving.run(batch=20)
+    assert (report.went_on, report.differences) == (True, [])
+    reached = await moving.state()
+    whole, _ = await moving.run(from_start=True)
+    assert (whole.went_on, [t.tally for t in whole.tables]) == (False, [t.tally for t in report.tables])
+    assert await moving.state() == reached
+
+
+async def test_a_trial_reports_everything_and_leaves_nothing(moving: Moving) -> None:
+    before = await moving.state()
+    report, notes = await moving.run(dry_run=True)
+    assert report.differences == []
+    assert {(n.table, n.reason) for n in notes if n.is_refused} == set(REFUSED[moving.system])
+    assert await moving.state() == before
+    async with moving.connect(moving.target) as target:
+        assert await target.fetchval("SELECT count(*) FROM move_in_steps") == 0
+
+
+async def test_a_database_that_lacks_a_column_is_refused_and_nothing_changed(moving: Moving) -> None:
+    part = load_plan(PRESETS / moving.system, moving.system).parts[-1]
+    column = next(c for c in part.columns if not c.is_optional and c.name == c.needs[0] and c.name != part.key).name
+    before = await moving.state()
+    async with moving.connect(moving.source) as source:
+        await source.execute(f'ALTER TABLE "{part.table}" RENAME COLUMN "{column}" TO gone')
+        try:
+            with pytest.raises(SourceLacks) as refusal:
+                await moving.run()
+        finally:
+            await source.execute(f'ALTER TABLE "{part.table}" RENAME COLUMN gone TO "{column}"')
+    assert (
+        refusal.value.message
+        == f"The database to import from is not one of {moving.system}: it lacks {part.table}.{column}."
+    )
+    assert await moving.state() == before
+
+
+async def test_a_store_of_another_kind_is_refused(
+    servers: Servers, stores: dict[str, tuple[str, str]], market: str
+) -> None:
+    with pytest.raises(NotThisStore):
+        await Moving("omade", servers, stores["omade"][0], market).run()
+    with pytest.raises(NothingToMoveIn):
+        load_plan(PRESETS / "omade", "tese")
+    with pytest.raises(NothingToMoveIn):
+        load_plan(MARKET, "omade")
+
+
+async def test_the_command_reports_and_lists_what_was_refused(
+    servers: Servers, stores: dict[str, tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    source, template = stores["omade"]
+    target = await servers.clone(template)
+    await servers.command("DROP DATABASE IF EXISTS tradepost_omade")
+    await servers.command(f'ALTER DATABASE "{target}" RENAME TO tradepost_omade')
+    monkeypatch.setenv("TRADEPOST_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    listed = tmp_path / "refused.csv"
+    try:
+        await import_database(
+            "omade", servers.dsn(source, "postgres"), "omade", Wishes(), report=listed, database=servers.dsn("postgres", "postgres")
+        )  # fmt: skip
+        said = capsys.readouterr().out
+        assert "orders: 1 refused, because it has no lines" in said
+        with listed.open(encoding="utf-8", newline="") as lines:
+            rows = [tuple(row.values()) for row in csv.DictReader(lines)]
+        assert ("users", "bad00000-0000-0000-0000-000000000004", "refused", "the role is not one of the four") in rows
+        with pytest.raises(DatabaseToImportAway):
+            await import_database(
+                "omade", servers.dsn("nowhere", "postgres"), "omade", Wishes(), report=listed, database=servers.dsn("postgres", "postgres")
+            )  # fmt: skip
+    finally:
+        await servers.command("DROP DATABASE tradepost_omade WITH (FORCE)")
