@@ -53,7 +53,7 @@ async def measure() -> dict[str, float]:
     async with ground() as on:
         dsn = await on.store(STORE, 0)
         owner = await asyncpg.connect(on.dsn(dsn, "postgres"))
-        talks = await _people(owner)
+        talks = await make_talks(owner)
         with server("store", on.dsn(dsn), STORE, on.cache_url, str(on.home.files(STORE))) as (pid, port):
             found = await _measure(port, pid, talks)
         with server("store", on.dsn(dsn), STORE, on.cache_url, str(on.home.files(STORE))) as (pid, port):
@@ -64,12 +64,12 @@ async def measure() -> dict[str, float]:
 async def _measure(port: int, pid: int, talks: list[Talk]) -> dict[str, float]:
     heard = Heard()
     await send_all(port, [0], _request(talks[:1], heard))  # everything is loaded and compiled
-    before = _memory_kb(pid)
+    before = memory_kb(pid)
     streams = [
         asyncio.create_task(_watch(port, n, talk, side, heard)) for n, talk in enumerate(talks) for side in (0, 1)
     ]
     await asyncio.sleep(3 + len(streams) / 400)
-    idle_kb = (_memory_kb(pid) - before) / len(streams)
+    idle_kb = (memory_kb(pid) - before) / len(streams)
     heard.waits.clear()
     cpu = cpu_seconds(pid)
     marks, request = int(RATE * SECONDS), _request(talks[:TALKING], heard)
@@ -98,7 +98,7 @@ async def _measure(port: int, pid: int, talks: list[Talk]) -> dict[str, float]:
     }
 
 
-async def _people(owner: asyncpg.Connection) -> list[Talk]:
+async def make_talks(owner: asyncpg.Connection) -> list[Talk]:
     """Make people, a token for each, and their conversations, beside those of runs before."""
     talks, users, tokens = [], [], []
     mark = f"c{int(time.time())}"
@@ -199,7 +199,7 @@ async def _sender(
 
 async def _socket_kb(port: int, pid: int, talks: list[Talk]) -> float:
     """Return what an open WebSocket costs in a server that has opened nothing else."""
-    before, lines = _memory_kb(pid), []
+    before, lines = memory_kb(pid), []
     for talk in talks:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(
@@ -212,7 +212,7 @@ async def _socket_kb(port: int, pid: int, talks: list[Talk]) -> float:
             raise RuntimeError(head.decode())
         lines.append(writer)
     await asyncio.sleep(2)
-    found = round((_memory_kb(pid) - before) / len(talks), 1)
+    found = round((memory_kb(pid) - before) / len(talks), 1)
     for writer in lines:
         writer.close()
     return found
@@ -232,6 +232,7 @@ def _request(talks: list[Talk], heard: Heard) -> Callable[[int], tuple[str, str,
     return request
 
 
-def _memory_kb(pid: int) -> int:
+def memory_kb(pid: int) -> int:
+    """Return the resident memory of a process."""
     found = re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return int(found[1]) if found else 0

@@ -1,4 +1,4 @@
-"""What benchmarks measure, each in a process of its own: `python -m benchmarks.serve floor|store|worker PORT ARGS`.
+"""What benchmarks measure, each in a process of its own: `python -m benchmarks.serve floor|store|worker|lines PORT ARGS`.
 
 The floor is what nothing in this framework can undercut: a bare Litestar handler that sends the same SQL over asyncpg.
 """
@@ -76,6 +76,26 @@ async def worker(_port: int, dsn: str, code: str, cache_url: str, files: str, pr
         await run_worker(opened, asyncio.Event())
 
 
+async def lines(port: int) -> None:
+    """Hold lines open, of events and WebSockets, and tell nothing: what the server itself takes for one."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+        else:
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+            )
+            await send({"type": "http.response.body", "body": b"retry: 1000\n\n", "more_body": True})
+            await receive()  # the request itself
+        await receive()
+
+    await _serve(app, port)
+
+
 async def _serve(app: Any, port: int) -> None:
     server = Server(
         app,
@@ -92,4 +112,4 @@ async def _serve(app: Any, port: int) -> None:
 if __name__ == "__main__":
     kind, number, *rest = sys.argv[1:]
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    uvloop.run({"floor": floor, "store": store, "worker": worker}[kind](int(number), *rest))
+    uvloop.run({"floor": floor, "store": store, "worker": worker, "lines": lines}[kind](int(number), *rest))

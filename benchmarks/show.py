@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from benchmarks.chat import _memory_kb, send_all
+from benchmarks.chat import memory_kb, send_all
 from benchmarks.ground import ground
 from benchmarks.load import cpu_seconds
 from benchmarks.pages import server
@@ -64,12 +64,12 @@ class Viewer(asyncio.Protocol):
 
 async def measure_show() -> dict[str, float]:
     """Have a thousand watch, and people comment at a steady pace."""
-    _more_files()
+    allow_many_files()
     async with ground() as on:
         dsn = await on.store(STORE, 0)
         owner = await asyncpg.connect(on.dsn(dsn, "postgres"))
-        tokens, people = await _people(owner, PEOPLE)
-        stream_id = await _live(owner, people[0])
+        tokens, people = await make_people(owner, PEOPLE)
+        stream_id = await put_on_show(owner, people[0])
         with server("store", on.dsn(dsn), STORE, on.cache_url, str(on.home.files(STORE))) as (pid, port):
             return await _watch(port, pid, stream_id, tokens)
 
@@ -83,12 +83,12 @@ async def _watch(port: int, pid: int, stream_id: UUID, tokens: list[str]) -> dic
     heard, count = Heard(), int(RATE * SECONDS)
     path, loop, viewers = f"/api/v1/streams/{stream_id}/events", asyncio.get_running_loop(), []
     await send_all(port, [1], request)  # everything is loaded and compiled
-    before = _memory_kb(pid)
+    before = memory_kb(pid)
     for n in range(VIEWERS):
         viewers.append((await loop.create_connection(lambda n=n: Viewer(n, path, heard), "127.0.0.1", port))[0])  # type: ignore[misc]
         await asyncio.sleep(0.002)
     await asyncio.sleep(3)
-    idle_kb, cpu, began = (_memory_kb(pid) - before) / VIEWERS, cpu_seconds(pid), time.perf_counter()
+    idle_kb, cpu, began = (memory_kb(pid) - before) / VIEWERS, cpu_seconds(pid), time.perf_counter()
     await send_all(port, range(2, count + 2), request, rate=RATE, clients=PEOPLE - 1)
     taken = time.perf_counter() - began
     await asyncio.sleep(3)
@@ -113,8 +113,8 @@ async def measure_auction() -> dict[str, float]:
     async with ground() as on:
         dsn = await on.store(STORE, 0)
         owner = await asyncpg.connect(on.dsn(dsn, "postgres"))
-        tokens, people = await _people(owner, BIDDERS + 1)
-        stream_id = await _live(owner, people[0])
+        tokens, people = await make_people(owner, BIDDERS + 1)
+        stream_id = await put_on_show(owner, people[0])
         auction_id = await _auction(owner, stream_id, people[0])
         with server("store", on.dsn(dsn), STORE, on.cache_url, str(on.home.files(STORE))) as (pid, port):
             waits: list[float] = []
@@ -146,12 +146,13 @@ async def measure_auction() -> dict[str, float]:
     }
 
 
-def _more_files() -> None:
+def allow_many_files() -> None:
+    """Let this process, and the servers it starts, hold thousands of connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8_192)), hard))
 
 
-async def _people(owner: asyncpg.Connection, count: int) -> tuple[list[str], list[UUID]]:
+async def make_people(owner: asyncpg.Connection, count: int) -> tuple[list[str], list[UUID]]:
     """Make people who may do everything a buyer may, with a token for each."""
     mark = f"s{time.time_ns()}"
     people, secrets = [uuid7() for _ in range(count)], [secret_token() for _ in range(count)]
@@ -167,7 +168,7 @@ async def _people(owner: asyncpg.Connection, count: int) -> tuple[list[str], lis
     return secrets, people
 
 
-async def _live(owner: asyncpg.Connection, host: UUID) -> UUID:
+async def put_on_show(owner: asyncpg.Connection, host: UUID) -> UUID:
     """Put a show on."""
     stream_id: UUID = await owner.fetchval(
         """INSERT INTO streams (host_id, title, category_id, status, scheduled_at, started_at, stream_url)

@@ -52,16 +52,16 @@ _LOCK = text("""
            closes_at, state, last_seq, price_minor, leader_id
     FROM auctions WHERE id = :auction_id FOR NO KEY UPDATE
 """)
-_CLOCK = text("""
-    SELECT clock_timestamp() AS now, (SELECT max_minor FROM bids WHERE auction_id = :auction_id AND bidder_id = :leader_id
-                                      ORDER BY seq DESC LIMIT 1) AS leader_max
+_CLOCK = text("SELECT clock_timestamp()")
+# After the lock, so that it sees what those who held it before have written.
+_ROUND = text("""
+    SELECT clock_timestamp() AS now,
+           (SELECT max_minor FROM bids WHERE auction_id = :auction_id AND bidder_id = :leader_id ORDER BY seq DESC LIMIT 1) AS leader_max,
+           ARRAY(SELECT user_id FROM stream_mutes WHERE stream_id = :stream_id AND user_id = ANY (CAST(:people AS uuid[]))
+                 UNION SELECT blocked_id FROM blocks WHERE user_id = :host_id AND blocked_id = ANY (CAST(:people AS uuid[]))) AS unwelcome
 """)
 _KNOWN = text("""
     SELECT bidder_id, nonce, seq, price_minor, leader_id FROM bids WHERE auction_id = :auction_id AND nonce = ANY (CAST(:nonces AS text[]))
-""")
-_UNWELCOME = text("""
-    SELECT user_id FROM stream_mutes WHERE stream_id = :stream_id AND user_id = ANY (CAST(:people AS uuid[]))
-    UNION SELECT blocked_id FROM blocks WHERE user_id = :host_id AND blocked_id = ANY (CAST(:people AS uuid[]))
 """)
 _BIDS = text("""
     INSERT INTO bids (auction_id, seq, bidder_id, max_minor, price_minor, leader_id, nonce, at)
@@ -146,13 +146,13 @@ async def place_bids(
     Locks the auction. The same nonce of the same person again returns what became of it then.
     """
     sale = await lock_auction(tx, auction_id)
-    clock = await tx.one(_CLOCK, auction_id=auction_id, leader_id=sale.leader_id)
-    at: datetime = clock["now"]
+    now = await tx.one(
+        _ROUND, auction_id=auction_id, leader_id=sale.leader_id, stream_id=sale.stream_id, host_id=sale.host_id,
+        people=[who for who, _ in wanted],
+    )  # fmt: skip
+    at: datetime = now["now"]
     known = await _known(tx, sale, wanted)
-    unwelcome = set(
-        await tx.values(_UNWELCOME, stream_id=sale.stream_id, host_id=sale.host_id, people=[who for who, _ in wanted])
-    )
-    book = _Book(sale, Standing(sale.leader_id, sale.price_minor, clock["leader_max"]), at, known, unwelcome)
+    book = _Book(sale, Standing(sale.leader_id, sale.price_minor, now["leader_max"]), at, known, set(now["unwelcome"]))
     answers = [book.take(who, bid) for who, bid in wanted]
     if book.rows:
         await _write(tx, sale, book, at)
@@ -216,19 +216,11 @@ class _Book:
 
 async def _write(tx: Transaction, sale: Locked, book: _Book, at: datetime) -> None:
     seqs, bidders, maxima, prices, leaders, nonces = (list(column) for column in zip(*book.rows, strict=True))
-    await tx.run(
-        _BIDS,
-        auction_id=sale.id,
-        at=at,
-        seqs=seqs,
-        bidders=bidders,
-        maxima=maxima,
-        prices=prices,
-        leaders=leaders,
-        nonces=nonces,
-    )
     price, leader = book.standing.price_minor, book.standing.leader_id
-    await tx.run(
+    await tx.later(
+        _BIDS, auction_id=sale.id, at=at, seqs=seqs, bidders=bidders, maxima=maxima, prices=prices, leaders=leaders, nonces=nonces
+    )  # fmt: skip
+    await tx.later(
         _LEAD, auction_id=sale.id, last_seq=book.seq, price_minor=price, leader_id=leader, closes_at=book.closes_at
     )
     data: dict[str, Any] = {
@@ -242,7 +234,7 @@ async def check_due(tx: Transaction, sale: Locked) -> timedelta | None:
     """Return how long an open auction goes on, None when its time is up; a closed one goes on for ever."""
     if sale.state != "open":
         return timedelta.max
-    left: timedelta = sale.closes_at - (await tx.one(_CLOCK, auction_id=sale.id, leader_id=None))["now"]
+    left: timedelta = sale.closes_at - await tx.value(_CLOCK)
     return left if left > timedelta(0) else None
 
 

@@ -81,13 +81,9 @@ _UNPIN_ALL = text("""
     UPDATE stream_listings SET pinned_to = clock_timestamp()
     WHERE stream_id = :stream_id AND pinned_from IS NOT NULL AND pinned_to IS NULL
 """)
-_NOTE = text("""
-    INSERT INTO stream_events (stream_id, kind, user_id, body, data, nonce)
-    VALUES (:stream_id, :kind, :user_id, :body, :data, :nonce) RETURNING seq
-""")
-_SAY = text(f"""
-    WITH e AS (INSERT INTO stream_events (stream_id, kind, user_id, body, nonce)
-               VALUES (:stream_id, 'comment', :user_id, :body, :nonce) RETURNING *)
+_NOTE = text(f"""
+    WITH e AS (INSERT INTO stream_events (stream_id, kind, user_id, body, data, nonce)
+               VALUES (:stream_id, :kind, :user_id, :body, :data, :nonce) RETURNING *)
     SELECT {queries.HAPPENING} FROM e JOIN streams s ON s.id = e.stream_id LEFT JOIN users u ON u.id = e.user_id
 """)  # our own text
 _REMOVE = text("""
@@ -123,13 +119,13 @@ async def move_shows(tx: Transaction, source: UUID, target: UUID) -> int:
 async def note(
     tx: Transaction, stream_id: UUID, kind: str, *, user_id: UUID | None = None, body: str = "",
     data: dict[str, Any] | None = None, nonce: str | None = None,
-) -> int:  # fmt: skip
-    """Write a line in a show's log and tell those who watch; return its number. Locks the show until the commit."""
-    seq: int = await tx.value(
-        _NOTE, stream_id=stream_id, kind=kind, user_id=user_id, body=body, data=data or {}, nonce=nonce
+) -> Happening:  # fmt: skip
+    """Write a line in a show's log and tell those who watch; return it. Locks the show until the commit."""
+    written = await tx.one(
+        _NOTE, into=Happening, stream_id=stream_id, kind=kind, user_id=user_id, body=body, data=data or {}, nonce=nonce
     )
-    ring_after_commit(tx, topic_of(stream_id))
-    return seq
+    give_after_commit(tx, topic_of(stream_id), entry_of(written))
+    return written
 
 
 def check_video(address: str, field: str) -> str | None:
@@ -334,9 +330,7 @@ async def say(tx: Transaction, caller: Caller, stream_id: UUID, comment: Comment
         raise WrongMoment("over" if known["status"] == "ended" else "planned")
     if known["is_muted"]:
         raise NotWelcome
-    said = await tx.one(_SAY, into=Happening, stream_id=stream_id, user_id=me, body=body, nonce=comment.nonce or None)
-    give_after_commit(tx, topic_of(stream_id), entry_of(said))
-    return said
+    return await note(tx, stream_id, "comment", user_id=me, body=body, nonce=comment.nonce or None)
 
 
 def entry_of(happening: Happening) -> Entry:
