@@ -20,6 +20,7 @@ from benchmarks import (
     feed,
     ingest,
     live,
+    metrics,
     notifications,
     office,
     pages,
@@ -48,6 +49,7 @@ MEASURES: dict[str, Callable[[Path], Awaitable[dict[str, Any]]]] = {
     "feed": lambda _data: feed.measure(),
     "assistant": lambda _data: assistant.measure(),
     "ingest": lambda _data: ingest.measure(),
+    "metrics": lambda _data: metrics.measure(),
     "notifications": lambda _data: notifications.measure(),
     "start": lambda _data: start.measure(),
 }

@@ -16,6 +16,7 @@ from tradepost.flows.store import Store
 from tradepost.web.context import provide_caller, provide_store
 from tradepost.web.errors import error_page
 from tradepost.web.hosting import Hosting
+from tradepost.web.metrics import Watch
 from tradepost.web.proxies import Networks
 from tradepost.web.routes import page_routes
 from tradepost.web.typing import HttpRequest
@@ -32,11 +33,12 @@ def create_app(
     proxies: Networks = (),
     show_costs: bool = False,
     compress: bool = True,
+    watch: Watch | None = None,
 ) -> Hosting:
     """Return the ASGI application for these stores, keyed by code."""
     return Hosting(
-        _handlers(), stores, domain=domain, secure=secure, proxies=proxies, show_costs=show_costs, compress=compress
-    )
+        _handlers(), stores, domain=domain, secure=secure, proxies=proxies, show_costs=show_costs, compress=compress, watch=watch,
+    )  # fmt: skip
 
 
 @cache

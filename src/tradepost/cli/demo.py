@@ -28,13 +28,14 @@ from tradepost.core.errors import Conflict, Invalid, Unavailable
 from tradepost.core.files import FileStore
 from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.log import configure_logging
-from tradepost.core.settings import HttpSettings, LogSettings, Settings, load_settings
+from tradepost.core.settings import HttpSettings, LogSettings, MetricsSettings, Settings, load_settings
 from tradepost.flows.install_store import install_store
 from tradepost.flows.load_sample import load_sample
 from tradepost.flows.preset import find_presets
 from tradepost.flows.rotate_keys import check_keys
 from tradepost.flows.store import Store, database_name, open_store
 from tradepost.migrations import create_database, migrate
+from tradepost.web.metrics import Watch
 from tradepost.worker import run_worker
 
 TEMPLATE = "tradepost_template"
@@ -170,7 +171,7 @@ def introduction(stores: dict[str, Store], port: int) -> Table:
 async def serve(stores: dict[str, Store], services: EmbeddedServices, port: int) -> None:
     """Serve pages and run jobs in this process until SIGINT or SIGTERM, or until a server ends by itself."""
     server = Server(
-        create_app(stores),
+        create_app(stores, watch=Watch(MetricsSettings())),
         address="127.0.0.1",
         port=port,
         interface=Interfaces.ASGI,

@@ -18,12 +18,14 @@ from tradepost.core.database import Database, DatabaseUnreachable
 from tradepost.core.errors import Invalid
 from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.log import configure_logging
+from tradepost.core.metrics import Exchange
 from tradepost.core.settings import Settings, load_settings
 from tradepost.flows.install_store import install_store
 from tradepost.flows.preset import find_presets
 from tradepost.flows.rotate_keys import check_keys
 from tradepost.flows.store import Store, database_name, open_store
 from tradepost.migrations import create_database, migrate
+from tradepost.web.metrics import Watch
 from tradepost.web.proxies import networks_of
 from tradepost.worker import compose, run_worker
 
@@ -83,7 +85,7 @@ def serve_forever(settings_file: Path | None) -> None:
     os.environ[SETTINGS_VARIABLE] = str((settings_file or Path("tradepost.toml")).resolve())
     settings = _settings()
     address(settings.database.url, "database.url", "")
-    networks_of(settings.http.trusted_proxies)  # said here, before any process starts
+    networks_of((*settings.http.trusted_proxies, *settings.metrics.networks))  # said here, before any process starts
     Granian(
         "tradepost.cli.serve:application", address=settings.http.host, port=settings.http.port, interface=Interfaces.ASGI,
         workers=settings.http.workers, factory=True, log_access=False, backlog=BACKLOG, backpressure=MOST_OPEN,
@@ -121,12 +123,21 @@ class _Application:
             stores = await self.stack.enter_async_context(open_stores(self.settings))
             http = self.settings.http
             proxies = networks_of(http.trusted_proxies)
+            watch = watching(self.settings, "server")
             self.app = create_app(
-                stores, domain=http.domain, secure=http.scheme == "https", proxies=proxies, compress=http.compress
-            )
+                stores, domain=http.domain, secure=http.scheme == "https", proxies=proxies, compress=http.compress, watch=watch,
+            )  # fmt: skip
+            leaving = asyncio.create_task(watch.leave(stores))
             await send({"type": "lifespan.startup.complete"})
             await receive()
+            leaving.cancel()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def watching(settings: Settings, role: str) -> Watch:
+    """Return the page of the metrics of a process, which knows of those of its siblings through the home."""
+    run = open_home(find_home(os.environ)).run
+    return Watch(settings.metrics, Exchange.here(run / "metrics", role), run)
 
 
 @asynccontextmanager
@@ -162,8 +173,10 @@ async def work_forever(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_stores(settings) as stores, asyncio.TaskGroup() as tasks:
-        for store in stores.values():
-            tasks.create_task(run_worker(store, stop))
+        leaving = tasks.create_task(watching(settings, "worker").leave(stores))
+        working = [tasks.create_task(run_worker(store, stop)) for store in stores.values()]
+        await asyncio.wait(working)
+        leaving.cancel()
 
 
 async def migrate_stores(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.sql import ClauseElement
 
 from tradepost.core.errors import Conflict, DomainError, Invalid, NotFound, Refused, Unavailable
+from tradepost.core.metrics import QUERY_ERRORS, QUERY_SECONDS
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -314,27 +315,29 @@ def _is_lost(connection: asyncpg.Connection) -> bool:
 class _Runner:
     """The reading half that a transaction and a bare connection share."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, database: "Database") -> None:
         self.connection = connection
+        self.database = database
 
     def _translated(self, error: Exception) -> BaseException:
         return translate(error, is_lost=_is_lost(self.connection)) or error
 
     async def _call(self, method: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         count = _count.get()
-        if count is None:
-            try:
-                return await method(*arguments)
-            except Exception as error:
-                raise self._translated(error) from error
-        count.queries += 1
+        if count is not None:
+            count.queries += 1
         started = time.perf_counter()
         try:
             return await method(*arguments)
         except Exception as error:
-            raise self._translated(error) from error
+            translated = self._translated(error)
+            QUERY_ERRORS.add(self.database.label, type(translated).__name__)
+            raise translated from error
         finally:
-            count.seconds += time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            self.database.query_seconds.note(seconds)
+            if count is not None:
+                count.seconds += seconds
 
     @overload
     async def all(self, statement: ClauseElement, *, into: type[T], **params: Any) -> list[T]: ...
@@ -392,9 +395,8 @@ class Transaction(_Runner):
     """One open transaction. Functions that take one join it; whoever opened it commits."""
 
     def __init__(self, connection: asyncpg.Connection, actor: Actor, database: "Database") -> None:
-        super().__init__(connection)
+        super().__init__(connection, database)
         self.actor = actor
-        self.database = database
         self.reactions: list[Callable[[], Awaitable[None]]] = []
         self._forgotten: set[str] = set()
         self._waiting: list[_Change] = []
@@ -510,14 +512,6 @@ class Transaction(_Runner):
         await self.control("RELEASE SAVEPOINT inner_step")
 
 
-async def _borrow(pool: asyncpg.Pool) -> asyncpg.Connection:
-    """Take a connection from the pool; who waits too long is told, instead of one more waiting in line."""
-    try:
-        return await pool.acquire(timeout=_LONGEST_WAIT_S)
-    except TimeoutError:
-        raise DatabaseBusy from None
-
-
 class Forgetful(Protocol):
     """A cache, as far as transactions know it: it forgets what they changed."""
 
@@ -535,6 +529,7 @@ class Database:
         planned_once: asyncpg.Pool,
         connect: Callable[[], Awaitable[asyncpg.Connection]],
         limits: str = "",
+        label: str = "",
     ) -> None:
         self._pool = pool
         self._replica = replica
@@ -542,6 +537,22 @@ class Database:
         self._connect = connect
         self._limits = limits  # what each transaction says where a session cannot keep it
         self.cache: Forgetful | None = None
+        self.label = label  # whose it is, in metrics
+        self.query_seconds = QUERY_SECONDS.of(label)
+        self.waiting = 0
+
+    @property
+    def connections(self) -> int:
+        """How many connections this process has open."""
+        return sum(pool.get_size() for pool in self._pools())
+
+    @property
+    def idle_connections(self) -> int:
+        """How many of them nobody uses."""
+        return sum(pool.get_idle_size() for pool in self._pools())
+
+    def _pools(self) -> set[Any]:
+        return {self._pool, self._planned_once, self._replica} - {None}
 
     @classmethod
     async def open(  # one keyword per setting of the pool
@@ -597,18 +608,28 @@ class Database:
         else:
             planned_once = replica or primary
         said = "".join(f"SET LOCAL {key} = {value}; " for key, value in limits.items()) if direct_dsn else ""
-        return cls(primary, replica, planned_once, connect, said)
+        return cls(primary, replica, planned_once, connect, said, name.removeprefix("tradepost-"))
+
+    async def _borrow(self, pool: asyncpg.Pool) -> asyncpg.Connection:
+        """Take a connection from a pool; who waits too long is told, instead of one more waiting in line."""
+        self.waiting += 1
+        try:
+            return await pool.acquire(timeout=_LONGEST_WAIT_S)
+        except TimeoutError:
+            raise DatabaseBusy from None
+        finally:
+            self.waiting -= 1
 
     async def close(self) -> None:
         """Close every connection; waits for those in use."""
-        for pool in {self._pool, self._planned_once, self._replica} - {None}:
+        for pool in self._pools():
             await pool.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a bare connection: for LISTEN, COPY out and maintenance, not for requests."""
         try:
-            lent = await _borrow(self._pool)
+            lent = await self._borrow(self._pool)
         except Exception as error:
             raise translate(error) or error from error
         try:
@@ -714,11 +735,11 @@ class Database:
         usual = self._pool if fresh or self._replica is None else self._replica
         pool = self._planned_once if plan_once else usual
         try:
-            lent = await _borrow(pool)
+            lent = await self._borrow(pool)
         except Exception as error:
             raise translate(error) or error from error
         try:
-            return await _Runner(lent).all(statement, into=into, **params)
+            return await _Runner(lent, self).all(statement, into=into, **params)
         finally:
             await pool.release(lent)
 

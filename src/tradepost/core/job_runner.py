@@ -28,6 +28,7 @@ from sqlalchemy import TextClause, text
 from tradepost.core.database import compiled, translate
 from tradepost.core.errors import Unavailable
 from tradepost.core.jobs import CHANNEL, INSERT_JOBS, HasDatabase, Priority, Registry, Request, bell_of, columns_of
+from tradepost.core.metrics import JOB_SECONDS, JOBS
 
 _log = structlog.get_logger()
 _LEVELS: Final = sorted((int(level) for level in Priority if level > Priority.PATIENT), reverse=True)
@@ -246,9 +247,12 @@ class _Runner:
 
     async def _try(self, row: Row) -> None:
         """Run a job once; whatever happens becomes an outcome."""
+        started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(job=row.entrypoint, job_id=row.id, attempt=row.attempts + 1):
             try:
                 outcome = await self._outcome(row)
+                JOBS.add(self._store.db.label, row.entrypoint, outcome.status)
+                JOB_SECONDS.note(time.perf_counter() - started, self._store.db.label, row.entrypoint)
                 self._outcomes.append(outcome)  # in two steps: the list is another one by now
             finally:
                 self._running.pop(row.id, None)

@@ -293,6 +293,13 @@ class MaintenanceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     reindex: bool = True
 
 
+class MetricsSettings(_Keys, frozen=True, forbid_unknown_fields=True):
+    """Who may read `/metrics`: who brings the `token`, or where there is none whoever asks directly from one of the `networks`."""
+
+    token: str = ""
+    networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an installation; stores have their own on top.
 
@@ -325,6 +332,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     analytics: AnalyticsSettings = AnalyticsSettings()
     assistant: AssistantSettings = AssistantSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:

@@ -21,9 +21,11 @@ from tradepost.catalog import stock
 from tradepost.catalog.stock import NotEnoughStock, Want
 from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Transaction
+from tradepost.core.errors import DomainError
 from tradepost.core.events import record
 from tradepost.core.idempotency import Claim, KeyInFlight, claim, finish, owner_of, request_hash
 from tradepost.core.ids import readable_code, uuid7
+from tradepost.core.metrics import CHECKOUTS
 from tradepost.core.money import to_major
 from tradepost.core.postal import Address
 from tradepost.delivery.slots import SlotNeeded, check_slot, has_open_slots, take_slot
@@ -132,6 +134,17 @@ async def checkout(store: Store, caller: Caller, form: CheckoutForm, idempotency
     `SlotFull`, promo and points errors, `GatewayUnknown`, `MethodUnknown`, `PhoneNeeded`, `KeyReused`, `KeyInFlight`. A declined card is no error: the
     order comes back with payment_state failed.
     """
+    try:
+        placed, is_new = await _checkout(store, caller, form, idempotency_key)
+    except DomainError as error:
+        CHECKOUTS.add(store.code, type(error).__name__)
+        raise
+    CHECKOUTS.add(store.code, "placed" if is_new else "repeated")
+    return placed
+
+
+async def _checkout(store: Store, caller: Caller, form: CheckoutForm, idempotency_key: str) -> tuple[Placed, bool]:
+    """Return the order, and whether it is new."""
     _check_buyer(store, caller, form)
     method = check_way(store.gateways, store.currency, form.gateway, form.method, form.payer)
     form = msgspec.structs.replace(form, method=method)
@@ -141,8 +154,8 @@ async def checkout(store: Store, caller: Caller, form: CheckoutForm, idempotency
     except NotEnoughStock:
         raise SoldOut(await _short_titles(store, caller)) from None
     if isinstance(prepared, Settled):
-        return _placed(prepared)
-    return _placed(await _charge(store, prepared, reply))
+        return _placed(prepared), False
+    return _placed(await _charge(store, prepared, reply)), True
 
 
 def _check_buyer(store: Store, caller: Caller, form: CheckoutForm) -> None:

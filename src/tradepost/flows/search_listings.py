@@ -9,6 +9,7 @@ from tradepost.accounts.types import Caller
 from tradepost.catalog.listing_pages import category_tree
 from tradepost.core.embeddings import query_vectors
 from tradepost.core.ids import uuid7
+from tradepost.core.metrics import SEARCH_SECONDS, SEARCHES
 from tradepost.flows.preset import Kind, StoreSettings
 from tradepost.flows.store import Store
 from tradepost.search.log import SearchNote, note_search
@@ -33,12 +34,15 @@ async def search(
         store.db, asked, wanted, meaning_of=vectors.of if vectors else None, weights=weights
     )
     result = msgspec.structs.replace(result, understood=wanted.understood)
+    seconds = time.perf_counter() - started
+    SEARCHES.add(store.code, result.search_type, "some" if result.at_least else "nothing")
+    SEARCH_SECONDS.note(seconds, store.code)
     if not (is_noted and wanted.tidy and request.after is None):
         return result
     search_id = uuid7()
     note_search(store.db, SearchNote(
         id=search_id, query=wanted.tidy, corrected=result.corrected_query, user_id=caller.user_id, session_hash=caller.session,
-        results_count=result.at_least, search_type=result.search_type, response_ms=(time.perf_counter() - started) * 1000,
+        results_count=result.at_least, search_type=result.search_type, response_ms=seconds * 1000,
         filters=criteria_of(request),
     ))  # fmt: skip
     return msgspec.structs.replace(result, search_id=search_id)

@@ -23,6 +23,7 @@ from tradepost.core.errors import DomainError, NotFound
 from tradepost.core.events import record
 from tradepost.core.idempotency import finish
 from tradepost.core.ids import uuid7
+from tradepost.core.metrics import PAYMENTS
 from tradepost.core.money import to_major
 from tradepost.flows.book_money import book_late_money, capture_shares
 from tradepost.flows.deposits import book_payment
@@ -128,6 +129,7 @@ async def settle_payment(
         settled = await _settle_once(store, gateway, outcome, reply, keep_order=keep_order, is_held=True)
     except NothingHeld:
         settled = await _settle_once(store, gateway, outcome, reply, keep_order=keep_order, is_held=False)
+    PAYMENTS.add(store.code, gateway, outcome.state if settled.mismatch is None else "mismatch")
     if settled.mismatch is not None:
         raise settled.mismatch
     return settled

@@ -11,18 +11,22 @@ from typing import Any
 
 import structlog
 
+from tradepost.core import metrics
 from tradepost.core.database import count_queries
 from tradepost.core.ids import readable_code
 from tradepost.core.limits import WINDOW_S, Counted, noting, tightest
 from tradepost.flows.store import Store
 from tradepost.web.compression import Compressed, takes_gzip
 from tradepost.web.live import LINE, EventStream, Refusal, Socket
+from tradepost.web.metrics import PATH as METRICS_PATH
+from tradepost.web.metrics import Watch
 from tradepost.web.proxies import Networks, visitor_of
 from tradepost.web.security import security_headers, with_video
 from tradepost.web.slow_bodies import in_time
 
 log = structlog.get_logger("tradepost.http")
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _HOST = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:([0-9]{1,5}))?")
 
 
@@ -58,6 +62,7 @@ class Hosting:
         proxies: Networks = (),
         show_costs: bool = False,
         compress: bool = True,
+        watch: Watch | None = None,
     ) -> None:
         self.app = app
         self.stores = stores
@@ -67,6 +72,7 @@ class Hosting:
         self.proxies = proxies
         self.show_costs = show_costs
         self.compress = compress
+        self.watch = watch
         self.headers = {
             code: security_headers((o for g in store.gateways.values() for o in g.about.origins), secure=secure)
             for code, store in stores.items()
@@ -91,10 +97,18 @@ class Hosting:
             scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
         if self.proxies and scope.get("client"):
             scope["client"] = (visitor_of(scope["client"][0], scope["headers"], self.proxies), 0)
+        if self.watch is not None and scope["path"] == METRICS_PATH and self.watch.may_see(scope):
+            await self.watch.answer(self.stores, send)
+            return
         line = await (self._serve if scope["type"] == "http" else self._call)(scope, receive, send)
         if line is not None:  # what the framework asked is asked: an open line holds nothing of it
+            code = scope["tradepost_store"].code if scope["tradepost_store"] else ""
             scope.clear()
-            await line.run(receive, send)
+            metrics.OPEN_LINES.add(code)
+            try:
+                await line.run(receive, send)
+            finally:
+                metrics.OPEN_LINES.add(code, by=-1)
 
     def _store(self, name: str) -> Store | None:
         if self.only:
@@ -147,9 +161,14 @@ class Hosting:
             line: EventStream | None = scope.get(LINE)
             if line is not None:
                 await line.begin(answer)
+        seconds = time.perf_counter() - started
+        route = scope.get("path_template") or "none"
+        method = scope["method"]
+        metrics.REQUESTS.add(code, method if method in _METHODS else "other", route, str(status))
+        metrics.REQUEST_SECONDS.note(seconds, route)
         log.info(
             "request", id=request_id, store=code,
-            method=scope["method"], path=scope["path"], status=status, ms=round((time.perf_counter() - started) * 1000, 1),
+            method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 1),
             queries=count.queries,
         )  # fmt: skip
         return line

@@ -16,7 +16,7 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 @dataclass(eq=False)
 class NotANetwork(Invalid):
-    """“{text}” in http.trusted_proxies is not an address or a network, such as 127.0.0.1 or 10.0.0.0/8."""
+    """“{text}” in the settings is not an address or a network, such as 127.0.0.1 or 10.0.0.0/8."""
 
     text: str
 
