@@ -200,6 +200,8 @@ def written(default: Any) -> str:
         return "all five"
     if isinstance(default, bool):
         return "`true`" if default else "`false`"
+    if isinstance(default, tuple) and default:
+        return ", ".join(f"`{one}`" for one in default)
     return {"": "empty", (): "none"}.get(default, f"`{default}`")
 
 

@@ -149,7 +149,7 @@ def test_only_our_own_proxies_say_whom_they_bring(peer: str, told: str, expected
 
 
 def test_a_proxy_that_is_none_is_refused_by_name() -> None:
-    with pytest.raises(NotANetwork, match=r"“proxy\.local” in http\.trusted_proxies"):
+    with pytest.raises(NotANetwork, match=r"“proxy\.local” in the settings"):
         networks_of(("10.0.0.0/8", "proxy.local"))
 
 
