@@ -295,6 +295,23 @@ def test_price_nodes_cover_their_range(low: int, high: int | None) -> None:
         assert len(mine & set(nodes)) == 1
 
 
+async def test_what_is_common_is_never_filed_as_rare(store: Store, make: Factory) -> None:
+    seller = await make.person("seller")
+    for n in range(3):
+        await make.listing(seller, f"Lamp {n}", price=4_000)
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await tx.run(text("UPDATE listings SET brand = 'Acme'"))
+    await count_words(store, 100_000)
+    offered = await offered_by(store)
+    common: tuple[dict[str, Any], ...] = (
+        {"brands": ("aCME",)}, {"sources": ("hub",)}, {"price_drop_percent": 10}, {"back_in_stock": True},
+    )  # fmt: skip
+    asked = {uuid4(): needs_of(Criteria(max_minor=5_000, currency="USD", **one), offered) for one in common}
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        filed = await file_all(tx, asked)
+    assert [all("|" in term for term in filed[key].terms) for key in asked] == [True] * 4
+
+
 async def keep(store: Store, caller: Caller, **asked: Any) -> UUID:
     """Keep an alert, as filed."""
     telling = asked.pop("telling", Telling())

@@ -20,6 +20,8 @@ _USUAL: Final = (
     ("=kind=", 0.5), ("=feed=", 0.7), ("=stock", 0.8), ("=~", 0.01), ("@cell=", 0.02), ("@area=", 0.2), ("$", 0.3),
     (EVERYTHING, 1.0),
 )  # fmt: skip
+_NOT_COUNTED: Final = ("=source=", "=~")
+"""What search counts nothing of: the usual share holds, whatever the store has."""
 
 _READ = text("""
     SELECT id, user_id, query, criteria, is_active AND removed_at IS NULL AS is_on FROM alerts WHERE id = ANY (CAST(:ids AS uuid[]))
@@ -31,9 +33,13 @@ _LEX = text("""
            tsvector_to_array(to_tsvector('public.store_words', search_text(w))) AS lexemes
     FROM unnest(CAST(:words AS text[])) AS w
 """)
+# Alerts take a brand or a colour in whatever letters, so those of all spellings are counted together.
 _COUNTS = text("""
-    SELECT term, documents FROM search_terms
-    WHERE (kind, term) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:terms AS text[])))
+    SELECT kind, term, documents FROM search_terms
+    WHERE (kind, term) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:terms AS text[]))) AND kind <> 'tag'
+    UNION ALL
+    SELECT kind, lower(term), sum(documents)::int FROM search_terms WHERE kind = 'tag' AND lower(term) = ANY (CAST(:tags AS text[]))
+    GROUP BY kind, lower(term)
 """)
 _BANDS = text(
     "SELECT CAST(substr(term, 7) AS int), documents FROM search_terms WHERE kind = 'mark' AND term LIKE 'price=%'"
@@ -165,24 +171,29 @@ async def shares_of(tx: Transaction, needs: Iterable[Needs], lexed: dict[str, Le
         *(cell for n in needs if n.near and n.radius_m for cell in cells_of(n.near, n.radius_m)),
     }
     known = sorted(asked)
-    rows = await tx.all(_COUNTS, kinds=[_kind(t) for t in known], terms=[_plain(t) for t in known])
-    counts = {row["term"]: row["documents"] for row in rows}
+    counted = [_counted(t) for t in known]
+    rows = await tx.all(
+        _COUNTS, kinds=[kind for kind, _ in counted], terms=[term for _, term in counted],
+        tags=[term for kind, term in counted if kind == "tag"],
+    )  # fmt: skip
+    counts = {(row["kind"], row["term"]): row["documents"] for row in rows}
     bands = {row[0]: row[1] for row in await tx.all(_BANDS)}
     documents = int(await tx.value(_DOCUMENTS) or 0)
 
     def share(term: str) -> float:
-        count = _in_node(term, bands) if term.startswith("$") else counts.get(_plain(term), 0)
+        if term.startswith(_NOT_COUNTED):
+            return _usual(term)
+        count = _in_node(term, bands) if term.startswith("$") else counts.get(_counted(term), 0)
         return (count + _TOO_FEW * _usual(term)) / (documents + _TOO_FEW)
 
     return share
 
 
-def _kind(term: str) -> str:
-    return "mark" if term.startswith(("@", "=seller=", "=stock")) else "tag" if term.startswith("=") else "word"
-
-
-def _plain(term: str) -> str:
-    return term[1:] if term.startswith(("=", "@")) else term
+def _counted(term: str) -> tuple[str, str]:
+    """Return what search counts a term as, and how it spells it."""
+    if term.startswith(("@", "=seller=", "=stock")):
+        return "mark", term[1:]
+    return ("tag", term[1:].lower()) if term.startswith("=") else ("word", term)
 
 
 def _usual(term: str) -> float:

@@ -12,11 +12,13 @@ _JOINERS = {"\u200c", "\u200d", "\u200e", "\u200f"}  # Persian, emoji and right-
 
 def one_line(text: str) -> str:
     """Return text with runs of white space as one space, none at the ends, and invisible formatting left out."""
-    return re.sub(r"\s+", " ", _composed(text)).strip()
+    return " ".join(_composed(text).split())
 
 
 def paragraphs(text: str) -> str:
     """Return text with its line breaks, at most one empty line in a row, and invisible formatting left out."""
+    if "\n" not in text and "\r" not in text:
+        return _composed(text).strip()
     lines = [line.rstrip() for line in _composed(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
@@ -54,5 +56,6 @@ def _composed(text: str) -> str:
 
 def slugify(text: str) -> str:
     """Return text as a part of a page's address: lower-case ASCII letters, digits and hyphens, at most 80 long."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    plain = text if text.isascii() else unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = plain.lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80].rstrip("-") or "listing"

@@ -122,6 +122,7 @@ search_terms = Table(
     Column("documents", Integer, nullable=False),
     PrimaryKeyConstraint("kind", "term"),
     one_of("kind", "word", "tag", "mark"),
+    Index("ix_search_terms_tags", text("lower(term)"), postgresql_where=text("kind = 'tag'")),
     comment="In how many documents a word, tag or mark occurs; counted by a job.",
 )
 

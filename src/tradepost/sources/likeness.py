@@ -10,6 +10,7 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 _WORD: Final = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
@@ -92,13 +93,19 @@ def title_words(title: str) -> frozenset[str]:
 
 def bands(title: str) -> tuple[int, ...]:
     """Return what titles much like this one share at least one of; nothing for a title of fewer than two words."""
-    hashes = [zlib.crc32(w.encode()) for w in title_words(title)]
+    hashes = [_hashes(w) for w in title_words(title)]
     if len(hashes) < 2:
         return ()
-    least = [min((h * a + b) & _MASK for h in hashes) for a, b in _SEEDS]
+    least = list(map(min, *hashes))
     return tuple(
         (least[n] * 3 + least[n + 1] * 5 + least[n + 2] * 7 + n) & _MASK for n in range(0, _BANDS * _ROWS, _ROWS)
     )
+
+
+@lru_cache(maxsize=8192)
+def _hashes(word: str) -> tuple[int, ...]:
+    h = zlib.crc32(word.encode())
+    return tuple((h * a + b) & _MASK for a, b in _SEEDS)
 
 
 def picture_bands(picture_print: int) -> tuple[int, ...]:

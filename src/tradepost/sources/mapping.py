@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import unescape
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -58,7 +58,8 @@ USUAL: Final[dict[str, tuple[str, ...]]] = {
                   "datePosted", "updated"),
     "attributes": ("attributes", "metadata", "specs", "specifications", "properties", "additionalProperty"),
 }  # fmt: skip
-_MOST_ATTRIBUTES, _MOST_IMAGES = 50, 12
+_MOST_ATTRIBUTES, _MOST_IMAGES, _MOST_KNOWN = 50, 12, 10_000
+_PLAIN_URL: Final = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,5})?(?:/[!-~]*[!\"$->@-~])?/?")
 _TAG: Final = re.compile(r"<[^<>]{1,500}>")
 _BREAK: Final = re.compile(r"<(?:br|/p|/div|/li|/h\d)\b[^<>]{0,100}>", re.IGNORECASE)
 _OUT: Final = frozenset(
@@ -117,6 +118,7 @@ class Reader:
         kind = settings.kind if settings.kind in bearings.kinds else bearings.kind
         self._kind = kind
         self._fields = {f["key"]: f for f in bearings.kinds[kind]}
+        self._known: dict[tuple[str | None, str | None], UUID] = {}
 
     def raw_hash(self, data: Mapping[str, Any]) -> bytes:
         """Return a hash of a row as it came, under these settings."""
@@ -160,15 +162,17 @@ class Reader:
         return msgspec.structs.replace(row, content_hash=content_hash(row))
 
     def _found(self, data: Mapping[str, Any], name: str) -> Any:
-        for path in self._paths[name]:
-            value = data.get(path[0]) if len(path) == 1 else _at(data, path)
+        for first, rest in self._paths[name]:
+            value = data.get(first)
+            if rest and value is not None:
+                value = _at(value, rest)
             if value is not None and value != "":
                 return value
         return None
 
     def _price(self, data: Mapping[str, Any], name: str, currency: str) -> tuple[int | None, str]:
         value = self._found(data, name)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = value.get("amount") or value.get("value") or value.get("price")
         if isinstance(value, list):
             value = value[0] if value else None
@@ -195,7 +199,17 @@ class Reader:
         return read_availability(self._found(data, "availability"))
 
     def _category(self, data: Mapping[str, Any]) -> UUID:
-        named = [self._found(data, "subcategory"), self._found(data, "category")]
+        named = self._found(data, "subcategory"), self._found(data, "category")
+        if not isinstance(named[0], str | None) or not isinstance(named[1], str | None):
+            return self._category_of(named)
+        known = self._known.get(named)
+        if known is None:
+            known = self._category_of(named)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[named] = known
+        return known
+
+    def _category_of(self, named: Sequence[Any]) -> UUID:
         for name in _category_names(named):
             slug = self._categories.get(name.casefold())
             found = self.bearings.categories.get(slug or slugify(name)) or self.bearings.category_names.get(
@@ -223,7 +237,7 @@ class Reader:
         for key, value in _pairs(self._found(data, "attributes")):
             if len(kept) == _MOST_ATTRIBUTES:
                 break
-            name = slugify(key).replace("-", "_")[:60]
+            name = _attribute_name(key)
             typed = typed_attribute(self._fields.get(name), value)
             if typed is not None:
                 kept.setdefault(name, typed)
@@ -243,6 +257,8 @@ class Reader:
         return kept, condition
 
     def _url(self, text: str) -> str | None:
+        if _PLAIN_URL.fullmatch(text):
+            return text[:2000]
         try:
             full = urljoin(self.base_url, text.strip()) if self.base_url and text else text.strip()
             parts = urlsplit(full)
@@ -261,7 +277,7 @@ class Reader:
         return tuple(found.values())
 
     def _image(self, value: Any) -> OutsideImage | None:
-        given = value if isinstance(value, Mapping) else {}
+        given = value if isinstance(value, dict) else {}
         text = (
             _text(next((given[k] for k in ("url", "src", "contentUrl", "href", "link") if given.get(k)), ""))
             if given
@@ -291,10 +307,10 @@ def read_availability(value: Any) -> tuple[OutsideStatus, bool]:
 
 def typed_attribute(field: Mapping[str, Any] | None, value: Any) -> Any:
     """Return an attribute as its kind's field types it, as it is where the kind has no such field; None where it does not fit."""
-    if isinstance(value, Mapping) or value is None or value == "":
+    if isinstance(value, dict) or value is None or value == "":
         return None
     if isinstance(value, list):
-        value = ", ".join(_text(v) for v in value[:20] if not isinstance(v, Mapping | list))
+        value = ", ".join(_text(v) for v in value[:20] if not isinstance(v, dict | list))
     if isinstance(value, float) and not math.isfinite(value):
         return None
     kind = field["type"] if field else ""
@@ -312,13 +328,20 @@ def typed_attribute(field: Mapping[str, Any] | None, value: Any) -> Any:
     return value if isinstance(value, bool | int | float) and not kind else text or None
 
 
-def _paths(given: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(path.split(".")) for path in given if path)
+def _paths(given: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return where things are in a row: the first step, and what is below it."""
+    steps = [tuple(path.split(".")) for path in given if path]
+    return tuple((path[0], path[1:]) for path in steps)
+
+
+@lru_cache(maxsize=4096)
+def _attribute_name(key: str) -> str:
+    return slugify(key).replace("-", "_")[:60]
 
 
 def _at(data: Any, path: Sequence[str]) -> Any:
     for step in path:
-        if isinstance(data, Mapping):
+        if isinstance(data, dict):
             data = data.get(step)
         elif isinstance(data, list) and step.isdigit() and int(step) < len(data):
             data = data[int(step)]
@@ -335,7 +358,7 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, list):
         return _text(value[0]) if value else ""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return _text(next((value[k] for k in ("name", "value", "text", "url", "#text") if value.get(k)), ""))
     return str(value)
 
@@ -370,13 +393,13 @@ def _category_names(values: Iterable[Any]) -> Iterable[str]:
 
 
 def _pairs(value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return ((str(k), v) for k, v in value.items())
     if isinstance(value, list):
         return (
             (_text(v.get("name") or v.get("key")), v.get("value"))
             for v in value
-            if isinstance(v, Mapping) and (v.get("name") or v.get("key"))
+            if isinstance(v, dict) and (v.get("name") or v.get("key"))
         )
     return ()
 
@@ -405,7 +428,8 @@ def _degrees(value: Any, most: int) -> float | None:
 
 
 def _suffix(url: str) -> str:
-    end = urlsplit(url).path.rpartition(".")[2].lower()
+    path = url.partition("://")[2].partition("/")[2].partition("?")[0].partition("#")[0]
+    end = path.rpartition(".")[2].lower()
     return {"jpg": "jpeg"}.get(end, end) if end in {"jpg", "jpeg", "png", "webp", "gif", "avif"} else ""
 
 
