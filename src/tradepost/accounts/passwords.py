@@ -18,6 +18,8 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from tradepost.accounts.foreign_passwords import verify_foreign
+
 T = TypeVar("T")
 
 SHORTEST, LONGEST = 10, 200
@@ -41,8 +43,8 @@ async def check_password(password_hash: str | None, password: str) -> bool:
 
 
 def needs_rehash(password_hash: str) -> bool:
-    """Whether a hash was made with other parameters than today's."""
-    return _HASHER.check_needs_rehash(password_hash)
+    """Whether a hash was made with other parameters than today's, or in another form."""
+    return not password_hash.startswith("$argon2id$") or _HASHER.check_needs_rehash(password_hash)
 
 
 def password_problem(password: str, names: Iterable[str] = ()) -> str | None:
@@ -66,6 +68,8 @@ def _hash(password: str) -> str:
 
 def _verify(password_hash: str | None, password: str) -> bool:
     nobody = _nobody()
+    if password_hash is not None and not password_hash.startswith("$argon2id$"):
+        return verify_foreign(password_hash, password)
     try:
         return _HASHER.verify(password_hash or nobody, _spelled(password)) and password_hash is not None
     except (VerificationError, InvalidHashError):

@@ -24,8 +24,10 @@ from tradepost.core.crypto import Keyring
 from tradepost.core.database import SYSTEM, ChangedMeanwhile, Database, Transaction
 from tradepost.core.errors import Conflict, DomainError, Invalid, Refused
 from tradepost.flows.install_store import Progress, silent
+from tradepost.flows.move_addresses import as_address
 from tradepost.flows.move_plan import Column, Count, Part, Plan, Rule, Step
 from tradepost.flows.preset import StoreSettings
+from tradepost.flows.sealed import ORDER_ADDRESS
 
 BATCH: Final = 5_000
 
@@ -263,6 +265,7 @@ class _Mover:
         self.progress = progress
         self.facts: dict[str, str] = {"system": _quoted(plan.system)}
         self.there: dict[str, frozenset[str]] = {}
+        self.country = ""
 
     async def check_target(self, settings: StoreSettings) -> None:
         """Learn what the statements ask of the store. Raises `NotThisStore`, `NoSuchSeller`, `NoSuchZone`."""
@@ -274,7 +277,7 @@ class _Mover:
         seller = await self.db.read(_SELLER, fresh=True, name=self.wishes.seller, house=f"{self.plan.system}.house")
         if not seller:
             raise NoSuchSeller(self.wishes.seller)
-        loyalty = settings.loyalty
+        loyalty, self.country = settings.loyalty, settings.store.country
         self.facts |= {
             "currency": _quoted(known["currency"]), "store": _quoted(settings.store.name),
             "seller": f"'{seller[0][0]}'::uuid", "point_worth": str(loyalty.value_per_point if loyalty else 0),
@@ -413,7 +416,8 @@ class _Mover:
             last = str(key)
         for part in step.parts:
             for column, kind in part.seals:
-                await _SEALERS[kind](tx, self.keys, part, column, self.wishes.prefix)
+                given = self.country if kind == "order_address" else self.wishes.prefix
+                await _SEALERS[kind](tx, self.keys, part, column, given)
             await tx.connection.execute(f'ANALYZE "batch_{part.table}"')
         return last
 
@@ -582,4 +586,17 @@ def _with_country(number: str, prefix: str) -> str:
     return prefix + bare[1:] if prefix and bare.startswith("0") and not bare.startswith("00") else bare
 
 
-_SEALERS: Final[Mapping[str, Callable[..., Any]]] = {"phone": _seal_phones}
+async def _seal_addresses(tx: Transaction, keys: Keyring, part: Part, column: str, country: str) -> None:
+    """Encrypt the addresses of orders; one without a street or a town stays away."""
+    rows = await tx.connection.fetch(
+        f'SELECT "{part.key}"::text, "{column}" FROM "batch_{part.table}" WHERE jsonb_typeof("{column}") = \'object\''
+    )
+    known = [(key, address) for key, given in rows if (address := as_address(given, country))]
+    await tx.connection.execute(
+        f'UPDATE "batch_{part.table}" SET "{column}_enc" = s.enc FROM unnest($1::text[], $2::bytea[]) AS s(key, enc) '
+        f'WHERE "{part.key}"::text = s.key',
+        [key for key, _ in known], [keys.encrypt(msgspec.json.encode(a).decode(), ORDER_ADDRESS) for _, a in known],
+    )  # fmt: skip
+
+
+_SEALERS: Final[Mapping[str, Callable[..., Any]]] = {"phone": _seal_phones, "order_address": _seal_addresses}

@@ -15,6 +15,7 @@ rules, and what is left is what the step's statements select from.
 - `-- note table: remark | condition`: such rows come with a change that people should know of.
 - `-- count table: column | expression | join`: what is compared: the sum of the column there, and of the expression over `batch b
   JOIN join` here; both may be empty, then rows are counted only.
+- `-- include: name`: the statements of `move_in_<name>.sql` beside this file.
 """
 
 import re
@@ -33,7 +34,7 @@ _KINDS = frozenset(
 _NOTE = re.compile(r"-- (\w+)(?: (\w+))?: (.*)")
 
 
-SYSTEMS: Final = ("omade",)
+SYSTEMS: Final = ("omade", "shop-assistant")
 
 
 @dataclass(eq=False)
@@ -142,6 +143,8 @@ def _step(source: str) -> Step:
             parts.append(_part(said))
         elif word == "read":
             parts[-1] = msgspec.structs.replace(parts[-1], columns=parts[-1].columns + _columns(said))
+        elif word == "include":
+            script.append((Path(__file__).parent / f"move_in_{said.strip()}.sql").read_text("utf-8"))
         elif word == "seal":
             column, _, kind = said.partition(" as ")
             parts[-1] = msgspec.structs.replace(parts[-1], seals=(*parts[-1].seals, (column, kind)))
