@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import Servers
+from tests.pooled import direct
 from tradepost.core.database import Database
 from tradepost.core.money import _EXPONENTS, to_major
 from tradepost.core.settings import Settings
@@ -82,9 +83,8 @@ class Reporter:
     async def connect(
         self, store: str, path: str = SHORT, role: str = "tradepost_readonly"
     ) -> AsyncIterator[asyncpg.Connection]:
-        connection = await asyncpg.connect(
-            self.servers.dsn(self.names[store], role), server_settings={"search_path": path}
-        )
+        dsn = self.servers.dsn(self.names[store], role)  # a pooler does not keep a search path
+        connection = await asyncpg.connect(direct(dsn) or dsn, server_settings={"search_path": path})
         try:
             yield connection
         finally:

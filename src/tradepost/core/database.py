@@ -732,6 +732,8 @@ class Database:
         outer = self._outer()
         if outer is not None:
             return await outer.all(statement, into=into, **params)
+        if plan_once and self._limits:
+            return await self._read_planned_once(statement, into, params)
         usual = self._pool if fresh or self._replica is None else self._replica
         pool = self._planned_once if plan_once else usual
         try:
@@ -742,6 +744,14 @@ class Database:
             return await _Runner(lent, self).all(statement, into=into, **params)
         finally:
             await pool.release(lent)
+
+    async def _read_planned_once(
+        self, statement: ClauseElement, into: type[Any] | None, params: dict[str, Any]
+    ) -> list[Any]:
+        """Read behind a pooler, where only a transaction can say how to plan."""
+        async with self.transaction(actor=ANYBODY, read_only=True) as tx:
+            await tx.control("SET LOCAL plan_cache_mode = force_generic_plan")
+            return await tx.all(statement, into=into, **params) if into else await tx.all(statement, **params)
 
     async def read_maybe(
         self, statement: ClauseElement, *, into: type[T], fresh: bool = False, **params: Any
