@@ -53,6 +53,7 @@ EVIDENCE = Evidence(SOURCES, date(2026, 11, 20), "https://market.example")
     "You can return it within 30 days.", "Delivery is free over $50.", "It is rated 4.5.", "It has a 15 inch screen.",
     "There is a window on Saturday 21 Nov, 10:00-12:00, with room for 4.", "Write to help@market.example.",
     "See https://market.example/l/trail-shoe-abc.", "It is at market.example/l/trail-shoe-abc.", "It costs $46.75 USD.", "No problem, let me look.", "Which one do you like?",
+    "Wij hebben een tas.", "Bu bir çanta.", "Avem pantofi și genți.", "C'est tout neuf.",
 ])  # fmt: skip
 def test_what_a_tool_returned_may_be_said(sentence: str) -> None:
     assert holds(sentence, EVIDENCE)
@@ -69,7 +70,7 @@ def test_what_a_tool_returned_may_be_said(sentence: str) -> None:
     "Pay at evil.example/pay.", "Write to pay@evil.example.", "Go to **evil.example**.", "https://evil.example/https://market.example/cart",
     "See https://market.example.evil.com/l/trail-shoe-abc.", "Das kostet zwanzig Euro.", "It is $46.75, plus vingt euros.",
     "Only $$.", "It is $46.75 $1.", "Il coûte quarante-neuf.", "Das macht zweihundertfünfzig.", "Cuesta cuarenta y dos.", "Стоит сорок два.",
-    "سعره أربعون.",
+    "سعره أربعون.", "Il en reste onze.",
 ])  # fmt: skip
 def test_what_no_tool_returned_is_withheld(sentence: str) -> None:
     assert not holds(sentence, EVIDENCE)

@@ -154,6 +154,20 @@ async def test_exchange_for_a_cheaper_option_gives_the_difference_back_once(coun
     assert [await counter.stock(shirt[c]) for c in ("red", "blue")] == [(10, 0), (9, 0)]
 
 
+async def test_exchange_that_was_called_off_is_not_booked_later(counter: Shop) -> None:
+    shirt = await shirts(counter)
+    order = await bought(counter, shirt["red"])
+    await deliver(counter, order)
+    wanted = [{"line_no": 1, "variant_id": str(shirt["blue"])}]
+    await use(counter, "exchange_items", number=order.number, items=wanted, settle_by="card")
+    staff = await counter.make.person("admin")
+    for state in ("delivered", "exchange_requested", "exchanged"):
+        await move_order(counter.store, staff, order.order_id, state)
+    assert await counter.row("SELECT options FROM order_lines") == ({"color": "red"},)
+    assert await counter.count("refunds") == 0
+    assert [await counter.stock(shirt[c]) for c in ("red", "blue")] == [(9, 0), (10, 0)]
+
+
 async def test_exchange_waits_for_what_is_sold_out_meanwhile(counter: Shop) -> None:
     shirt = await shirts(counter)
     order = await bought(counter, shirt["red"])

@@ -43,6 +43,20 @@ async def test_a_body_in_many_small_parts_has_a_limit_as_a_whole(monkeypatch: py
         await in_time(trickle)()
 
 
+async def test_time_that_we_take_ourselves_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = 0.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: moment)
+    parts = [PART, PART, LAST]
+
+    async def receive() -> Any:
+        return parts.pop(0)
+
+    read = in_time(receive)
+    for wanted in (PART, PART, LAST):
+        assert await read() == wanted
+        moment += 10 * slow_bodies.LONGEST_BODY_S  # a batch is written meanwhile
+
+
 async def test_after_its_body_a_request_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
     messages = [PART, LAST, GONE]
 

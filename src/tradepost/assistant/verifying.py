@@ -101,6 +101,7 @@ class Evidence:
         self.codes: set[str] = set()
         self.links: set[str] = set()
         self.titles: set[str] = set()
+        self.own_words: set[str] = set()
         self.base_url = base_url.rstrip("/")
         self.words = ""
         self.today = today
@@ -139,6 +140,8 @@ class Evidence:
 
     def _take_text(self, text: str, field: str, *, is_said: bool) -> None:
         self._texts.append(text)
+        if is_said or field not in _WRITTEN:
+            self.own_words.update(_LETTERS.findall(text.casefold()))
         if field in _LINKS:
             self.links.add(text.rstrip("/"))
             return
@@ -268,9 +271,9 @@ def _is_number_word(word: str) -> bool:
 
 
 def _foreign_figures_hold(text: str, evidence: Evidence) -> bool:
-    """Whether numbers that are spelled in other languages stand in a result word for word."""
+    """Whether numbers that are spelled in other languages stand in a result word for word, not in what somebody wrote there."""
     words = _LETTERS.findall(text.casefold())
-    return all(word in evidence.words for word in words if len(word) < _LONGEST_WORD and _is_number_word(word))
+    return all(word in evidence.own_words for word in words if len(word) < _LONGEST_WORD and _is_number_word(word))
 
 
 def _figures_hold(text: str, evidence: Evidence) -> bool:

@@ -141,11 +141,12 @@ def _settlement(order: LockedOrder, dearer: int, settle_by: str) -> str:
 async def finish_exchange(
     tx: Transaction, store: Store, order: LockedOrder, role: Party, actor_id: UUID | None
 ) -> None:
-    """Book the exchange that was asked for last: what came back, what goes out for it, and the money. Raises `NotEnoughStock`.
+    """Book the exchange that was asked for: what came back, what goes out for it, and the money. Raises `NotEnoughStock`.
 
-    An exchange that staff moved along without anybody having asked for options changes no goods.
+    `order` is as it was before the move, which is written already. An exchange for which nobody chose options, or none since the last
+    one was called off, changes no goods.
     """
-    asked = await changes.last_note(tx, order.id, ASKED)
+    asked = await changes.standing_note(tx, order.id, ASKED, order.state)
     if asked is None:
         return
     swaps = await _asked_swaps(tx, order.id, asked["lines"])

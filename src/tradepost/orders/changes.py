@@ -50,7 +50,12 @@ _SWAP = text("""
     FROM jsonb_to_recordset(:swaps) AS s(line_no int, variant_id uuid, sku text, options jsonb)
     WHERE l.order_id = :order_id AND l.line_no = s.line_no
 """)
-_LAST_NOTE = text("SELECT data FROM order_events WHERE order_id = :order_id AND kind = :kind ORDER BY seq DESC LIMIT 1")
+# The move that answers it is written already, so one move out of the state has followed; after a second one it was called off.
+_STANDING = text("""
+    SELECT e.data FROM order_events e WHERE e.order_id = :order_id AND e.kind = :kind
+      AND (SELECT count(*) FROM order_events m WHERE m.order_id = e.order_id AND m.seq > e.seq AND m.from_state = :state) <= 1
+    ORDER BY e.seq DESC LIMIT 1
+""")
 _SET_ADDRESS = text("UPDATE orders SET shipping_address_enc = :address WHERE id = :order_id")
 
 
@@ -59,9 +64,9 @@ async def swap_lines(tx: Transaction, order_id: UUID, swaps: list[LineSwap]) -> 
     await tx.run(_SWAP, order_id=order_id, swaps=swaps)
 
 
-async def last_note(tx: Transaction, order_id: UUID, kind: str) -> dict[str, Any] | None:
-    """Return the data of an order's latest line of history of a kind, None where there is none."""
-    found: dict[str, Any] | None = await tx.value(_LAST_NOTE, order_id=order_id, kind=kind)
+async def standing_note(tx: Transaction, order_id: UUID, kind: str, state: str) -> dict[str, Any] | None:
+    """Return the data of an order's latest line of history of a kind, None where there is none or the order has left `state` since."""
+    found: dict[str, Any] | None = await tx.value(_STANDING, order_id=order_id, kind=kind, state=state)
     return found
 
 
