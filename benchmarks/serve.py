@@ -21,9 +21,9 @@ from tradepost.app import create_app
 from tradepost.catalog.queries import listing_page
 from tradepost.cli.serve import BACKLOG, MOST_OPEN
 from tradepost.core.crypto import Keyring
-from tradepost.core.database import compiled
 from tradepost.core.log import configure_logging
 from tradepost.core.settings import AnalyticsSettings, HttpSettings, LogSettings, Settings
+from tradepost.core.statements import compiled
 from tradepost.flows.store import Store, open_store
 from tradepost.worker import compose, run_worker
 

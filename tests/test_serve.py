@@ -22,16 +22,17 @@ from tradepost.flows.store import Store, open_store
 from tradepost.web.proxies import NotANetwork, networks_of, visitor_of
 
 
-@pytest.mark.parametrize("field", ["url", "owner_url", "replica_url"])
+@pytest.mark.parametrize("field", ["url", "owner_url", "replica_urls"])
 def test_two_stores_never_share_a_database(field: str) -> None:
-    shared = DatabaseSettings(**{field: "postgresql://db/market"})
+    def at(url: str) -> DatabaseSettings:
+        return DatabaseSettings(replica_urls=(url,)) if field == "replica_urls" else DatabaseSettings(**{field: url})
+
+    shared = at("postgresql://db/market")
     with pytest.raises(AddressShared) as refused:
         check_addresses(Settings(stores=("tese", "omade"), database=shared))
     assert refused.value.message.startswith(f"The setting “database.{field}” must contain {{database}}")
     check_addresses(Settings(stores=("tese",), database=shared))
-    check_addresses(
-        Settings(stores=("tese", "omade"), database=DatabaseSettings(**{field: "postgresql://db/{database}"}))
-    )
+    check_addresses(Settings(stores=("tese", "omade"), database=at("postgresql://db/{database}")))
 
 
 @pytest.mark.parametrize(

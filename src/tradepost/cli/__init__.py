@@ -79,11 +79,35 @@ def worker(settings: Annotated[Path | None, typer.Option(help="The settings file
 
 
 @cli.command()
-def migrate(settings: Annotated[Path | None, typer.Option(help="The settings file.")] = None) -> None:
+def migrate(
+    settings: Annotated[Path | None, typer.Option(help="The settings file.")] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would be done, and what each step keeps waiting.")
+    ] = False,
+    lock_timeout: Annotated[int, typer.Option(min=1, help="Give up after so many seconds without a table’s lock.")] = 5,
+    statement_timeout: Annotated[int, typer.Option(min=1, help="Give up a statement after so many seconds.")] = 900,
+) -> None:
     """Create what is missing and bring every store's database to the newest revision and preset."""
-    from tradepost.cli.serve import migrate_stores
+    from tradepost.cli.migrate import Patience, migrate_stores, print_plans
 
-    run(lambda: migrate_stores(installation(settings)))
+    if plan:
+        run(lambda: print_plans(installation(settings)))
+    else:
+        run(lambda: migrate_stores(installation(settings), Patience(lock_timeout, statement_timeout)))
+
+
+@cli.command()
+def rehearse(
+    store: Annotated[str, typer.Option(help="The store.")],
+    backup: Annotated[
+        str, typer.Option(help="A backup to rehearse on; a copy of the store’s database unless given.")
+    ] = "",
+    database: Annotated[str, typer.Option(help="The owner's database address; the demo's own unless given.")] = "",
+) -> None:
+    """Upgrade a copy of a store, compare every count and sum and the ledger before and after, and drop it again."""
+    from tradepost.cli.rehearse import rehearse_upgrade
+
+    run(lambda: rehearse_upgrade(store, backup, database))
 
 
 @cli.command()

@@ -230,13 +230,13 @@ async def _add_files(files: FileStore, archive: ArchiveWriter, keys: list[str]) 
 
 async def verify_backup(archive: str, dsn: str) -> None:
     """Restore into a scratch database, compare, and drop it. Raises what `restore_backup` does, and `BackupDiffers`."""
-    async with place_of(dsn) as place, _opened(place, archive) as (folder, about, _):
+    async with place_of(dsn) as place, opened_backup(place, archive) as (folder, about, _):
         name = f"tradepost_verify_{secrets.token_hex(4)}"
         await create_database(place.dsn("postgres"), name)
         try:
-            await _load(place, name, folder, about)
+            await load_backup(place, name, folder, about)
         finally:
-            await _drop(place, name)
+            await drop_database(place, name)
     _console.print(
         f"[green]Good.[/] {about.store} of {about.made_at:%Y-%m-%d %H:%M} UTC: {len(about.rows)} tables, {sum(about.rows.values()):,} rows, "
         f"{len(about.sums)} sums and the ledger are as they were."
@@ -248,15 +248,15 @@ async def restore_backup(archive: str, dsn: str) -> None:
 
     Raises `ArchiveBroken`, `KeyMissing`, `BackupTooNew`, `StoreNotEmpty`, `DumpFailed`, `BackupDiffers`: then there is no new database.
     """
-    async with place_of(dsn) as place, _opened(place, archive) as (folder, about, members):
+    async with place_of(dsn) as place, opened_backup(place, archive) as (folder, about, members):
         name = database_name(about.store)
         if not await create_database(place.dsn("postgres"), name) and await current_revision(place.dsn(name)):
             raise StoreNotEmpty(name)
         try:
-            await _load(place, name, folder, about)
+            await load_backup(place, name, folder, about)
             await migrate(place.dsn(name))
         except BaseException:
-            await _drop(place, name)
+            await drop_database(place, name)
             raise
         files = place.files(about.store)
         names = [name for name in members if name.startswith("files/")]
@@ -269,7 +269,7 @@ async def restore_backup(archive: str, dsn: str) -> None:
 
 
 @asynccontextmanager
-async def _opened(place: Place, archive: str) -> AsyncIterator[tuple[Path, About, Mapping[str, Member]]]:
+async def opened_backup(place: Place, archive: str) -> AsyncIterator[tuple[Path, About, Mapping[str, Member]]]:
     """Unpack an archive for the length of the block. Raises `NoSuchFile`, `ArchiveBroken`, `KeyMissing`, `BackupTooNew`."""
     where, _, name = archive.rpartition("/")
     with tempfile.TemporaryDirectory(dir=place.home.path) as temporary:
@@ -287,7 +287,7 @@ async def _opened(place: Place, archive: str) -> AsyncIterator[tuple[Path, About
         yield folder, about, members
 
 
-async def _load(place: Place, name: str, folder: Path, about: About) -> None:
+async def load_backup(place: Place, name: str, folder: Path, about: About) -> None:
     """Restore the dump into an empty database, all or nothing, and compare it with what the backup says of itself."""
     dsn = place.dsn(name)
     with _spinner("database"):
@@ -309,7 +309,7 @@ async def _load(place: Place, name: str, folder: Path, about: About) -> None:
         raise BackupDiffers("; ".join(differences[:5]))
 
 
-async def _drop(place: Place, name: str) -> None:
+async def drop_database(place: Place, name: str) -> None:
     connection = await asyncpg.connect(place.dsn("postgres"))
     try:
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -14,17 +14,15 @@ from granian.constants import Interfaces
 
 from tradepost.app import create_app
 from tradepost.core.crypto import open_keyring
-from tradepost.core.database import Database, DatabaseUnreachable
+from tradepost.core.database import DatabaseUnreachable
 from tradepost.core.errors import Invalid
 from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.log import configure_logging
 from tradepost.core.metrics import Exchange
 from tradepost.core.settings import Settings, load_settings
-from tradepost.flows.install_store import install_store
 from tradepost.flows.preset import find_presets
 from tradepost.flows.rotate_keys import check_keys
 from tradepost.flows.store import Store, database_name, open_store
-from tradepost.migrations import create_database, migrate
 from tradepost.web.metrics import Watch
 from tradepost.web.proxies import networks_of
 from tradepost.worker import compose, run_worker
@@ -58,13 +56,10 @@ def address(url: str, name: str, database: str) -> str:
 
 def check_addresses(settings: Settings) -> None:
     """Raise `AddressShared` where two stores would write to one database, or read from one replica."""
-    found = {
-        "url": settings.database.url,
-        "direct_url": settings.database.direct_url,
-        "owner_url": settings.database.owner_url,
-        "replica_url": settings.database.replica_url,
-    }
-    for name, url in found.items():
+    database = settings.database
+    found = [("url", database.url), ("direct_url", database.direct_url), ("owner_url", database.owner_url)]
+    found += [("replica_urls", url) for url in database.replica_urls]
+    for name, url in found:
         if len(settings.stores) > 1 and url and "{database}" not in url:
             raise AddressShared(f"database.{name}")
 
@@ -177,18 +172,3 @@ async def work_forever(settings: Settings) -> None:
         working = [tasks.create_task(run_worker(store, stop)) for store in stores.values()]
         await asyncio.wait(working)
         leaving.cancel()
-
-
-async def migrate_stores(settings: Settings) -> None:
-    """Create, migrate and install every store; safe to run twice at once. Raises `AddressMissing`, `AddressShared`."""
-    check_addresses(settings)
-    for code, folder in find_presets(settings.stores, settings.presets).items():
-        name = database_name(code)
-        owner = address(settings.database.owner_url, "database.owner_url", name)
-        await create_database(address(settings.database.owner_url, "database.owner_url", "postgres"), name)
-        await migrate(owner)
-        db = await Database.open(owner, size=1)
-        try:
-            await install_store(db, folder)
-        finally:
-            await db.close()

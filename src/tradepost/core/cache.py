@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tradepost.core.ids import secret_token
+from tradepost.core.replicas import primary_only
 from tradepost.core.together import Together
 
 T = TypeVar("T")
@@ -246,7 +247,8 @@ class Cache:
             if time.monotonic() > deadline:
                 break
         try:
-            value = await make()
+            with primary_only():  # a replica may lag behind the change that had the key forgotten
+                value = await make()
         except BaseException:
             await self._try(lambda: self._client.delete(lock), otherwise=None)
             raise

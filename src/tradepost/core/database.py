@@ -11,21 +11,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal, Protocol, Self, TypeVar, get_args, get_origin, overload
+from typing import Any, Literal, Protocol, Self, TypeVar, overload
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 import asyncpg
 import msgspec
 from asyncpg.exceptions._base import DataError as DriverDataError  # what asyncpg itself cannot encode
-from pgvector.asyncpg import register_vector
 from sqlalchemy import MetaData
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.sql import ClauseElement
 
 from tradepost.core.errors import Conflict, DomainError, Invalid, NotFound, Refused, Unavailable
 from tradepost.core.metrics import QUERY_ERRORS, QUERY_SECONDS
+from tradepost.core.pools import PoolOptions, Pools, leave_clean
+from tradepost.core.replicas import POSITION, Replica, Replicas, end_of, note_write
+from tradepost.core.statements import Change, as_one, compiled, reader_for, table_of
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -125,123 +124,6 @@ def count_queries() -> Iterator[QueryCount]:
 def on_violation(constraint: str, error: Callable[[], DomainError]) -> None:
     """Declare the domain error that stands for a violated constraint or unique index, by its name."""
     _constraint_errors[constraint] = error
-
-
-class _Compiled(msgspec.Struct):
-    sql: str
-    names: tuple[str, ...]
-    defaults: dict[str, Any]
-    readers: dict[type, Callable[[Any], Any]]
-
-    def chosen(self, params: Mapping[str, Any]) -> list[Any]:
-        """Return the arguments among parameters that are also those of other statements."""
-        return self.arguments({name: params[name] for name in self.names if name in params})
-
-    def arguments(self, params: Mapping[str, Any]) -> list[Any]:
-        if len(params) > len(self.names) or not params.keys() <= set(self.names):
-            raise TypeError(f"unknown parameters {sorted(params.keys() - set(self.names))} for: {self.sql}")
-        defaults = self.defaults
-        try:
-            return [params[n] if n in params else defaults[n] for n in self.names]
-        except KeyError as missing:
-            raise TypeError(f"missing parameter {missing} for: {self.sql}") from None
-
-
-_compiled: WeakKeyDictionary[ClauseElement, _Compiled] = WeakKeyDictionary()
-_dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy ships this constructor untyped
-
-
-def compiled(statement: ClauseElement) -> _Compiled:
-    """Return the asyncpg form of a Core statement, compiled on first use and kept as long as the statement lives."""
-    found = _compiled.get(statement)
-    if found is None:
-        result = statement.compile(dialect=_dialect)
-        names = tuple(result.positiontup or ())  # type: ignore[attr-defined]  # only SQLCompiler has it
-        optional = {n: b.value for n, b in result.binds.items() if not b.required}  # type: ignore[attr-defined]  # as above
-        if "POSTCOMPILE" in str(result):
-            raise TypeError(f"expanding IN is not run on this path, use = ANY(:ids): {result}")
-        found = _compiled[statement] = _Compiled(str(result), names, optional, {})
-    return found
-
-
-class _Change(msgspec.Struct, frozen=True):
-    """A change that waits to be made with others. `refusal`: what is raised where it touches no row."""
-
-    table: str
-    sql: str
-    arguments: list[Any]
-    refusal: Callable[[], DomainError] | None
-
-
-_CHANGED = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)")
-_PARAMETER = re.compile(r"\$(\d+)")
-
-
-def _table_of(sql: str) -> str:
-    found = _CHANGED.match(sql)
-    if found is None:
-        raise TypeError(f"not an INSERT, UPDATE or DELETE: {sql}")
-    return found[1]
-
-
-def _shifted(sql: str, by: int) -> str:
-    return _PARAMETER.sub(lambda found: f"${int(found[1]) + by}", sql)
-
-
-@lru_cache(maxsize=1000)
-def _as_one(parts: tuple[tuple[str, str, int, bool], ...]) -> str:
-    """Write changes (table, SQL, number of parameters, whether it may be refused) as one statement that counts the rows of those."""
-    steps, counts, before = [], [], 0
-    for table, sql, size, is_checked in parts:
-        shifted = _shifted(sql, before)
-        if is_checked:
-            shifted += "" if "RETURNING" in sql else " RETURNING 1"
-            counts.append(f"(SELECT count(*) FROM changed_{table})")
-        steps.append(f"changed_{table} AS ({shifted})")
-        before += size
-    return f"WITH {', '.join(steps)} SELECT {', '.join(counts) or '1'}"
-
-
-def _reader(names: tuple[str, ...], into: type[Any]) -> Callable[[Any], Any]:
-    """Build the function that makes one Struct of one row: by position where the columns are in the Struct's order."""
-    fields = {f.name: f for f in msgspec.structs.fields(into)}
-    unknown = set(names) - fields.keys()
-    missing = {n for n, f in fields.items() if f.required} - set(names)
-    if unknown or missing:
-        raise TypeError(
-            f"{into.__name__}: columns without a field {sorted(unknown)}, fields without a column {sorted(missing)}"
-        )
-    nested = [n for n in names if _is_nested(fields[n].type)]
-    if nested:
-        return lambda row: msgspec.convert(dict(row), into)
-    if names == into.__struct_fields__[: len(names)]:
-        return lambda row: into(*row)
-    return lambda row: into(**dict(row))
-
-
-def _is_nested(annotation: Any) -> bool:
-    arguments = get_args(annotation)
-    if get_origin(annotation) is not None and arguments:
-        return get_origin(annotation) in {tuple, frozenset} or any(_is_nested(a) for a in arguments)
-    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
-
-
-async def _no_json_text(connection: asyncpg.Connection) -> None:
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        format="binary",
-        encoder=lambda value: b"\x01" + msgspec.json.encode(value),
-        decoder=lambda data: msgspec.json.decode(data[1:]),
-    )
-    if await connection.fetchval("select true from pg_type where typname = 'vector'"):
-        await register_vector(connection)
-
-
-async def _leave_clean(connection: asyncpg.Connection) -> None:
-    """Replace asyncpg's own reset, which costs a round trip: settings are only ever local to a transaction here."""
-    if connection.is_in_transaction():
-        await connection.execute("ROLLBACK")
 
 
 def _literal(text: str) -> str:
@@ -349,7 +231,7 @@ class _Runner:
         rows = await self._call(self.connection.fetch, ready.sql, *ready.arguments(params))
         if into is None or not rows:
             return list(rows)
-        return [read(row) for read in (_reader_for(ready, rows[0], into),) for row in rows]
+        return [read(row) for read in (reader_for(ready, rows[0], into),) for row in rows]
 
     @overload
     async def maybe(self, statement: ClauseElement, *, into: type[T], **params: Any) -> T | None: ...
@@ -361,7 +243,7 @@ class _Runner:
         row = await self._call(self.connection.fetchrow, ready.sql, *ready.arguments(params))
         if row is None or into is None:
             return row
-        return _reader_for(ready, row, into)(row)
+        return reader_for(ready, row, into)(row)
 
     @overload
     async def one(self, statement: ClauseElement, *, into: type[T], **params: Any) -> T: ...
@@ -384,13 +266,6 @@ class _Runner:
         return [row[0] for row in await self.all(statement, into=None, **params)]
 
 
-def _reader_for(ready: _Compiled, row: Any, into: type[Any]) -> Callable[[Any], Any]:
-    found = ready.readers.get(into)
-    if found is None:
-        found = ready.readers[into] = _reader(tuple(row.keys()), into)
-    return found
-
-
 class Transaction(_Runner):
     """One open transaction. Functions that take one join it; whoever opened it commits."""
 
@@ -399,7 +274,7 @@ class Transaction(_Runner):
         self.actor = actor
         self.reactions: list[Callable[[], Awaitable[None]]] = []
         self._forgotten: set[str] = set()
-        self._waiting: list[_Change] = []
+        self._waiting: list[Change] = []
         self._only_looks = actor.behind is not None
 
     def _translated(self, error: Exception) -> BaseException:
@@ -425,17 +300,17 @@ class Transaction(_Runner):
         unknown = params.keys() - {name for one in ready for name in one.names}
         if unknown:
             raise TypeError(f"unknown parameters {sorted(unknown)} for: {ready[-1].sql}")
-        tables = [_table_of(one.sql) for one in ready]
+        tables = [table_of(one.sql) for one in ready]
         if any(change.table in tables for change in self._waiting):
             await self._make_changes()
         self._waiting += [
-            _Change(table, one.sql, one.chosen(params), refusal if one is ready[-1] else None)
+            Change(table, one.sql, one.chosen(params), refusal if one is ready[-1] else None)
             for table, one in zip(tables, ready, strict=True)
         ]
 
     async def _make_changes(self) -> None:
         changes, self._waiting = self._waiting, []
-        sql = _as_one(tuple((c.table, c.sql, len(c.arguments), c.refusal is not None) for c in changes))
+        sql = as_one(tuple((c.table, c.sql, len(c.arguments), c.refusal is not None) for c in changes))
         row = await super()._call(self.connection.fetchrow, sql, *(value for c in changes for value in c.arguments))
         for refusal, count in zip((c.refusal for c in changes if c.refusal), row, strict=False):
             if not count:
@@ -512,6 +387,19 @@ class Transaction(_Runner):
         await self.control("RELEASE SAVEPOINT inner_step")
 
 
+async def _opened(database: "Database", pool: asyncpg.Pool, begin: str) -> asyncpg.Connection:
+    """Take a connection and begin a transaction on it."""
+    lent = await database.borrow(pool)
+    try:
+        await lent.execute(begin)
+    except BaseException as error:
+        await pool.release(lent)
+        if isinstance(error, Exception):
+            raise translate(error) or error from error
+        raise
+    return lent
+
+
 class Forgetful(Protocol):
     """A cache, as far as transactions know it: it forgets what they changed."""
 
@@ -520,128 +408,81 @@ class Forgetful(Protocol):
 
 
 class Database:
-    """The pool of one store's database in this process, with a replica's beside it where the settings name one."""
+    """The connections of one store's database in this process, with those of its replicas where the settings name some."""
 
-    def __init__(
-        self,
-        pool: asyncpg.Pool,
-        replica: asyncpg.Pool | None,
-        planned_once: asyncpg.Pool,
-        connect: Callable[[], Awaitable[asyncpg.Connection]],
-        limits: str = "",
-        label: str = "",
-    ) -> None:
-        self._pool = pool
-        self._replica = replica
-        self._planned_once = planned_once
-        self._connect = connect
-        self._limits = limits  # what each transaction says where a session cannot keep it
+    def __init__(self, dsn: str, pools: Pools, options: PoolOptions, replicas: Replicas | None = None) -> None:
+        self._dsn = dsn
+        self._pools = pools
+        self._options = options
+        self._limits = options.said_each_time
+        self.replicas = replicas
         self.cache: Forgetful | None = None
-        self.label = label  # whose it is, in metrics
-        self.query_seconds = QUERY_SECONDS.of(label)
+        self.label = options.name.removeprefix("tradepost-")  # whose it is, in metrics
+        self.query_seconds = QUERY_SECONDS.of(self.label)
         self.waiting = 0
 
     @property
     def connections(self) -> int:
         """How many connections this process has open."""
-        return sum(pool.get_size() for pool in self._pools())
+        return sum(pool.get_size() for pool in self._all_pools())
 
     @property
     def idle_connections(self) -> int:
         """How many of them nobody uses."""
-        return sum(pool.get_idle_size() for pool in self._pools())
+        return sum(pool.get_idle_size() for pool in self._all_pools())
 
-    def _pools(self) -> set[Any]:
-        return {self._pool, self._planned_once, self._replica} - {None}
+    def _all_pools(self) -> set[Any]:
+        servers = [self._pools, *(replica.pools for replica in (self.replicas.all if self.replicas else ()))]
+        return {pool for pools in servers for pool in (pools.usual, pools.planned_once)}
 
     @classmethod
-    async def open(  # one keyword per setting of the pool
-        cls,
-        dsn: str,
-        *,
-        replica_dsn: str = "",
-        direct_dsn: str = "",
-        size: int = 8,
-        statement_timeout_ms: int = 10_000,
-        lock_timeout_ms: int = 5_000,
-        statement_cache: int = 512,
-        name: str = "tradepost",
-    ) -> Self:
-        """Open the pool; connections are made when first needed.
+    async def open(cls, dsn: str, *, replica_dsns: Sequence[str] = (), most_lag_s: float = 5.0, **options: Any) -> Self:
+        """Open the pools, `options` being those of `PoolOptions`; connections are made when first needed."""
+        chosen = PoolOptions(**options)
+        found = [Replica(address, await Pools.open(address, chosen)) for address in replica_dsns]
+        replicas = Replicas(chosen.direct_dsn or dsn, found, most_lag_s) if found else None
+        return cls(chosen.direct_dsn or dsn, await Pools.open(dsn, chosen), chosen, replicas)
 
-        `direct_dsn` is given where `dsn` leads to a pooler that lends a connection for one transaction at a time: PostgreSQL's own
-        address, for what needs a session. Then time limits are said in each transaction, and `read` has the role's.
-        """
-        limits = {
-            "statement_timeout": str(statement_timeout_ms),
-            "lock_timeout": str(lock_timeout_ms),
-            "idle_in_transaction_session_timeout": "60000",
-        }
-        kept = {"application_name": name, "timezone": "UTC"}
-        session = kept | limits
-
-        def pool(address: str, most: int = size, **also: str) -> Any:
-            return asyncpg.create_pool(
-                address,
-                min_size=0,
-                max_size=most,
-                init=_no_json_text,
-                reset=_leave_clean,
-                max_inactive_connection_lifetime=300,
-                statement_cache_size=statement_cache,
-                server_settings=(kept if direct_dsn else session) | also,
-            )
-
-        def connect() -> Any:
-            return asyncpg.connect(
-                direct_dsn or dsn,
-                command_timeout=30,
-                timeout=10,
-                statement_cache_size=statement_cache,
-                server_settings=session,
-            )
-
-        replica = await pool(replica_dsn) if replica_dsn else None
-        primary = await pool(dsn)
-        if statement_cache and not direct_dsn:
-            planned_once = await pool(replica_dsn or dsn, max(2, size // 2), plan_cache_mode="force_generic_plan")
-        else:
-            planned_once = replica or primary
-        said = "".join(f"SET LOCAL {key} = {value}; " for key, value in limits.items()) if direct_dsn else ""
-        return cls(primary, replica, planned_once, connect, said, name.removeprefix("tradepost-"))
-
-    async def _borrow(self, pool: asyncpg.Pool) -> asyncpg.Connection:
+    async def borrow(self, pool: asyncpg.Pool) -> asyncpg.Connection:
         """Take a connection from a pool; who waits too long is told, instead of one more waiting in line."""
         self.waiting += 1
         try:
             return await pool.acquire(timeout=_LONGEST_WAIT_S)
         except TimeoutError:
             raise DatabaseBusy from None
+        except Exception as error:
+            raise translate(error) or error from error
         finally:
             self.waiting -= 1
 
     async def close(self) -> None:
         """Close every connection; waits for those in use."""
-        for pool in self._pools():
-            await pool.close()
+        if self.replicas is not None:
+            await self.replicas.close()
+        await self._pools.close()
+
+    async def position(self) -> int:
+        """Return how far the primary's log has come: a replica that has replayed as much shows all that was committed by now."""
+        async with self.connection() as connection:
+            return end_of(await connection.fetchval(POSITION))
+
+    def _replica(self) -> Replica | None:
+        return self.replicas.pick() if self.replicas is not None else None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a bare connection: for LISTEN, COPY out and maintenance, not for requests."""
-        try:
-            lent = await self._borrow(self._pool)
-        except Exception as error:
-            raise translate(error) or error from error
+        lent = await self.borrow(self._pools.usual)
         try:
             yield lent
         finally:
-            await self._pool.release(lent)
+            await self._pools.usual.release(lent)
 
     @asynccontextmanager
     async def own_connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Open a connection beside the pool, for whoever listens on it or keeps it for long; jsonb is text on it."""
         try:
-            opened = await self._connect()
+            opened = await asyncpg.connect(self._dsn, command_timeout=30, timeout=10, **self._options.session)
         except Exception as error:
             raise translate(error) or error from error
         try:
@@ -684,11 +525,9 @@ class Database:
             async with outer.acting_as(actor):
                 yield outer
             return
-        async with self.connection() as connection:
+        begin = _begin(actor, read_only=read_only or actor.behind is not None, snapshot=snapshot, limits=self._limits)
+        async with self._begun(begin, self._replica() if read_only else None) as connection:
             tx = Transaction(connection, actor, self)
-            await tx.control(
-                _begin(actor, read_only=read_only or actor.behind is not None, snapshot=snapshot, limits=self._limits)
-            )
             try:
                 yield tx
                 await tx.control("COMMIT")
@@ -697,10 +536,30 @@ class Database:
                 with suppress(
                     asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError, OSError
                 ):
-                    await _leave_clean(connection)
+                    await leave_clean(connection)
                 raise
+        if not read_only:
+            note_write()
         for reaction in tx.reactions:
             await reaction()
+
+    @asynccontextmanager
+    async def _begun(self, begin: str, replica: Replica | None) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection on which a transaction was begun: the replica's where that one can, else the primary's."""
+        pool = self._pools.usual
+        lent: asyncpg.Connection | None = None
+        if replica is not None:
+            try:
+                lent = await _opened(self, replica.pools.usual, begin)
+                pool = replica.pools.usual
+            except DatabaseUnreachable as error:
+                replica.judge(f"it does not answer ({type(error).__name__})")
+        if lent is None:
+            lent = await _opened(self, pool, begin)
+        try:
+            yield lent
+        finally:
+            await pool.release(lent)
 
     @overload
     async def read(
@@ -734,14 +593,30 @@ class Database:
             return await outer.all(statement, into=into, **params)
         if plan_once and self._limits:
             return await self._read_planned_once(statement, into, params)
-        usual = self._pool if fresh or self._replica is None else self._replica
-        pool = self._planned_once if plan_once else usual
+        replica = None if fresh else self._replica()
+        if replica is not None:
+            try:
+                return await self._read_from(replica.pools, statement, into, params, plan_once=plan_once)
+            except DatabaseUnreachable as error:
+                replica.judge(f"it does not answer ({type(error).__name__})")
+            except ChangedMeanwhile:
+                pass  # what was read was cleaned away on the primary, and the replica had to follow
+        return await self._read_from(self._pools, statement, into, params, plan_once=plan_once)
+
+    async def _read_from(
+        self,
+        pools: Pools,
+        statement: ClauseElement,
+        into: type[T] | None,
+        params: Mapping[str, Any],
+        *,
+        plan_once: bool,
+    ) -> list[Any]:
+        pool = pools.planned_once if plan_once else pools.usual
+        lent = await self.borrow(pool)
         try:
-            lent = await self._borrow(pool)
-        except Exception as error:
-            raise translate(error) or error from error
-        try:
-            return await _Runner(lent, self).all(statement, into=into, **params)
+            found: list[Any] = await _Runner(lent, self).all(statement, into=into, **params)
+            return found
         finally:
             await pool.release(lent)
 

@@ -25,10 +25,11 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
 from sqlalchemy import TextClause, text
 
-from tradepost.core.database import compiled, translate
+from tradepost.core.database import translate
 from tradepost.core.errors import Unavailable
 from tradepost.core.jobs import CHANNEL, INSERT_JOBS, HasDatabase, Priority, Registry, Request, bell_of, columns_of
 from tradepost.core.metrics import JOB_SECONDS, JOBS
+from tradepost.core.statements import compiled
 
 _log = structlog.get_logger()
 _LEVELS: Final = sorted((int(level) for level in Priority if level > Priority.PATIENT), reverse=True)

@@ -41,12 +41,14 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where PostgreSQL is. An empty `url` means the embedded server.
 
     `direct_url`: where `url` leads to pgbouncer, PostgreSQL's own address, on which processes listen for each other and workers work.
+    `replica_urls`: read replicas; one that is more than `replica_lag_s` behind is left alone.
     """
 
     url: str = ""
     direct_url: str = ""
     owner_url: str = ""
-    replica_url: str = ""
+    replica_urls: tuple[str, ...] = ()
+    replica_lag_s: AtLeastOne = 5
     pool_size: AtLeastOne = 4
     statement_timeout_ms: AtLeastOne = 10_000
     lock_timeout_ms: AtLeastOne = 5_000

@@ -19,6 +19,7 @@ from tradepost.core.clock import now
 from tradepost.core.database import SYSTEM, Transaction
 from tradepost.core.limits import check_rate, network_of
 from tradepost.core.money import plain_number, times, to_major
+from tradepost.core.replicas import primary_only
 from tradepost.flows.quote import CheckoutChoice, read_basket
 from tradepost.flows.store import Store
 from tradepost.promotions.types import PromoUnknown
@@ -55,8 +56,9 @@ async def cart_copy(store: Store, caller: Caller, user_id: UUID) -> CartCopy:
     if found is not None and moment - _BELIEVED_FOR < found.checked_at <= moment:
         return found
     lease = await store.cache.lease(key)
-    async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
-        found = _copy_of(user_id, await tx.all(COPY_OF_PERSON, user_id=user_id))
+    with primary_only():
+        async with store.db.transaction(actor=caller.actor, read_only=True) as tx:
+            found = _copy_of(user_id, await tx.all(COPY_OF_PERSON, user_id=user_id))
     await _keep(store, found, lease)
     return found
 

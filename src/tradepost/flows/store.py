@@ -122,7 +122,8 @@ async def open_store(
     settings = load_preset(folder)
     db = await Database.open(
         dsn,
-        replica_dsn=installation.database.replica_url.replace("{database}", database_name(code)),
+        replica_dsns=[url.replace("{database}", database_name(code)) for url in installation.database.replica_urls],
+        most_lag_s=installation.database.replica_lag_s,
         direct_dsn=installation.database.direct_url.replace("{database}", database_name(code)),
         size=installation.database.pool_size,
         statement_timeout_ms=installation.database.statement_timeout_ms,

@@ -6,6 +6,8 @@ table longer than the lock timeout, and that objects belong to `tradepost_owner`
 back the schema `documented`, which a migration drops.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,10 +22,22 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tradepost.core.errors import Conflict
+
 FOLDER = Path(__file__).parent
 LOCK = 0x7472616465  # “trade” in ASCII: the advisory lock under which a database is migrated
 OWNER, APP, READONLY = "tradepost_owner", "tradepost_app", "tradepost_readonly"
 EXTENSIONS = ("citext", "pg_trgm", "unaccent", "btree_gist", "vector", "pg_stat_statements")
+
+
+Watch = tuple[Callable[[Connection], None], Callable[..., None]]
+
+
+@dataclass(eq=False)
+class DatabaseTooNew(Conflict):
+    """This database was made by a newer version ({revision}), and nothing was changed; install that one."""
+
+    revision: str
 
 
 def configuration() -> Config:
@@ -56,11 +70,20 @@ async def create_database(dsn: str, name: str, *, template: str = "") -> bool:
     return not existing
 
 
-async def migrate(dsn: str, to: str = "head", *, lock_timeout: str = "5s", statement_timeout: str = "15min") -> None:
+async def migrate(
+    dsn: str,
+    to: str = "head",
+    *,
+    lock_timeout: str = "5s",
+    statement_timeout: str = "15min",
+    watch: Watch | None = None,
+) -> None:
     """Bring a database to a revision. `dsn` belongs to a superuser, or to `tradepost_owner` where extensions exist.
 
-    Raises the driver's error when a lock cannot be had in time; the revision at fault is rolled back whole.
+    `watch`: what is called before the first step, and at the end of each one before it commits.
+    Raises `DatabaseTooNew`; the driver's error when a lock cannot be had in time: the revision at fault is rolled back whole.
     """
+    await _check_known(dsn)
     engine = create_async_engine(_alchemy(dsn), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
@@ -71,7 +94,7 @@ async def migrate(dsn: str, to: str = "head", *, lock_timeout: str = "5s", state
             await connection.exec_driver_sql(f"SET statement_timeout = '{statement_timeout}'")
             await connection.commit()
             await connection.run_sync(_drop_documented, to)
-            await connection.run_sync(_upgrade, to)
+            await connection.run_sync(_upgrade, to, watch)
             await _jobs_schema(await connection.run_sync(_driver))
             await connection.commit()
     finally:
@@ -88,6 +111,14 @@ async def current_revision(dsn: str) -> str | None:
         return revision
     finally:
         await connection.close()
+
+
+async def _check_known(dsn: str) -> None:
+    """Refuse a database that a newer version has migrated. Raises `DatabaseTooNew`."""
+    current = await current_revision(dsn)
+    known = {script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()}
+    if current and current not in known:
+        raise DatabaseTooNew(current)
 
 
 def _alchemy(dsn: str) -> str:
@@ -110,9 +141,12 @@ def _drop_documented(connection: Connection, to: str) -> None:
     connection.commit()
 
 
-def _upgrade(connection: Connection, to: str) -> None:
+def _upgrade(connection: Connection, to: str, watch: Watch | None) -> None:
     config = configuration()
     config.attributes["connection"] = connection
+    if watch:
+        watch[0](connection)
+        config.attributes["watch"] = watch[1]
     command.upgrade(config, to)
 
 

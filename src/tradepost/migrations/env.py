@@ -20,6 +20,7 @@ context.configure(
     include_object=_ours,
     transaction_per_migration=True,
     compare_type=False,
+    on_version_apply=context.config.attributes.get("watch"),
 )
 with context.begin_transaction():
     context.run_migrations()

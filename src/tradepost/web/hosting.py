@@ -7,6 +7,7 @@ Plain ASGI, because it runs for every request and must cost next to nothing.
 import re
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from tradepost.core.ids import readable_code
 from tradepost.core.limits import WINDOW_S, Counted, noting, tightest
 from tradepost.flows.store import Store
 from tradepost.web.compression import Compressed, takes_gzip
+from tradepost.web.lagging import position_headers, reading_of
 from tradepost.web.live import LINE, EventStream, Refusal, Socket
 from tradepost.web.metrics import PATH as METRICS_PATH
 from tradepost.web.metrics import Watch
@@ -132,11 +134,13 @@ class Hosting:
         if scope["tradepost_is_index"] and scope["path"] == "/":
             scope["path"], scope["raw_path"] = "/stores", b"/stores"
         started, status = time.perf_counter(), 0
-        code = scope["tradepost_store"].code if scope["tradepost_store"] else ""
+        store = scope["tradepost_store"]
+        code = store.code if store else ""
         request_id = readable_code(10)
         scope["request_id"] = request_id
         out = Compressed(send) if self.compress and takes_gzip(scope["headers"]) else send
-        with count_queries() as count, noting() as counted:
+        reads = reading_of(store.db, scope) if store else nullcontext()
+        with count_queries() as count, noting() as counted, reads as reading:
 
             async def answer(message: Any) -> None:
                 nonlocal status
@@ -153,6 +157,8 @@ class Hosting:
                     ]
                     if counted:
                         message["headers"] += _limit_headers(counted, own, status)
+                    if store:
+                        message["headers"] += await position_headers(store.db, scope, reading, secure=self.secure)
                     if self.show_costs:
                         message["headers"].append((b"x-query-count", str(count.queries).encode()))
                 await out(message)
