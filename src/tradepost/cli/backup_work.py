@@ -310,6 +310,7 @@ async def load_backup(place: Place, name: str, folder: Path, about: About) -> No
 
 
 async def drop_database(place: Place, name: str) -> None:
+    """Drop a database and whoever is connected to it."""
     connection = await asyncpg.connect(place.dsn("postgres"))
     try:
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

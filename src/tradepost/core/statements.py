@@ -14,6 +14,8 @@ from tradepost.core.errors import DomainError
 
 
 class Compiled(msgspec.Struct):
+    """A statement as asyncpg takes it, with the names of its parameters in order."""
+
     sql: str
     names: tuple[str, ...]
     defaults: dict[str, Any]
@@ -24,6 +26,7 @@ class Compiled(msgspec.Struct):
         return self.arguments({name: params[name] for name in self.names if name in params})
 
     def arguments(self, params: Mapping[str, Any]) -> list[Any]:
+        """Return the arguments in order. Raises `TypeError` for one too many or too few."""
         if len(params) > len(self.names) or not params.keys() <= set(self.names):
             raise TypeError(f"unknown parameters {sorted(params.keys() - set(self.names))} for: {self.sql}")
         defaults = self.defaults
@@ -64,6 +67,7 @@ _PARAMETER = re.compile(r"\$(\d+)")
 
 
 def table_of(sql: str) -> str:
+    """Return the table that a change is of."""
     found = _CHANGED.match(sql)
     if found is None:
         raise TypeError(f"not an INSERT, UPDATE or DELETE: {sql}")
@@ -113,6 +117,7 @@ def _is_nested(annotation: Any) -> bool:
 
 
 def reader_for(ready: Compiled, row: Any, into: type[Any]) -> Callable[[Any], Any]:
+    """Return what makes one Struct of one row of a statement, built at its first row."""
     found = ready.readers.get(into)
     if found is None:
         found = ready.readers[into] = _reader(tuple(row.keys()), into)
