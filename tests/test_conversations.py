@@ -41,6 +41,7 @@ from tradepost.flows.conversations import (
     watch_inbox,
 )
 from tradepost.flows.store import Store
+from tradepost.messaging import service
 from tradepost.messaging.types import (
     Draft,
     EmptyMessage,
@@ -234,6 +235,20 @@ async def test_what_many_say_at_once_is_written_together_and_refused_one_by_one(
     assert [m.body for m in mixed[3:]] == ["e", "Me again", "Welcome"]
     numbers = await rows(store, "SELECT conversation_id, array_agg(seq ORDER BY seq) FROM messages GROUP BY 1")
     assert dict(numbers) == {talk.id: [1, 2, 3, 4, 5], second: [1, 2, 3], third: [1], fourth: [1, 2, 3]}
+
+
+async def test_a_conversation_that_is_held_holds_up_nobody_elsewhere(talk: Talk, make: Factory) -> None:
+    store, carl = talk.store, await make.person("buyer", "carl")
+    await settled(store)
+    held = (await begin(store, carl, About(people=(talk.seller.username,)), Draft(body="Hello"))).conversation_id
+    first = asyncio.create_task(say(store, talk.buyer, talk.id, Draft(body="goes alone")))
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await service.tell(tx, held, "Something of the store's own, not committed yet")
+        stuck = asyncio.create_task(say(store, carl, held, Draft(body="waits")))
+        others = [say(store, talk.seller, talk.id, Draft(body=str(n))) for n in range(3)]
+        assert [m.body for m in await asyncio.gather(first, *others)] == ["goes alone", "0", "1", "2"]
+        assert not stuck.done()
+    assert (await stuck).body == "waits"
 
 
 async def test_what_was_written_here_is_told_without_reading_it_again() -> None:

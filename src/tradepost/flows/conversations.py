@@ -1,9 +1,9 @@
 """Talking: where conversations meet the listings and orders they are about, pictures, limits and live pages."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from tradepost.accounts.types import PROFILE_SCOPE, Caller, NoSuchPerson
 from tradepost.catalog.pictures import ReceivedPicture, add_picture, receive_picture
 from tradepost.catalog.types import NoSuchListing
-from tradepost.core.database import SYSTEM, Database, Transaction
+from tradepost.core.database import SYSTEM, Database, TookTooLong, Transaction
 from tradepost.core.errors import Conflict, Invalid, Refused
 from tradepost.core.ids import short_id
 from tradepost.core.limits import TooOften, check_rate
@@ -202,33 +202,32 @@ async def say(
     if store.db.is_joined or caller.behind is not None:
         return await _say_alone(store, caller, conversation_id, draft)
     said = Said(conversation_id, me, service.body_of(draft), draft.nonce or None)
-    return await _SAYING.ask(store.db, _Saying(said, partial(_say_alone, store, caller, conversation_id, draft)))
+    sent = await _SAYING.ask(store.db, said)
+    return sent or await _ALONE.ask(
+        store.db, partial(_say_alone, store, caller, conversation_id, draft), lane=conversation_id
+    )
 
 
-class _Saying(NamedTuple):
-    """A text that waits to be written, and how to write it where it is not the plain case."""
-
-    said: Said
-    alone: Callable[[], Awaitable[Message]]
-
-
-async def _say_all(db: Database, wanted: list[_Saying]) -> list[Message | Exception]:
-    """Write texts in one transaction; whatever is not the plain case, or is refused, is written or refused by itself."""
-    sent: list[Message | None] = [None] * len(wanted)
-    with suppress(Conflict, Refused, Invalid):
-        async with db.transaction(actor=SYSTEM) as tx:
-            sent = await service.send_texts(tx, [one.said for one in wanted])
-    return [found or await _tried(one.alone) for one, found in zip(wanted, sent, strict=True)]
-
-
-async def _tried(alone: Callable[[], Awaitable[Message]]) -> Message | Exception:
+async def _say_all(db: Database, wanted: list[Said]) -> list[Message | Exception | None]:
+    """Write texts in one transaction; None for whatever is not the plain case, and for all where one is refused or has to wait."""
     try:
-        return await alone()
-    except Exception as error:  # noqa: BLE001  # whoever wrote it hears of it
-        return error
+        async with db.transaction(actor=SYSTEM) as tx:
+            await tx.run(_WAIT_BRIEFLY)
+            return list(await service.send_texts(tx, wanted))
+    except (Conflict, Refused, Invalid, TookTooLong):
+        return [None] * len(wanted)
 
 
+async def _say_one(_: Database, wanted: list[Callable[[], Awaitable[Message]]]) -> list[Message | Exception]:
+    (alone,) = wanted
+    return [await alone()]
+
+
+# Strangers wait with whoever writes into a conversation that somebody else holds.
+_WAIT_BRIEFLY: Final = text("SET LOCAL lock_timeout = '500ms'")
 _SAYING: Final = Together(_say_all)
+_ALONE: Final = Together(_say_one, most=1)
+"""By conversation: in the order they came, beside what others say elsewhere."""
 
 
 async def _say_alone(
