@@ -73,7 +73,7 @@ FAULTS = {
                < (SELECT coalesce(sum(n.quantity), 0) FROM order_lines n JOIN orders o ON o.id = n.order_id
                      WHERE n.variant_id = v.id AND o.payment_state IN ('paid', 'partly_refunded')))""",
     "double_orders": """
-        SELECT count(*) FROM (SELECT response ->> 'order_id' AS made FROM idempotency_keys WHERE state = 'done' AND status < 300
+        SELECT count(*) FROM (SELECT response ->> 'order_id' AS made FROM idempotency_keys WHERE state = 'done' AND status < 300 AND response ? 'order_id'
                               GROUP BY 1 HAVING count(*) > 1) twice""",
     "double_charges": """
         SELECT count(*) FROM (
@@ -154,6 +154,7 @@ class Arena:
     answers: Counter[str] = field(default_factory=Counter)
     orders_of_key: dict[str, set[str]] = field(default_factory=dict)
     kills: Counter[str] = field(default_factory=Counter)
+    placed: list[dict[str, Any]] = field(default_factory=list)
     over: bool = False
 
     @property
@@ -179,21 +180,21 @@ async def race(seed: int, seconds: float) -> dict[str, int]:
         arena = Arena(random.Random(seed), Path(folder) / "home", short_lived_preset(Path(folder)), stock=STOCK)  # noqa: S311
         async with AsyncExitStack() as stack:
             await _start_servers(arena, stack)
-            goods, buyers, slots = await _fill(arena)
+            goods, buyers, slots = await fill(arena)
             await _start_processes(arena)
-            await asyncio.gather(*(_opened(port) for port in arena.ports))
+            await asyncio.gather(*(until_opened(port) for port in arena.ports))
             until = time.monotonic() + seconds
             killer = asyncio.create_task(_kill(arena, until, stack))
-            supplier = asyncio.create_task(_supply(arena, goods, until))
-            await asyncio.gather(*(_shop(arena, buyer, goods, slots, until) for buyer in buyers))
+            supplier = asyncio.create_task(supply(arena, goods, until))
+            await asyncio.gather(*(shop(arena, buyer, goods, slots, until) for buyer in buyers))
             arena.over = True
             await asyncio.gather(killer, supplier)
-            await _replay_webhooks(arena)
+            await replay_webhooks(arena)
             for process in arena.processes.values():
                 process.kill()
                 await process.wait()
-            await _let_time_pass(arena)
-            return await _check(arena)
+            await let_time_pass(arena)
+            return await check(arena)
 
 
 async def _start_servers(arena: Arena, stack: AsyncExitStack) -> None:
@@ -204,7 +205,8 @@ async def _start_servers(arena: Arena, stack: AsyncExitStack) -> None:
     arena.ports = [free_port(), free_port()]
 
 
-async def _fill(arena: Arena) -> tuple[list[Good], list[Buyer], list[UUID]]:
+async def fill(arena: Arena) -> tuple[list[Good], list[Buyer], list[UUID]]:
+    """Install the store, and put goods, buyers with points, a promo code and delivery slots into it."""
     assert arena.services is not None
     dsn = arena.services.postgres.dsn(DATABASE, "postgres")
     db = await Database.open(dsn, size=2)
@@ -231,16 +233,18 @@ async def _fill(arena: Arena) -> tuple[list[Good], list[Buyer], list[UUID]]:
 
 async def _start_processes(arena: Arena) -> None:
     for number, port in enumerate(arena.ports):
-        await _start(arena, f"server {number}", "store", port)
-    await _start(arena, "worker", "worker", 0)
+        await start_process(arena, f"server {number}", "store", port)
+    await start_process(arena, "worker", "worker", 0)
 
 
-async def _start(arena: Arena, name: str, kind: str, port: int) -> None:
+async def start_process(arena: Arena, name: str, kind: str, port: int) -> None:
+    """Start a server (`store`) or a `worker` under a name."""
     assert arena.services is not None
-    arena.processes[name] = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.serve", kind, str(port), arena.dsn, STORE, arena.services.cache.url,
-        str(arena.home / "files"), str(arena.preset), cwd=Path(__file__).parents[1], stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+    with (arena.home / f"{name}.log").open("ab") as said:
+        arena.processes[name] = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "benchmarks.serve", kind, str(port), arena.dsn, STORE, arena.services.cache.url,
+            str(arena.home / "files"), str(arena.preset), cwd=Path(__file__).parents[1], stderr=said,
+        )  # fmt: skip
 
 
 async def _kill(arena: Arena, until: float, stack: AsyncExitStack) -> None:
@@ -253,17 +257,17 @@ async def _kill(arena: Arena, until: float, stack: AsyncExitStack) -> None:
             await _kill_postgres(arena, stack)
             continue
         if name != "worker":
-            await _opened(arena.ports[int(name[-1])])  # what is not up yet again is no victim
+            await until_opened(arena.ports[int(name[-1])])  # what is not up yet again is no victim
         process = arena.processes[name]
         process.kill()
         await process.wait()
         kind = "worker" if name == "worker" else "store"
-        await _start(arena, name, kind, arena.ports[int(name[-1])] if kind == "store" else 0)
+        await start_process(arena, name, kind, arena.ports[int(name[-1])] if kind == "store" else 0)
 
 
-async def _opened(port: int) -> None:
-    """Wait until a server accepts connections, for half a minute at most."""
-    until = time.monotonic() + 30
+async def until_opened(port: int) -> None:
+    """Wait until a server accepts connections, for two minutes at most: a busy machine takes its time."""
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -272,7 +276,7 @@ async def _opened(port: int) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _supply(arena: Arena, goods: list[Good], until: float) -> None:
+async def supply(arena: Arena, goods: list[Good], until: float) -> None:
     """Bring a few new goods every half a second, so that there is always something to fight for."""
     while time.monotonic() < until:
         await asyncio.sleep(0.5)
@@ -292,7 +296,7 @@ async def _kill_postgres(arena: Arena, stack: AsyncExitStack) -> None:
     arena.services = await stack.enter_async_context(embedded_services(arena.home))
 
 
-async def _shop(arena: Arena, buyer: Buyer, goods: list[Good], slots: list[UUID], until: float) -> None:
+async def shop(arena: Arena, buyer: Buyer, goods: list[Good], slots: list[UUID], until: float) -> None:
     """Buy again and again; what failed is tried again with the same key until it is answered."""
     turn = 0
     while time.monotonic() < until:
@@ -301,13 +305,13 @@ async def _shop(arena: Arena, buyer: Buyer, goods: list[Good], slots: list[UUID]
         chosen = arena.chance.sample(goods, arena.chance.choice((1, 2, 2, 3)))
         for good in chosen:
             line = {"variant_id": good.variant_id, "quantity": arena.chance.choice((1, 1, 2))}
-            status, answer = await _until_answered(arena, buyer, "/api/v1/cart/lines", line, until)
+            status, answer = await until_answered(arena, buyer, "/api/v1/cart/lines", line, until)
             if status < 300:
                 cart = answer
             else:
                 arena.answers[f"not in the cart: {answer.get('code', status)}"] += 1
         if arena.chance.random() < 0.3:
-            await _until_answered(arena, buyer, "/api/v1/cart/promo-codes", {"code": PROMO}, until)
+            await until_answered(arena, buyer, "/api/v1/cart/promo-codes", {"code": PROMO}, until)
         slot = arena.chance.choice(slots) if arena.chance.random() < 0.5 else None
         form = {
             "gateway": "sandbox", "method": arena.chance.choice(METHODS), "shipping_address": ADDRESS, "slot_id": slot,
@@ -316,23 +320,24 @@ async def _shop(arena: Arena, buyer: Buyer, goods: list[Good], slots: list[UUID]
         }  # fmt: skip
         if not await _check_out(arena, buyer, form, f"{buyer.user_id}-{turn}", until):
             for line in [line for group in cart.get("groups", ()) for line in group["lines"]]:
-                await _until_answered(arena, buyer, f"/api/v1/cart/lines/{line['line_no']}", {}, until, method="DELETE")
+                await until_answered(arena, buyer, f"/api/v1/cart/lines/{line['line_no']}", {}, until, method="DELETE")
 
 
 async def _check_out(arena: Arena, buyer: Buyer, form: dict[str, Any], key: str, until: float) -> bool:
     """Send the same order once, or at once to both servers, and again until somebody has answered; return whether it was taken."""
     times = arena.chance.choice((1, 1, 2, 3))
-    sent = [_until_answered(arena, buyer, "/api/v1/checkout", form, until + 10, key) for _ in range(times)]
+    sent = [until_answered(arena, buyer, "/api/v1/checkout", form, until + 10, key) for _ in range(times)]
     for status, answer in await asyncio.gather(*sent):
         if status == 201:
             arena.orders_of_key.setdefault(key, set()).add(str(answer["order_id"]))
+            arena.placed.append(answer)
             arena.answers[f"order, {answer['payment_state']}"] += 1
         else:
             arena.answers[str(answer.get("code", status))] += 1
     return key in arena.orders_of_key
 
 
-async def _until_answered(
+async def until_answered(
     arena: Arena, buyer: Buyer, path: str, body: dict[str, Any], until: float, key: str = "", method: str = "POST"
 ) -> tuple[int, dict[str, Any]]:
     """Ask until there is an answer that is one: neither silence nor “come back later”."""
@@ -355,7 +360,7 @@ async def _until_answered(
         await asyncio.sleep(arena.chance.uniform(0.05, 0.3))
 
 
-async def _replay_webhooks(arena: Arena) -> None:
+async def replay_webhooks(arena: Arena) -> None:
     """Send every call that the sandbox ever made twice more, shuffled, to both servers at once; and some that are forged."""
     async with bench_store(
         STORE, arena.dsn, "redis://127.0.0.1:1/0", str(arena.home / "files"), str(arena.preset)
@@ -384,7 +389,7 @@ async def _call(arena: Arena, body: bytes, signature: str) -> int:
     return 0
 
 
-async def _let_time_pass(arena: Arena) -> None:
+async def let_time_pass(arena: Arena) -> None:
     """Do what the worker would do within the next hours, until nothing is left to do."""
     async with bench_store(
         STORE, arena.dsn, "redis://127.0.0.1:1/0", str(arena.home / "files"), str(arena.preset)
@@ -417,7 +422,7 @@ async def _is_quiet(store: Store) -> bool:
         return not await tx.value(_OPEN) and not await tx.value(_WAITING)
 
 
-async def _check(arena: Arena) -> dict[str, int]:
+async def check(arena: Arena) -> dict[str, int]:
     """Ask every question, print what there is, and return the figures."""
     assert arena.services is not None
     owner = await asyncpg.connect(arena.services.postgres.dsn(DATABASE, "postgres"))

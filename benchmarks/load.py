@@ -69,9 +69,8 @@ class Client:
 
     def become(self, token: str) -> None:
         """Go on as somebody else, over the same connection."""
-        self._fixed = (
-            f"Host: {self.host}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n{self.headers}"
-        )
+        who = f"Authorization: Bearer {token}\r\n" if token else ""
+        self._fixed = f"Host: {self.host}\r\n{who}Content-Type: application/json\r\n{self.headers}"
 
     async def post(self, path: str, body: bytes, key: str = "", method: str = "POST") -> tuple[int, bytes]:
         """Send a POST, or what `method` says, with an Idempotency-Key where one is given; return status and body.

@@ -33,6 +33,7 @@ from tradepost.core.database import (
     on_violation,
 )
 from tradepost.core.errors import Conflict, NotFound
+from tradepost.migrations import create_database
 
 ADD = insert(feeds).values(code=bindparam("code"), name=bindparam("name"))
 FEED = select(feeds.c.code, feeds.c.name, feeds.c.description).where(feeds.c.code == bindparam("code"))
@@ -663,3 +664,14 @@ async def test_only_changes_wait_and_only_with_parameters_they_know(db: Database
             await tx.later(ADD, code="fresh", name="Fresh", colour="red")
         with pytest.raises(TypeError, match="missing parameter"):
             await tx.later(ADD, code="fresh")
+
+
+async def test_statements_are_never_compiled(servers: Servers, db: Database, migrated: str) -> None:
+    """PostgreSQL as Debian builds it would spend a second on that for a search of milliseconds."""
+    shown = text("SELECT current_setting('jit')")
+    async with db.transaction(actor=ANYBODY, read_only=True) as tx:
+        assert await tx.value(shown) == "off"
+    await create_database(servers.dsn("postgres", "postgres"), migrated)
+    anybody = await asyncpg.connect(servers.dsn(migrated, "postgres"))
+    assert await anybody.fetchval("SELECT current_setting('jit')") == "off"
+    await anybody.close()

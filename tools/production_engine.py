@@ -56,6 +56,7 @@ ROLES = """
     ALTER ROLE tradepost_app SET statement_timeout = '10s';
     ALTER ROLE tradepost_app SET lock_timeout = '5s';
     ALTER ROLE tradepost_app SET idle_in_transaction_session_timeout = '60s';
+    ALTER ROLE tradepost_app SET jit = off;
 """
 
 

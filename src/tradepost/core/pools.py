@@ -23,11 +23,12 @@ class PoolOptions(msgspec.Struct, frozen=True):
 
     @property
     def limits(self) -> dict[str, str]:
-        """The time limits, by PostgreSQL's names."""
+        """What no statement may spend, by PostgreSQL's names."""
         return {
             "statement_timeout": str(self.statement_timeout_ms),
             "lock_timeout": str(self.lock_timeout_ms),
             "idle_in_transaction_session_timeout": "60000",
+            "jit": "off",  # it compiles a search for a second that runs for milliseconds
         }
 
     @property

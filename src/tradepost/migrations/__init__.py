@@ -65,6 +65,8 @@ async def create_database(dsn: str, name: str, *, template: str = "") -> bool:
             await connection.execute(
                 f'CREATE DATABASE "{name}" OWNER {OWNER}' + (f' TEMPLATE "{template}"' if template else "")
             )
+            # Compiling a search takes a second where running it takes milliseconds; also for who comes through a pooler.
+            await connection.execute(f'ALTER DATABASE "{name}" SET jit = off')
     finally:
         await connection.close()
     return not existing
