@@ -111,6 +111,26 @@ def rehearse(
 
 
 @cli.command()
+def doctor(
+    settings: Annotated[Path | None, typer.Option(help="The settings file.")] = None,
+    backups: Annotated[str, typer.Option(help="Where backups are kept: a folder, or s3://bucket/prefix.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of lines.")] = False,
+) -> None:
+    """Look whether this set-up is right, and say what to do where it is not; the exit code is 1 where something is bad."""
+    from tradepost.cli.doctor import examine
+
+    is_sound = True
+
+    async def work() -> None:
+        nonlocal is_sound
+        is_sound = await examine(settings, backups, as_json=as_json)
+
+    run(work)
+    if not is_sound:
+        raise typer.Exit(1)
+
+
+@cli.command()
 def sample(
     store: Annotated[str, typer.Option(help="The store to grow.")],
     listings: Annotated[int, typer.Option(min=1, max=5_000_000, help="How many listings it shall have in all.")],

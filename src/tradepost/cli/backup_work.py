@@ -325,6 +325,18 @@ async def _backups(files: FileStore, store: str = "") -> list[str]:
     ]
 
 
+async def newest(at: str, store: str) -> str | None:
+    """Return the name of a store's latest backup in a place."""
+    found = await _backups(FileStore.open(at), store)
+    return max(found, default=None)
+
+
+def made_at(name: str) -> datetime:
+    """Return when a backup was made, as its name says."""
+    stamp = name.removesuffix("Z.tpb").rpartition("-")[2]
+    return datetime.strptime(f"{stamp}000", "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+
+
 async def list_backups(at: str) -> None:
     """Print the names of a place's backups."""
     found = await _backups(FileStore.open(at))
