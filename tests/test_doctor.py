@@ -205,3 +205,10 @@ def test_a_program_reads_it_as_json_and_by_its_exit_code(monkeypatch: pytest.Mon
     assert answer.exit_code == 1
     assert "Set database.url" in answer.stdout
     assert " bad, " in answer.stdout.splitlines()[-1]
+
+
+async def test_a_replica_that_follows_nobody_is_bad(setup: Setup) -> None:
+    found = await setup.look(database__replica_urls=setup.values["TRADEPOST_DATABASE__URL"])
+    assert found["replica 1"].state == "bad"
+    found = await setup.look(database__replica_urls="postgresql://tradepost_app@127.0.0.1:1/market")
+    assert found["replica 1"].state == "bad"

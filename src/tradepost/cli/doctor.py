@@ -210,8 +210,8 @@ async def _store(settings: Settings, home: Home, code: str, keys: Keyring | None
     else:
         async for finding in _database(settings, code, database.direct_url or database.url, keys):
             yield finding
-    if database.replica_url:
-        yield await _replica(code, database.replica_url.replace("{database}", name))
+    for number, url in enumerate(database.replica_urls, 1):
+        yield await _replica(code, f"replica {number}", url.replace("{database}", name))
     yield await _cache(code, settings.cache.url.replace("{database}", name))
     yield await _files(code, settings, home)
 
@@ -246,11 +246,11 @@ async def _is_encrypted(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
 
 
-async def _replica(code: str, dsn: str) -> Finding:
+async def _replica(code: str, what: str, dsn: str) -> Finding:
     try:
         connection = await connect(dsn)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
-        return why_not(error, code, "replica")
+        return why_not(error, code, what)
     try:
         follows, lag = await connection.fetchrow(
             "SELECT pg_is_in_recovery(), coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0)::float8"
@@ -260,15 +260,15 @@ async def _replica(code: str, dsn: str) -> Finding:
     if not follows:
         return Finding(
             code,
-            "replica",
+            what,
             "bad",
             "it follows nobody: what it holds is its own",
-            "Let database.replica_url name a standby of the database.",
+            "Let database.replica_urls name standbys of the database.",
         )
     state: State = "warn" if lag > 600 else "good"
     return Finding(
         code,
-        "replica",
+        what,
         state,
         f"its last change is {lag:.0f} s old",
         "" if state == "good" else "Where changes are made all the time, it hangs behind: see pg_stat_replication.",
