@@ -23,13 +23,14 @@ from tradepost.flows.store import Store
 from tradepost.flows.upkeep import check_books, is_quiet, maintain, months, sample
 from tradepost.ops.queries import list_indexes, list_runs, list_tables, observe, without_values
 from tradepost.ops.rules import advise, in_words, needs_analyze, needs_vacuum, unused_indexes, whole_tables
-from tradepost.ops.service import begin_run, take_sample
-from tradepost.ops.types import MaintenanceRun, Observed, Standby, TableHealth
-from tradepost.ops.upkeep import LOCK
+from tradepost.ops.service import begin_run, note_run, take_sample
+from tradepost.ops.types import IndexHealth, MaintenanceRun, Observed, Standby, TableHealth
+from tradepost.ops.upkeep import LOCK, Skipped, vacuum
 from tradepost.web.health_office import course_of
 from tradepost.web.security import SESSION_COOKIE
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LATER = NOON + timedelta(hours=7)
 ALWAYS = Settings(stores=("market",), test_payments=True, maintenance=MaintenanceSettings(quiet_from=0, quiet_until=0))
 TABLE = TableHealth("orders", "orders", False, 100_000, 0, 0, 800_000_000, 0, 0, 0, 0, 0, 0, 0, NOON, NOON, 10)
 
@@ -159,6 +160,7 @@ async def test_indexes_wait_for_quiet_hours(store: Store, superuser: Callable[[s
 async def test_what_an_interrupted_rewrite_left_is_cleared_and_nothing_else_can_be(
     store: Store, superuser: Callable[[str], Awaitable[None]]
 ) -> None:
+    store.installation = ALWAYS
     await superuser(SPARSE)
     await superuser("CREATE INDEX ix_heap_word_ccnew ON heap (word)")
     await superuser("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_heap_word_ccnew'::regclass")
@@ -267,14 +269,15 @@ def test_tables_that_need_work_are_told_from_those_that_do_not() -> None:
     def table(**changed: Any) -> TableHealth:
         return msgspec.structs.replace(TABLE, **changed)
 
-    assert not needs_vacuum(table(dead_rows=5_000))
-    assert needs_vacuum(table(dead_rows=20_000))
-    assert not needs_vacuum(table(rows_about=10, dead_rows=900))
-    assert needs_vacuum(table(frozen_age=1_500_000_000))
+    assert not needs_vacuum(table(dead_rows=5_000), LATER)
+    assert needs_vacuum(table(dead_rows=20_000), LATER)
+    assert not needs_vacuum(table(dead_rows=20_000), NOON + timedelta(hours=5))  # tried already
+    assert not needs_vacuum(table(rows_about=10, dead_rows=900), LATER)
+    assert needs_vacuum(table(frozen_age=1_500_000_000), LATER)
     assert not needs_analyze(table(changed_rows=10_000), NOON)
     assert needs_analyze(table(changed_rows=11_000), NOON)
     parent = table(is_parent=True, dead_rows=90_000)
-    assert not needs_vacuum(parent)
+    assert not needs_vacuum(parent, LATER)
     assert not needs_analyze(parent, NOON)
     assert needs_analyze(parent, NOON + timedelta(days=8))
     months_of = [table(name="events_p1", root="events"), table(name="events_p2", root="events", dead_rows=100_000)]
@@ -324,7 +327,19 @@ async def test_figures_become_a_course(store: Store) -> None:
 
 
 def test_unused_indexes_are_those_that_keep_no_promise_and_answer_nobody() -> None:
-    assert unused_indexes([]) == []
+    def index(name: str, **changed: Any) -> IndexHealth:
+        one = IndexHealth(name, "orders", "orders", "btree", 90_000_000, 0, 0, 0, None, False, True)
+        return msgspec.structs.replace(one, **changed)
+
+    months = [
+        index(f"events_p{n}_kind_idx", table_name=f"events_p{n}", root="events", scans=n) for n in range(2)
+    ]  # read in one month, so needed in all
+    idle = [index("ix_idle", index_bytes=99_000_000), index("ix_other")]
+    kept = [index("pk_orders", is_constraint=True), index("ix_read", scans=1), index("ix_small", index_bytes=9)]
+    assert unused_indexes([*months, *idle, *kept]) == [
+        ("ix_idle", "orders", 99_000_000),
+        ("ix_other", "orders", 90_000_000),
+    ]
     assert [in_words(n) for n in (10, 2048, 5_000_000, 3 << 30, 7 << 40)] == [
         "10 bytes",
         "2.0 kB",
@@ -332,6 +347,22 @@ def test_unused_indexes_are_those_that_keep_no_promise_and_answer_nobody() -> No
         "3.0 GB",
         "7.0 TB",
     ]
+
+
+async def test_drift_of_the_books_is_advised_of_however_much_was_done_since(store: Store) -> None:
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        await note_run(tx, "books", "ledger", detail="1 entry is not balanced.", found=1)
+        for n in range(50):
+            await note_run(tx, "vacuum", f"table_{n}")
+    async with store.db.transaction(actor=SYSTEM) as tx:
+        found = await observe(tx)
+    assert [one.about for one in advise(found, now()) if one.tone == "bad"] == ["ledger"]
+
+
+async def test_what_postgresql_leaves_out_is_no_success(store: Store) -> None:
+    async with store.db.own_connection() as connection:
+        with pytest.raises(Skipped, match="permission denied"):
+            await vacuum(connection, "alembic_version")
 
 
 def test_quiet_hours_may_go_over_midnight() -> None:

@@ -35,6 +35,10 @@ def is_quiet(maintenance: MaintenanceSettings, hour: int) -> bool:
     return begin <= hour < end if begin < end else hour >= begin or hour < end
 
 
+def _is_quiet_now(store: Store) -> bool:
+    return is_quiet(store.installation.maintenance, now().astimezone(store.zone).hour)
+
+
 @scheduled("ops.take_sample", cron="*/10 * * * *")
 async def sample(store: Store) -> None:
     """Write the database's figures down, for the health page."""
@@ -82,15 +86,17 @@ async def maintain(store: Store, *, least_bytes: int = BLOAT_BYTES) -> int:
         async with store.db.transaction(actor=SYSTEM) as tx:
             await give_up_running(tx, "vacuum", "analyze", "reindex", "leftover")
             await forget_runs(tx)
-            indexes = await list_indexes(tx)
-            tables = await list_tables(tx)
+            indexes = [index for index in await list_indexes(tx) if upkeep.is_plain(index.name)]
+            tables = [table for table in await list_tables(tx) if upkeep.is_plain(table.name)]
         done = await _clear(store, connection, indexes) + await _tidy(store, connection, tables)
         return done + await _rewrite(store, connection, indexes, least_bytes)
 
 
 async def _clear(store: Store, connection: asyncpg.Connection, indexes: list[IndexHealth]) -> int:
-    """Drop what interrupted rewriting has left."""
+    """Drop what interrupted rewriting has left, in quiet hours, where nobody is writing an index."""
     left = [index for index in indexes if is_leftover(index)]
+    if left and (not _is_quiet_now(store) or await upkeep.writes_indexes(connection)):
+        return 0
     for index in left:
         await _recorded(store, "leftover", index.name, index.index_bytes, _dropping(connection, index.name))
     return len(left)
@@ -108,7 +114,9 @@ async def _tidy(store: Store, connection: asyncpg.Connection, tables: list[Table
     """Clean up and look anew, the most neglected first."""
     done = 0
     for table in sorted(tables, key=lambda t: -t.dead_rows):
-        kind: Kind | None = "vacuum" if needs_vacuum(table) else "analyze" if needs_analyze(table, now()) else None
+        kind: Kind | None = (
+            "vacuum" if needs_vacuum(table, now()) else "analyze" if needs_analyze(table, now()) else None
+        )
         if kind is not None:
             command = upkeep.vacuum if kind == "vacuum" else upkeep.analyze
             await _recorded(store, kind, table.name, table.total_bytes, _on_table(connection, command, table.name))
@@ -132,7 +140,7 @@ async def _rewrite(store: Store, connection: asyncpg.Connection, indexes: list[I
     maintenance = store.installation.maintenance
     bloated = [index for index in indexes if needs_reindex(index, least_bytes=least_bytes)]
     for index in sorted(bloated, key=lambda i: -(i.bloat_bytes or 0)):
-        if not maintenance.reindex or not is_quiet(maintenance, now().astimezone(store.zone).hour):
+        if not maintenance.reindex or not _is_quiet_now(store):
             break
         await _recorded(store, "reindex", index.name, index.index_bytes, _writing(connection, index.name))
         done += 1
@@ -155,7 +163,7 @@ async def _recorded(store: Store, kind: Kind, target: str, size: int, work: Call
     after = None
     try:
         after = await work()
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, upkeep.Skipped) as error:
         failure = str(error)
         _log.warning("maintenance.failed", kind=kind, target=target, error=failure)
     async with store.db.transaction(actor=SYSTEM) as tx:

@@ -60,6 +60,11 @@ _LATEST = text("""
     SELECT DISTINCT ON (kind) id, kind, target, outcome, detail, found, bytes_before, bytes_after, began_at, ended_at
     FROM maintenance_runs WHERE outcome <> 'running' ORDER BY kind, began_at DESC
 """)
+_LATEST_OF_EACH = text("""
+    SELECT DISTINCT ON (kind, target) id, kind, target, outcome, detail, found, bytes_before, bytes_after, began_at, ended_at
+    FROM maintenance_runs WHERE outcome <> 'running' AND (began_at > now() - interval '3 days' OR kind = 'books')
+    ORDER BY kind, target, began_at DESC
+""")
 _UNAVAILABLE: Final = (
     asyncpg.UndefinedTableError,
     asyncpg.ObjectNotInPrerequisiteStateError,
@@ -70,7 +75,7 @@ _VALUES: Final = ((re.compile(r"'(?:[^']|'')*'"), "'…'"), (re.compile(r"(?<![\
 
 
 async def observe(tx: Transaction, *, history: timedelta = timedelta(days=2), runs: int = 40) -> Observed:
-    """Read everything the health page shows: eight statements, none of which reads a table of the store but the samples and runs."""
+    """Read everything the health page shows: nine statements, none of which reads a table of the store but the samples and runs."""
     slow = await slow_queries(tx)
     return Observed(
         state=await database_state(tx),
@@ -81,6 +86,7 @@ async def observe(tx: Transaction, *, history: timedelta = timedelta(days=2), ru
         statements=slow is not None,
         samples=tuple(await tx.all(_SAMPLES, into=Sample, since=history)),
         runs=tuple(await list_runs(tx, limit=runs)),
+        latest=tuple(await tx.all(_LATEST_OF_EACH, into=MaintenanceRun)),
     )
 
 

@@ -17,9 +17,10 @@ from tradepost.ops.types import (
 )
 
 MB: Final = 1024 * 1024
-# PostgreSQL's own autovacuum comes at 20 % by default; the nightly job comes before it, where it disturbs nobody.
+# PostgreSQL's own autovacuum comes at 20 % by default; the hourly job comes before it, as slowly as that.
 DEAD_SHARE: Final = 0.1
 DEAD_ROWS: Final = 1_000
+VACUUM_AGAIN: Final = timedelta(hours=6)
 CHANGED_SHARE: Final = 0.1
 CHANGED_ROWS: Final = 500
 PARENT_AGE: Final = timedelta(days=7)  # autovacuum never looks at a table that is only the sum of its months
@@ -54,8 +55,10 @@ def _whole(root: str, parts: Sequence[TableHealth]) -> WholeTable:
     )  # fmt: skip
 
 
-def needs_vacuum(table: TableHealth) -> bool:
-    """Whether enough of a table is dead to clean it up."""
+def needs_vacuum(table: TableHealth, now: datetime) -> bool:
+    """Whether enough of a table is dead to clean it up, which was not tried a moment ago: what somebody still sees stays."""
+    if table.vacuumed_at is not None and now - table.vacuumed_at < VACUUM_AGAIN and table.frozen_age <= FROZEN_AGE:
+        return False
     share = table.dead_rows >= DEAD_SHARE * (table.rows_about + table.dead_rows)
     return not table.is_parent and ((table.dead_rows >= DEAD_ROWS and share) or table.frozen_age > FROZEN_AGE)
 
@@ -113,7 +116,7 @@ def advise(found: Observed, now: datetime) -> tuple[Advice, ...]:
         *(a for table in whole_tables(found.tables) for a in _of_table(table)),
         *_of_indexes(found, now),
         *_of_growth(found.samples),
-        *_of_runs(found.runs, now),
+        *_of_runs(found.latest),
     ]
     if not found.statements:
         text = "PostgreSQL does not count statements, so the slow ones are not known. Put pg_stat_statements into shared_preload_libraries and start it anew."
@@ -170,10 +173,14 @@ def _of_indexes(found: Observed, now: datetime) -> Iterator[Advice]:
     for index in found.indexes:
         if not index.is_valid:
             text = f"Index {index.name} is invalid: it costs every write and answers nothing. "
-            mend = "The nightly job drops it." if is_leftover(index) else f"REINDEX INDEX CONCURRENTLY {index.name}."
+            mend = (
+                "The job of the quiet hours drops it."
+                if is_leftover(index)
+                else f"REINDEX INDEX CONCURRENTLY {index.name}."
+            )
             yield Advice("warn", index.name, text + mend)
         elif needs_reindex(index):
-            text = f"About {in_words(index.bloat_bytes or 0)} of the {in_words(index.index_bytes)} of index {index.name} are empty; the nightly job writes it anew, or REINDEX INDEX CONCURRENTLY {index.name}."
+            text = f"About {in_words(index.bloat_bytes or 0)} of the {in_words(index.index_bytes)} of index {index.name} are empty; the job of the quiet hours writes it anew, or REINDEX INDEX CONCURRENTLY {index.name}."
             yield Advice("info", index.name, text)
     if now - (found.state.counted_since or found.state.started_at) > LONG_ENOUGH:
         for name, root, size in unused_indexes(found.indexes)[:5]:
@@ -193,14 +200,11 @@ def _of_growth(samples: Sequence[Sample]) -> Iterator[Advice]:
         )
 
 
-def _of_runs(runs: Sequence[MaintenanceRun], now: datetime) -> Iterator[Advice]:
-    seen = set()
+def _of_runs(runs: Sequence[MaintenanceRun]) -> Iterator[Advice]:
+    """Say what the last run of each thing found or failed at."""
     for run in runs:
-        if run.outcome == "running" or (run.kind, run.target) in seen:
-            continue
-        seen.add((run.kind, run.target))
         if run.kind == "books" and run.found:
             text = f"{run.detail} The runbook says what to do: docs/how-to/answer-alarms.md."
             yield Advice("bad", "ledger", text)
-        elif run.outcome == "failed" and now - run.began_at < timedelta(days=3):
+        elif run.outcome == "failed":
             yield Advice("warn", run.target, f"Maintenance ({run.kind}) of {run.target} failed: {run.detail}")

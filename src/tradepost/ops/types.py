@@ -182,7 +182,10 @@ class Advice(msgspec.Struct, frozen=True):
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """All that was read of the database in one look. `statements`: whether PostgreSQL counts them (pg_stat_statements)."""
+    """All that was read of the database in one look. `statements`: whether PostgreSQL counts them (pg_stat_statements).
+
+    `latest`: the last finished run of each thing of the last days, and of the books however old: what advice is about.
+    """
 
     state: DatabaseState
     tables: tuple[TableHealth, ...]
@@ -192,3 +195,4 @@ class Observed(msgspec.Struct, frozen=True):
     statements: bool
     samples: tuple[Sample, ...]
     runs: tuple[MaintenanceRun, ...]
+    latest: tuple[MaintenanceRun, ...] = ()
