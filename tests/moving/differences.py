@@ -42,6 +42,69 @@ DIFFERENCES: Final[dict[str, dict[str, dict[str, Change | None]]]] = {
     },
 }
 
+_TESE: Final[dict[str, dict[str, Change | None]]] = {
+    "teseapi_user": {
+        "password": None,
+        "phone_number": None,
+    },
+    "teseapi_category": {"id": None, "parent_id": None, "slug": None},
+    "teseapi_location": {"id": None},
+    "teseapi_listingimage": {"id": None, "content_type_id": None, "object_id": lambda value, _row: _listing(value)},
+    "teseapi_listing": {},
+    "teseapi_cartitem": {"id": None},
+    "teseapi_order": {"shipping_info": None, "items": None, "transaction_ref": None},
+    "messaging_conversation": {"updated_at": None},
+    "messaging_conversation_participants": {"id": None},
+    "messaging_message": {"content": None},
+}
+
+_HIDDEN: Final[dict[str, Change | None]] = {"is_read": None, "read_at": None, "content": None, "media_url": None}
+DIFFERENCES["souk-loop"] = {
+    "users": {"hashed_password": None, "phone": None, "is_verified": None, "location": None},
+    "products": {"location": None, "thumbnail_url": None},
+    "streams": {"thumbnail_url": None},
+    "conversations": {
+        "last_message_id": None,
+        "last_message_at": None,
+        "updated_at": None,
+    },
+    "messages": _HIDDEN,
+    "offers": {"message": None},
+    "transactions": {
+        "id": None,
+        "charge_id": None,
+        "total": None,
+        "currency": None,
+        "payout_at": None,
+        "paid_at": None,
+        "platform_fee": lambda value, _row: value or 0,
+    },
+    "verifications": {"verification_data": None},
+}
+
+
+def _listing(value: Any) -> Any:
+    """Read the number of a listing that stands in a column for UUIDs."""
+    from tests.test_move_in import imported_id
+
+    return imported_id("tese.listings", value.int)
+
+
+DIFFERENCES["tese"] = _TESE
+DIFFERENCES["marketplace-watch"] = {
+    "users": {"password_hash": None},
+    "listings": {
+        "metadata": None,
+        "description": lambda value, _row: value or "",
+        "currency": lambda value, row: None if row["price"] is None else value,
+    },
+    "listing_attributes": {"id": None, "created_at": None},
+    "images": {"id": None},
+    "alerts": {"criteria": None, "query": None},
+    "alert_matches": {"id": None},
+    "notifications": {"title": None, "content": None, "data": None},
+}
+
 KEYS: Final[dict[str, dict[str, str]]] = {
     "shop-assistant": {
         f"{table}.{column}": f"shop-assistant.{of}"
@@ -50,6 +113,26 @@ KEYS: Final[dict[str, dict[str, str]]] = {
             ("products", "id", "products"), ("orders", "id", "orders"), ("orders", "user_id", "users"),
             ("order_items", "order_id", "orders"), ("order_items", "product_id", "products"),
             ("cart_items", "product_id", "products"), ("analytics", "user_id", "users"), ("search_logs", "id", "search_logs"),
+        )
+    },
+    "marketplace-watch": {
+        f"{table}.{column}": f"marketplace-watch.{of}"
+        for table, column, of in (
+            ("users", "id", "users"), ("listings", "id", "listings"), ("listing_attributes", "listing_id", "listings"),
+            ("images", "listing_id", "listings"), ("alerts", "id", "alerts"), ("alerts", "user_id", "users"),
+            ("alert_matches", "alert_id", "alerts"), ("alert_matches", "listing_id", "listings"), ("alert_matches", "user_id", "users"),
+            ("notifications", "id", "notifications"), ("notifications", "user_id", "users"),
+        )
+    },
+    "tese": {
+        f"{table}.{column}": f"tese.{of}"
+        for table, column, of in (
+            ("teseapi_user", "id", "users"), ("teseapi_listing", "id", "listings"), ("teseapi_listing", "user_id", "users"),
+            ("teseapi_cartitem", "user_id", "users"), ("teseapi_cartitem", "listing_id", "listings"), ("teseapi_order", "id", "orders"),
+            ("teseapi_order", "user_id", "users"), ("teseapi_payment", "id", "payments"), ("teseapi_payment", "order_id", "orders"),
+            ("messaging_conversation", "id", "conversations"), ("messaging_conversation_participants", "conversation_id", "conversations"),
+            ("messaging_conversation_participants", "user_id", "users"), ("messaging_message", "id", "messages"),
+            ("messaging_message", "conversation_id", "conversations"), ("messaging_message", "sender_id", "users"),
         )
     },
 }  # fmt: skip
@@ -111,5 +194,72 @@ REFUSED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("users", "a moment is not possible"),
         ("users", "another row has this e-mail address"),
         ("users", "the e-mail address is missing or none"),
+    ),
+    "tese": (
+        ("messaging_conversation", "fewer than two or more than twenty people are in it"),
+        ("messaging_conversation_participants", "its conversation was refused"),
+        ("messaging_message", "it is empty or longer than 4,000 letters"),
+        ("messaging_message", "its conversation was refused"),
+        ("messaging_message", "its sender does not take part"),
+        ("teseapi_cartitem", "its listing was refused or is missing"),
+        ("teseapi_cartitem", "the quantity is not possible"),
+        ("teseapi_category", "the name is missing or longer than 100 letters"),
+        ("teseapi_listing", "its owner was refused or is missing"),
+        ("teseapi_listing", "the name is missing or longer than 255 letters"),
+        ("teseapi_listing", "the price is not possible"),
+        ("teseapi_listing", "the status is none of the three"),
+        ("teseapi_listing", "the type is none of the three"),
+        ("teseapi_listingimage", "its listing was refused or is missing"),
+        ("teseapi_listingimage", "the address is none of the web"),
+        ("teseapi_location", "the region is missing"),
+        ("teseapi_order", "a line has no listing, quantity or price that is possible"),
+        ("teseapi_order", "it has no lines"),
+        ("teseapi_order", "its customer was refused or is missing"),
+        ("teseapi_order", "one of its listings was refused or is missing"),
+        ("teseapi_order", "the status is none of the seven"),
+        ("teseapi_payment", "another payment of this order is open or has paid it"),
+        ("teseapi_payment", "it belongs to no teseapi_order row"),
+        ("teseapi_payment", "its order was refused"),
+        ("teseapi_payment", "the status is none of the four"),
+        ("teseapi_user", "a moment is not possible"),
+        ("teseapi_user", "another row has this e-mail address"),
+        ("teseapi_user", "the e-mail address is missing or none"),
+    ),
+    "marketplace-watch": (
+        ("alert_matches", "its alert was refused or is missing, or is another person’s"),
+        ("alert_matches", "its listing was refused or is missing"),
+        ("alerts", "it asks for nothing, or for what alerts here do not know"),
+        ("alerts", "its person was refused or is missing"),
+        ("alerts", "the same person has one that asks for the same"),
+        ("images", "its listing was refused"),
+        ("images", "the address is none of the web"),
+        ("listing_attributes", "it belongs to no listings row"),
+        ("listing_attributes", "its listing was refused"),
+        ("listing_attributes", "the listing has another of this name"),
+        ("listings", "another row has this number at this source"),
+        ("listings", "the address is none of the web"),
+        ("listings", "the currency is none"),
+        ("listings", "the price is not possible"),
+        ("listings", "the title is missing or longer than 255 letters"),
+        ("notifications", "it is of a kind that people are not told of here"),
+        ("notifications", "its person was refused or is missing"),
+        ("users", "another row has this e-mail address"),
+        ("users", "the e-mail address is missing or none"),
+    ),
+    "souk-loop": (
+        ("conversations", "the two are one"),
+        ("messages", "it belongs to no conversations row"),
+        ("messages", "its conversation was refused"),
+        ("messages", "its sender does not take part"),
+        ("offers", "the amount is not possible"),
+        ("products", "its seller was refused or is missing"),
+        ("products", "the condition or the feed is none of the document’s"),
+        ("products", "the price is not possible, or in another currency than the store’s"),
+        ("streams", "the status is none of the three"),
+        ("transactions", "fee and payout are not what was paid"),
+        ("transactions", "the status is none of the five"),
+        ("users", "the e-mail address is missing or none"),
+        ("users", "the role is not one of the four"),
+        ("verifications", "the type or the status is none of the document’s"),
     ),
 }

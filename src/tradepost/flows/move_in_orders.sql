@@ -3,6 +3,7 @@
 --        is_charged, placed_at, updated_at, settled_at) and
 -- lines (order_id, line_no, seller_id, listing_id, variant_id, quantity, unit_price, gross, commission), amounts in minor units.
 -- Tax that the total has room for was added, other tax is in the prices; what the total lacks of the rest is a discount, what it has more the delivery.
+-- `-- include: books` afterwards books what a table paid (id of the payment, order_id, gateway, is_over, at) says was paid.
 DELETE FROM heads h USING orders o WHERE o.id = h.id;
 DELETE FROM lines l WHERE NOT EXISTS (SELECT FROM heads h WHERE h.id = l.order_id);
 ANALYZE heads;
@@ -54,29 +55,4 @@ SELECT h.id, h.id, h.buyer_id, CASE WHEN h.buyer_id IS NULL THEN sha256(('import
        CASE h.payment_state WHEN 'paid' THEN 'success' WHEN 'pending' THEN 'initiated' ELSE h.payment_state END, h.reference, true,
        CASE WHEN h.payment_state IN ('paid', 'refunded') THEN h.settled_at END, h.placed_at, h.updated_at
 FROM heads h WHERE h.is_charged;
-CREATE TEMP TABLE shares AS
-SELECT h.id, h.gateway, l.seller_id, h.is_over, h.placed_at AS at, sum(l.commission)::bigint AS fee, sum(l.added + l.included)::bigint AS tax,
-       (sum(l.gross - l.discount - l.included - l.commission) + max(CASE WHEN l.seller_id = s.first_seller THEN s.shipping ELSE 0 END))::bigint AS own,
-       (sum(l.gross - l.discount + l.added) + max(CASE WHEN l.seller_id = s.first_seller THEN s.shipping ELSE 0 END))::bigint AS paid
-FROM parts_of_lines l JOIN heads h ON h.id = l.order_id JOIN sums s ON s.id = h.id WHERE h.payment_state = 'paid' AND h.is_charged
-GROUP BY h.id, h.gateway, l.seller_id, h.is_over, h.placed_at;
-CREATE TEMP TABLE meant AS
-SELECT id, at, CASE WHEN n < 5 THEN 'capture' ELSE 'imported_payout' END AS journal, kind, owner_id, name, sum(amount)::bigint AS amount
-FROM shares CROSS JOIN LATERAL (VALUES
-    (1, 'clearing', NULL::uuid, gateway, paid), (2, CASE WHEN is_over THEN 'seller' ELSE 'held' END, seller_id, '', -own),
-    (3, 'fee', NULL, '', -fee), (4, 'tax', NULL, '', -tax),
-    (5, 'seller', seller_id, '', CASE WHEN is_over THEN own ELSE 0 END), (6, 'clearing', NULL, gateway, CASE WHEN is_over THEN -own ELSE 0 END)
-) e(n, kind, owner_id, name, amount)
-GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0;
-INSERT INTO ledger_accounts (kind, owner_id, name, currency) SELECT DISTINCT kind, owner_id, name, :currency FROM meant
-ON CONFLICT (kind, owner_id, name, currency) DO NOTHING;
--- What is over has been paid out for long, so nobody is paid twice; what is not is held, as everything that is paid here.
-WITH journals AS (
-    INSERT INTO ledger_journals (id, kind, reference, order_id, at)
-    SELECT DISTINCT md5(journal || id::text)::uuid, journal, id::text, id, at FROM meant ON CONFLICT (kind, reference) DO NOTHING RETURNING id
-)
-INSERT INTO ledger_entries (journal_id, line_no, account_id, amount_minor)
-SELECT j.id, row_number() OVER (PARTITION BY j.id ORDER BY a.id), a.id, m.amount
-FROM meant m JOIN journals j ON j.id = md5(m.journal || m.id::text)::uuid
-JOIN ledger_accounts a ON a.kind = m.kind AND a.owner_id IS NOT DISTINCT FROM m.owner_id AND a.name = m.name AND a.currency = :currency;
-DROP TABLE heads, lines, sums, parts_of_lines, shares, meant;
+DROP TABLE heads, lines, sums, parts_of_lines;

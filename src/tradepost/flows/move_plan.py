@@ -34,7 +34,7 @@ _KINDS = frozenset(
 _NOTE = re.compile(r"-- (\w+)(?: (\w+))?: (.*)")
 
 
-SYSTEMS: Final = ("omade", "shop-assistant")
+SYSTEMS: Final = ("omade", "shop-assistant", "tese", "marketplace-watch", "souk-loop")
 
 
 @dataclass(eq=False)

@@ -159,7 +159,11 @@ SELECT move_in_key('shop-assistant.orders', i.order_id) AS order_id, row_number(
        l.seller_id, l.id AS listing_id, l.id AS variant_id, i.quantity::numeric AS quantity,
        minor_units(i.unit_price, :currency) AS unit_price, minor_units(i.total_price, :currency) AS gross, 0::bigint AS commission
 FROM batch_order_items i JOIN listings l ON l.id = move_in_key('shop-assistant.products', i.product_id);
+CREATE TEMP TABLE paid AS
+SELECT h.id, h.id AS order_id, h.gateway, h.is_over, h.settled_at AS at FROM heads h
+WHERE h.payment_state = 'paid' AND NOT EXISTS (SELECT FROM orders o WHERE o.id = h.id);
 -- include: orders
+-- include: books
 
 -- step: cart_items
 -- table: cart_items by id
