@@ -172,7 +172,7 @@ async def test_odd_addresses_are_refused_without_leaving(browse: Visitor, addres
     answer = await browse.post("/me/searches", {"address": address}, follow=False)
     assert answer.status_code in {303, 400, 422}
     assert "evil" not in answer.headers.get("location", "")
-    assert "No searches kept yet" in (await browse.get("/me/searches")).text
+    assert "No alerts yet" in (await browse.get("/me/searches")).text
 
 
 async def test_stranger_can_neither_see_nor_change_a_search(browse: Visitor, store: Store, make: Factory) -> None:
