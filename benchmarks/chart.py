@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 WIDTH, HEIGHT = 720, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 52, 112
+_LINE = 14
 _STYLE = """
     text { font: 13px system-ui, sans-serif; fill: #24292f } .title { font-size: 16px; font-weight: 600 } .small { fill: #57606a }
     .grid { stroke: #d0d7de; stroke-width: 1 } .line { fill: none; stroke-width: 2.5 } .value { font-size: 12px; font-weight: 600 }
@@ -48,10 +50,10 @@ def growth_chart(title: str, across: str, up: str, lines: Sequence[Line]) -> str
         parts.append(f'<path class="grid" d="M{_LEFT} {y(step):.1f}H{WIDTH - _RIGHT}"/>')
         parts.append(f'<text class="small" x="{_LEFT - 8}" y="{y(step) + 4:.1f}" text-anchor="end">{step:g}</text>')
         step *= 10
-    parts.append(f'<text class="small" x="{_LEFT}" y="{_TOP - 6}">{escape(up)}</text>')
+    parts.append(f'<text class="small" x="{_LEFT}" y="{_TOP - 6}">{escape(f"{up}, by {across}")}</text>')
     foot = HEIGHT - _BOTTOM + 20
     parts += [f'<text class="small" x="{x(n):.1f}" y="{foot}" text-anchor="middle">{n:,}</text>' for n in sizes]
-    parts.append(f'<text class="small" x="{WIDTH - _RIGHT}" y="{foot}" text-anchor="end">{escape(across)}</text>')
+    beside = _apart([y(max(line.values.items())[1]) + 4 for line in lines])
     for n, line in enumerate(lines):
         points = sorted(line.values.items())
         path = "L".join(f"{x(size):.1f} {y(value):.1f}" for size, value in points)
@@ -59,8 +61,16 @@ def growth_chart(title: str, across: str, up: str, lines: Sequence[Line]) -> str
         across_at, down_at = _LEFT + 320 * (n % 2), HEIGHT - _BOTTOM + 52 + 24 * (n // 2)
         parts += [
             f'<path class="line {line.style}" d="M{path}"/>',
-            f'<text class="value" x="{x(last_size) + 8:.1f}" y="{y(last) + 4:.1f}">{last:g} ms</text>',
+            f'<text class="value" x="{x(last_size) + 8:.1f}" y="{beside[n]:.1f}">{f"{last:,.0f}" if last >= 100 else f"{last:.3g}"} ms</text>',
             f'<path class="line {line.style}" d="M{across_at} {down_at - 4}h28"/>',
             f'<text x="{across_at + 36}" y="{down_at}">{escape(line.name)}</text>',
         ]
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Return heights of words beside each other's points, moved down so far that none covers another."""
+    moved = list(heights)
+    for before, n in pairwise(sorted(range(len(moved)), key=moved.__getitem__)):
+        moved[n] = max(moved[n], moved[before] + _LINE)
+    return moved

@@ -82,8 +82,8 @@ async def _people(dsn: str) -> list[UUID]:
     try:
         await owner.execute("DELETE FROM users WHERE id = ANY ($1)", people)
         await owner.executemany(
-            "INSERT INTO users (id, username, email, display_name) VALUES ($1, $2, $2 || '@example.com', 'Told')",
-            [(person, f"told{n}") for n, person in enumerate(people)],
+            "INSERT INTO users (id, username, email, display_name) VALUES ($1, $2, $3, 'Told')",
+            [(person, f"told{n}", f"told{n}@example.com") for n, person in enumerate(people)],
         )
     finally:
         await owner.close()
