@@ -28,7 +28,7 @@ class Line:
     values: Mapping[int, float]
 
 
-def growth_chart(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
+def growth_chart(title: str, across: str, up: str, lines: Sequence[Line], unit: str = "ms") -> str:
     """Return the picture; the values at the largest size are written beside their points."""
     sizes = sorted({n for line in lines for n in line.values})
     every = [v for line in lines for v in line.values.values()]
@@ -61,7 +61,7 @@ def growth_chart(title: str, across: str, up: str, lines: Sequence[Line]) -> str
         across_at, down_at = _LEFT + 320 * (n % 2), HEIGHT - _BOTTOM + 52 + 24 * (n // 2)
         parts += [
             f'<path class="line {line.style}" d="M{path}"/>',
-            f'<text class="value" x="{x(last_size) + 8:.1f}" y="{beside[n]:.1f}">{f"{last:,.0f}" if last >= 100 else f"{last:.3g}"} ms</text>',
+            f'<text class="value" x="{x(last_size) + 8:.1f}" y="{beside[n]:.1f}">{f"{last:,.0f}" if last >= 100 else f"{last:.3g}"} {unit}</text>',
             f'<path class="line {line.style}" d="M{across_at} {down_at - 4}h28"/>',
             f'<text x="{across_at + 36}" y="{down_at}">{escape(line.name)}</text>',
         ]

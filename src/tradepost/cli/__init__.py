@@ -14,6 +14,7 @@ from tradepost.cli.assistant import assistant_cli
 from tradepost.cli.backup import backup_cli
 from tradepost.cli.ingest import ingest_cli
 from tradepost.cli.keys import keys_cli
+from tradepost.cli.scale import scale_cli
 from tradepost.cli.search import search_cli
 from tradepost.core.errors import DomainError
 from tradepost.core.settings import Settings, load_settings
@@ -25,6 +26,7 @@ cli.add_typer(search_cli, name="search")
 cli.add_typer(backup_cli, name="backup")
 cli.add_typer(archive_cli, name="archive")
 cli.add_typer(keys_cli, name="keys")
+cli.add_typer(scale_cli, name="scale")
 cli.add_typer(ingest_cli, name="ingest")
 errors = Console(stderr=True)
 
