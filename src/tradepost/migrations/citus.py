@@ -5,7 +5,8 @@ Small tables that all share are copied to every node. What Citus cannot keep acr
 and unique constraints without the distribution column go, and `Plan.checks` finds by statements what they would have refused.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -145,12 +146,17 @@ async def plan_citus(connection: asyncpg.Connection) -> Plan:
     """Return the plan for a migrated database; changes nothing."""
     names = [row[0] for row in await connection.fetch(_TABLES)]
     rows = [*await connection.fetch(_KEYS), *await connection.fetch(_INDEXES)]
-    keys = [_Key(*(tuple(part) if isinstance(part, list) else part for part in row)) for row in rows]
+    keys = [_key(row) for row in rows]
     tables = {name: _placed(name, keys) for name in names}
     kept, lost = _judged(tables, keys)
     spread = [table.name for table in tables.values() if table.kind == "distributed"]
     triggers = [row[0] for row in await connection.fetch(_TRIGGERS, spread)]
     return Plan(tuple(tables.values()), tuple(kept), tuple(lost), tuple(triggers))
+
+
+def _key(row: Sequence[Any]) -> _Key:
+    parts: list[Any] = [tuple(part) if isinstance(part, list) else part for part in row]
+    return _Key(*parts)
 
 
 def _placed(name: str, keys: Iterable[_Key]) -> Table:
