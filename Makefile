@@ -7,12 +7,13 @@ BIN := .venv/bin
 DATA ?= ../shared/data
 ONLY ?=
 POOLED ?=
+MINUTES ?= 10
 UPGRADE ?=
 
 # Where packages may not keep their compiled form, every start spends seconds on compiling them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-production lint types docs pictures race bench bench-search bench-assistant bench-extract lock clean runtime dev vectors
+.PHONY: help demo test test-production lint types docs pictures race faults bench bench-search bench-assistant bench-extract lock clean runtime dev vectors
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
@@ -40,6 +41,9 @@ pictures: dev ## make the pictures of the docs anew, with the browser tests
 
 race: dev ## let many buyers fight for few goods, with crashes; fails on any fault
 	@$(BIN)/python benchmarks/checkout_race.py
+
+faults: dev ## kill everything in turn under load and check the books (MINUTES=10; ONLY="storm slow disk" for single faults)
+	@$(BIN)/python $(if $(ONLY),benchmarks/single_faults.py $(ONLY),benchmarks/faults.py --minutes $(MINUTES))
 
 bench: dev ## measure every path of the budgets (ONLY=checkout for one, DATA=folder)
 	@$(BIN)/python benchmarks/run.py --data "$(DATA)" $(if $(ONLY),--only "$(ONLY)")

@@ -265,15 +265,16 @@ async def _kill(arena: Arena, until: float, stack: AsyncExitStack) -> None:
         await start_process(arena, name, kind, arena.ports[int(name[-1])] if kind == "store" else 0)
 
 
-async def until_opened(port: int) -> None:
-    """Wait until a server accepts connections, for two minutes at most: a busy machine takes its time."""
+async def until_opened(port: int) -> bool:
+    """Wait until a server accepts connections, for two minutes at most: a busy machine takes its time; return whether it does."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()
-            return
+            return True
         await asyncio.sleep(0.1)
+    return False
 
 
 async def supply(arena: Arena, goods: list[Good], until: float) -> None:

@@ -171,12 +171,12 @@ async def _kill(siege: Siege, until: float) -> None:
     while time.monotonic() < until - 1:
         await asyncio.sleep(min(siege.chance.uniform(*PAUSE_S), max(0.0, until - time.monotonic())))
         name = siege.chance.choice(VICTIMS)
+        if name.startswith("server") and not await until_opened(siege.ports[int(name[-1])]):
+            continue  # what is not up yet again is no victim
         siege.kills[name.split()[0]] += 1
         if name in siege.engines:
             await _kill_engine(siege, name)
             continue
-        if name.startswith("server"):
-            await until_opened(siege.ports[int(name[-1])])  # what is not up yet again is no victim
         siege.victim, process = name, siege.processes[name]
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -357,6 +357,7 @@ def test_make_alone_lists_every_recipe(make: Make) -> None:
         "docs",
         "pictures",
         "race",
+        "faults",
         "bench",
         "bench-search",
         "bench-extract",
