@@ -55,8 +55,7 @@ async def look(
             store, what, "good" if state else "warn" if warn else "bad", good if state else bad, "" if state else mend
         )
 
-    version = connection.get_server_version()
-    text = f"PostgreSQL {version.major}.{version.minor}"
+    text = f"PostgreSQL {await connection.fetchval('SHOW server_version')}"
     number = int(await connection.fetchval("SHOW server_version_num"))
     yield said("version", number >= OLDEST, text, f"{text} is too old", "Upgrade to PostgreSQL 17 or newer.")
     role = await connection.fetchrow(_ROLE)
