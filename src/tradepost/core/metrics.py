@@ -3,7 +3,7 @@
 Owns the list of every metric and the exchange between the processes of a machine, so that whichever is asked tells of all. Promises
 that adding takes less than a microsecond and allocates nothing that is kept, that labels cannot grow without end (what is too many
 is counted as `other`), and that each process's counters are its own, under `process`: a counter never falls while its process lives.
-Why not the client library's own counters and its files: docs/decisions/0018-metrics.md.
+Why not the client library's own counters and its files: docs/decisions/0019-metrics.md.
 """
 
 import os

@@ -43,11 +43,12 @@ _STATE = text("""
 _TABLES = text("SELECT * FROM table_health()")
 _INDEXES = text("SELECT * FROM index_health()")
 _STANDBYS = text("SELECT * FROM replication_health()")
-_SLOW = text("""
+_SLOW = text(r"""
     SELECT left(query, 4000) AS text, calls, total_exec_time AS total_ms, mean_exec_time AS mean_ms, max_exec_time AS longest_ms,
            rows, 100 * total_exec_time / greatest(sum(total_exec_time) OVER (), 0.001) AS percent
     FROM pg_stat_statements
     WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND query !~ '(table|index|replication)_health\(|pg_stat_|typeinfo_tree'  -- what this page and the driver ask
       AND query <> '<insufficient privilege>' AND query !~* '^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|LISTEN|NOTIFY|SET|DEALLOCATE)'
     ORDER BY total_exec_time DESC LIMIT :most
 """)

@@ -207,4 +207,8 @@ def _of_runs(runs: Sequence[MaintenanceRun]) -> Iterator[Advice]:
             text = f"{run.detail} The runbook says what to do: docs/how-to/answer-alarms.md."
             yield Advice("bad", "ledger", text)
         elif run.outcome == "failed":
-            yield Advice("warn", run.target, f"Maintenance ({run.kind}) of {run.target} failed: {run.detail}")
+            yield Advice(
+                "warn",
+                run.target,
+                f"Maintenance ({run.kind}) of {run.target} failed: {run.detail}. It is tried again by itself; docs/how-to/answer-alarms.md says what helps.",
+            )
