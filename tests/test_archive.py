@@ -7,8 +7,8 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +19,9 @@ import pytest_asyncio
 
 from tests.conftest import _in_memory
 from tradepost.cli.archive_work import NothingArchived, as_second, list_moments, server_settings
-from tradepost.core.archiving import place
-from tradepost.core.archiving.keeping import NAME, Archiver, ask_server, drop_slot
-from tradepost.core.archiving.place import ArchiveDamaged, ArchiveOfAnother
+from tradepost.core.archiving import keeping, place
+from tradepost.core.archiving.keeping import NAME, Archiver, ArchiverEnded, ask_server, drop_slot, superfluous
+from tradepost.core.archiving.place import ArchiveBranched, ArchiveDamaged, ArchiveOfAnother
 from tradepost.core.archiving.recovery import ArchiveOtherVersion, DataFolderThere, MomentNotReached, recover
 from tradepost.core.crypto import Keyring
 from tradepost.core.embedded import PostgresServer, embedded_postgres
@@ -40,20 +40,21 @@ class Ruin:
     archive: Path
     asked: dict[int, datetime] = field(default_factory=dict)
     acknowledged: dict[int, datetime] = field(default_factory=dict)
+    sealed: int = 0  # pieces, while the server was running and a base backup hung
 
     async def sell(self, server: PostgresServer, first: int, step: int) -> None:
         """Sell one thing after the other until the server is gone; note when each was asked for and when acknowledged."""
         connection = await asyncpg.connect(server.dsn())
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             for number in range(first, 1_000_000, step):
                 self.asked[number] = datetime.now(UTC)
                 await connection.execute("INSERT INTO sales VALUES ($1, repeat('x', 2000))", number)
                 self.acknowledged[number] = datetime.now(UTC)
 
-    async def recovered(self, name: str, until: datetime | None = None) -> set[int]:
+    async def recovered(self, name: str, archive: Path, until: datetime | None = None) -> set[int]:
         """Recover into a new home; return what is in it."""
         home = open_home(self.folder / name)
-        await recover(self.archive, home, KEYS, until)
+        await recover(archive, home, KEYS, until)
         async with embedded_postgres(home.path, KEPT) as server:
             rows = {row[0] for row in await ask(server, "SELECT number FROM sales")}
         shutil.rmtree(home.path)
@@ -69,40 +70,72 @@ async def ask(server: PostgresServer, sql: str) -> list[asyncpg.Record]:
         await connection.close()
 
 
+async def sealed(timeline: place.Timeline) -> int:
+    """Wait until two pieces of the log are finished and all that are have their seals."""
+    async with asyncio.timeout(120):
+        while not 2 <= len(timeline.segments()) <= len([*timeline.seals.iterdir()]):
+            await asyncio.sleep(0.02)
+    return len(timeline.segments())
+
+
+@contextmanager
+def hanging() -> Iterator[None]:
+    """Have every base backup but the first one hang."""
+    honest, begun = keeping.run_client, list[str]()
+
+    async def run_client(program: str, dsn: str, *options: str) -> None:
+        if program == "pg_basebackup" and begun:
+            await asyncio.Event().wait()
+        begun.extend([program] if program == "pg_basebackup" else [])
+        await honest(program, dsn, *options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keeping, "run_client", run_client)
+        yield
+
+
 @pytest_asyncio.fixture(scope="module")
 async def ruin(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ruin]:
+    """Destroy a server under load, at the moment when a base backup hangs."""
     with _in_memory() as memory:
         folder = memory or tmp_path_factory.mktemp("ruin")
         left = Ruin(folder, folder / "archive")
         settings = server_settings(Settings(archive=ArchiveSettings(folder=str(left.archive), synchronous=True)))
         home = open_home(folder / "home")
-        async with embedded_postgres(home.path, KEPT | settings) as server:
-            archiver = Archiver(server.dsn(), left.archive, KEYS)
-            async with archiver.running(folder / "archive.log"):
-                await ask(server, "CREATE TABLE sales (number int PRIMARY KEY, what text)")
-                while not place.timelines(left.archive)[0].bases():  # the server tells nobody
-                    await asyncio.sleep(0.02)
-                loads = [asyncio.create_task(left.sell(server, n, 3)) for n in range(3)]
-                for least in (100, 200, 300 + random.randrange(100)):
-                    while len(left.acknowledged) < least:
-                        await asyncio.sleep(0.005)
-                    if least < 300:
-                        await ask(server, "SELECT pg_switch_wal()")
-                os.kill(server.pid, signal.SIGKILL)
-                await asyncio.gather(*loads)
-                shutil.rmtree(home.pg, ignore_errors=True)
+        with hanging():
+            async with embedded_postgres(home.path, KEPT | settings) as server:
+                archiver = Archiver(server.dsn(), left.archive, KEYS, backup_every=timedelta(0))
+                async with archiver.running(folder / "archive.log"):
+                    await ask(server, "CREATE TABLE sales (number int PRIMARY KEY, what text)")
+                    loads = [asyncio.create_task(left.sell(server, n, 3)) for n in range(3)]
+                    for least in (100, 200, 300 + random.randrange(100)):
+                        while len(left.acknowledged) < least:
+                            await asyncio.sleep(0.005)
+                        if least < 300:
+                            await ask(server, "SELECT pg_switch_wal()")
+                    left.sealed = await sealed(place.timelines(left.archive)[0])
+                    os.kill(server.pid, signal.SIGKILL)
+                    await asyncio.gather(*loads)
+                    shutil.rmtree(home.pg, ignore_errors=True)
         yield left
 
 
 async def test_nothing_that_was_acknowledged_is_lost(ruin: Ruin) -> None:
-    there = await ruin.recovered("latest")
+    there = await ruin.recovered("latest", ruin.archive)
     assert there >= ruin.acknowledged.keys()
     assert len(there - ruin.acknowledged.keys()) <= 3  # committed, but the answer did not arrive: one for each client
 
 
 async def test_a_second_shows_what_was_committed_by_then_and_nothing_after(ruin: Ruin) -> None:
-    then = sorted(ruin.acknowledged.values())[len(ruin.acknowledged) // 2]
-    there = await ruin.recovered("then", then)
+    then = sorted(ruin.acknowledged.values())[50]
+    archive = ruin.folder / "torn"
+    shutil.copytree(ruin.archive, archive)
+    change(segment(place.timelines(archive)[0], -1))  # after that moment: what is before it can be had
+    there = await ruin.recovered("then", archive, then)
+    late = max(ruin.acknowledged.values())
+    with pytest.raises(ArchiveDamaged, match="was changed"):
+        await recover(archive, open_home(ruin.folder / "late"), KEYS, late)
+    shutil.rmtree(archive)
     assert there >= {number for number, at in ruin.acknowledged.items() if at < then}
     assert there.isdisjoint({number for number, at in ruin.asked.items() if at > then})
     assert 0 < len(there) < len(ruin.acknowledged)
@@ -180,6 +213,61 @@ async def test_a_damaged_archive_is_refused_and_nothing_made(ruin: Ruin, damage:
         shutil.rmtree(home.path)
 
 
+def test_the_log_is_sealed_while_a_base_backup_hangs(ruin: Ruin) -> None:
+    assert ruin.sealed >= 2
+    assert len(place.timelines(ruin.archive)[0].bases()) == 1
+
+
+def test_pieces_without_seals_at_the_end_are_trusted_only_where_somebody_says_so(ruin: Ruin) -> None:
+    archive = ruin.folder / "unsealed"
+    shutil.copytree(ruin.archive, archive)
+    (timeline,) = place.timelines(archive)
+    (base,) = timeline.bases()
+    whole = timeline.needed(base, KEYS)
+    (timeline.seals / segment(timeline, -1).name).unlink()
+    assert timeline.needed(base, KEYS) == whole  # finished in the second before the archiver ended
+    (timeline.seals / segment(timeline, -2).name).unlink()
+    cut_short = timeline.needed(base, KEYS)
+    assert cut_short.pieces == [piece for piece in whole.pieces if piece.name < segment(timeline, -2).name]
+    assert "has no seal, nor have the 1 after it (--unsigned trusts them)" in str(cut_short.flaw)
+    assert timeline.needed(base, KEYS, unsigned=True) == whole
+    shutil.rmtree(archive)
+
+
+async def test_which_of_two_lives_comes_back_is_never_guessed(ruin: Ruin) -> None:
+    archive, home = ruin.folder / "two", open_home(ruin.folder / "neither")
+    shutil.copytree(ruin.archive, archive)
+    rehearsal = place.Timeline(archive / "00000002")
+    rehearsal.make()
+    assert place.best_backup(archive, None)[0].folder.name == "00000001"
+    (rehearsal.wal / "000000020000000000000003.partial").touch()
+    with pytest.raises(ArchiveBranched, match=r"00000001: last base backup 20.*, 00000002: no base backup.*--timeline"):
+        await recover(archive, home, KEYS)
+    with pytest.raises(ArchiveDamaged, match="there is no base backup in it"):
+        await recover(archive, home, KEYS, life="00000002")
+    assert place.best_backup(archive, None, "00000001")[1].folder.is_relative_to(archive / "00000001")
+    assert not home.pg.exists()
+    shutil.rmtree(archive)
+
+
+def finished(hours: float) -> place.Backup:
+    """Return a base backup that was finished so many hours into the archive's life."""
+    at = datetime(2026, 11, 21, tzinfo=UTC) + timedelta(hours=hours)
+    about = place.About(
+        system=1, major=18, timeline="00000001", first="", segment_bytes=1, started_at=at, finished_at=at, manifest="", bytes=1
+    )  # fmt: skip
+    return place.Backup(Path(f"{hours}"), about)
+
+
+@pytest.mark.parametrize(
+    ("hours", "gone"),
+    [((0, 24, 48), 0), ((0, 24, 48, 72), 1), ((0, 24, 25, 26), 0), ((0, 48, 49, 97), 2), ((0, 200), 0), ((0,), 0)],
+)
+def test_base_backups_made_by_hand_shorten_no_history(hours: tuple[int, ...], gone: int) -> None:
+    bases = [finished(hour) for hour in hours]
+    assert superfluous(bases, 2, timedelta(hours=24)) == bases[:gone]
+
+
 async def test_an_archive_of_another_major_version_is_refused(ruin: Ruin, monkeypatch: pytest.MonkeyPatch) -> None:
     from tradepost.core.archiving import recovery
 
@@ -199,24 +287,33 @@ async def test_a_recovered_server_goes_on_as_another_timeline_and_old_backups_go
     await recover(archive, home, KEYS)
     async with embedded_postgres(home.path, KEPT) as server:
         archiver = Archiver(server.dsn(), archive, KEYS, keep=1)
-        await archiver.make_backup()
+        place.Timeline(
+            archive / "00000009"
+        ).make()  # of a rehearsal: this server's base backups are due by its own life alone
         async with archiver.running(tmp_path / "archive.log"):
+            assert len(place.timelines(archive)[1].bases()) == 1  # before anybody is told that a change is safe
             await ask(server, "INSERT INTO sales VALUES (2000000, 'later')")
-            await archiver.make_backup()
+            made = await Archiver(server.dsn(), archive, KEYS, timedelta(0), keep=1).make_backup()
             await ask(server, "INSERT INTO sales VALUES (2000001, 'later')")
             end = place.segment_of((await ask(server, "SELECT pg_switch_wal()::text"))[0][0], "00000002", 16 << 20)
-            while end not in {piece.name for piece in place.timelines(archive)[-1].segments()}:
+            while end not in {piece.name for piece in place.timelines(archive)[1].segments()}:
                 await asyncio.sleep(0.02)
-        later = place.timelines(archive)[-1]
+        later = place.timelines(archive)[1]
         assert later.folder.name == "00000002"
         (base,) = later.bases()
+        assert base == made
         assert later.segments()[0].name >= base.about.first
         assert {seal.name for seal in later.seals.iterdir()} == {piece.name for piece in later.segments()}
         assert await drop_slot(server.dsn())
         with pytest.raises(ArchiveOfAnother):
             await another(archive, server)
+        failing = failing_once(place.Timeline.seal)
+        monkeypatch.setattr(place.Timeline, "seal", failing)
+        with pytest.raises(ArchiverEnded, match="a mistake of ours"):
+            async with archiver.running(tmp_path / "archive.log"):
+                await asyncio.Event().wait()
     shutil.rmtree(home.pg)
-    await recover(archive, home, KEYS)
+    await recover(archive, home, KEYS, life="00000002")
     async with embedded_postgres(home.path, KEPT) as server:
         assert [row[0] for row in await ask(server, "SELECT number FROM sales WHERE what = 'later'")] == [
             2000000,
@@ -229,6 +326,19 @@ async def test_a_recovered_server_goes_on_as_another_timeline_and_old_backups_go
         await list_moments(str(tmp_path / "nowhere"))
     with pytest.raises(Exception, match="needs the key"):
         await list_moments(str(archive))
+
+
+def failing_once(honest: Callable[[place.Timeline, Keyring], int]) -> Callable[[place.Timeline, Keyring], int]:
+    """Return a way to seal that fails at first as nobody foresaw."""
+    failed = list[None]()
+
+    def seal(timeline: place.Timeline, keys: Keyring) -> int:
+        if not failed:
+            failed.append(None)
+            raise RuntimeError("a mistake of ours")
+        return honest(timeline, keys)
+
+    return seal
 
 
 async def another(archive: Path, server: PostgresServer) -> None:

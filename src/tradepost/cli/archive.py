@@ -52,6 +52,12 @@ def recover(
     home: Annotated[
         Path | None, typer.Option(help="The home to make the data folder in; TRADEPOST_HOME unless given.")
     ] = None,
+    timeline: Annotated[
+        str, typer.Option(help="Which life of the server, such as 00000002; needed where the archive holds several.")
+    ] = "",
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Trust the last pieces of the log although they have no seal.")
+    ] = False,
 ) -> None:
     """Make a new data folder for the embedded PostgreSQL with everything committed until a second; one that is there is never touched."""
     from tradepost.cli import run
@@ -61,7 +67,7 @@ def recover(
         until: datetime | None = as_second(to) if to else None
     except ValueError:
         raise typer.BadParameter("a moment such as 2026-11-21T19:30:05", param_hint="--to") from None
-    run(lambda: recover_archive(folder, home, until))
+    run(lambda: recover_archive(folder, home, until, timeline, unsigned=unsigned))
 
 
 @archive_cli.command()

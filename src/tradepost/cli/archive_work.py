@@ -122,20 +122,24 @@ async def list_moments(folder: str) -> None:
     for timeline in place.timelines(where):
         for base in timeline.bases():
             place.check_backup(base, keys)
-            pieces = timeline.needed(base, keys)
-            until = max((piece.stat().st_mtime for piece in pieces), default=base.about.finished_at.timestamp())
+            log = timeline.needed(base, keys)
+            until = max((piece.stat().st_mtime for piece in log.pieces), default=base.about.finished_at.timestamp())
             begin, end = base.about.finished_at, datetime.fromtimestamp(until, UTC)
             _console.print(
-                f"{base.folder.name}  {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC, {len(pieces)} pieces of the log",
+                f"{timeline.folder.name} {base.folder.name}  {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC, "
+                f"{len(log.pieces)} pieces of the log{f'; {log.flaw.reason}' if log.flaw else ''}",
                 highlight=False,
             )
 
 
-async def recover_archive(folder: str, home: Path | None, until: datetime | None) -> None:
+async def recover_archive(
+    folder: str, home: Path | None, until: datetime | None, timeline: str, *, unsigned: bool
+) -> None:
     """Make a data folder from an archive. Raises what `recover` does."""
     settings, own = _settings()
     target = open_home(home) if home else own
-    made = await recover(_folder(folder, settings), target, open_keyring(settings.secret_key, own.keys), until)
+    keys, life = open_keyring(settings.secret_key, own.keys), timeline.upper().zfill(8) if timeline else ""
+    made = await recover(_folder(folder, settings), target, keys, until, life=life, unsigned=unsigned)
     last = f"{made.last_commit:%Y-%m-%d %H:%M:%S.%f} UTC" if made.last_commit else "the base backup itself"
     _console.print(f"[green]Recovered[/] to {target.pg}: the last change in it is of {last}.", highlight=False)
     _console.print(

@@ -5,31 +5,41 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
 import asyncpg
 import msgspec
 import structlog
 
 from tradepost.core.archiving import place
-from tradepost.core.archiving.client import DumpFailed, run_client, without_password
+from tradepost.core.archiving.client import run_client, without_password
 from tradepost.core.archiving.place import About, ArchiveDamaged, Backup, Timeline, segment_of
 from tradepost.core.crypto import Keyring
 from tradepost.core.embedded.process import Child, Log
 from tradepost.core.embedded.programs import postgres_programs
+from tradepost.core.errors import DomainError, Unavailable
 
 NAME = (
     "tradepost_archive"  # of the slot that keeps the log until it is here, and of the standby that commits may wait for
 )
 _AGAIN_S = 0.5
 _LOOK_S = 1.0
+_DUE_S = 10.0
 _ABANDONED_S = 2 * 86_400
 _log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class ArchiverEnded(Unavailable):
+    """The archive is not kept any more: {reason}."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class Archiver:
     keys: Keyring
     backup_every: timedelta = timedelta(hours=24)
     keep: int = 2
+    received: dict[str, Timeline] = field(default_factory=dict)  # the lives of the server since we began
 
     async def timeline(self) -> Timeline:
         """Return the folder of the server's present life, made where it is missing. Raises `ArchiveOfAnother`."""
@@ -48,23 +59,27 @@ class Archiver:
         place.check_system(self.folder, server.system)
         found = Timeline(self.folder / server.timeline)
         found.make()
+        self.received[server.timeline] = found
         return found
 
     @asynccontextmanager
     async def running(self, log: Path) -> AsyncIterator[None]:
-        """Keep the archive for the length of the block; the first base backup is begun at once. Raises `ArchiveOfAnother`, `DumpFailed`."""
+        """Keep the archive for the length of the block, which begins when there is a base backup of the server's present life.
+
+        Before that nothing can be recovered, so nobody should be told that a change is safe. Raises `ArchiveOfAnother`, `DumpFailed`,
+        and `ArchiverEnded` at whatever point the archive cannot be kept any more.
+        """
         await self._make_slot()
-        await self.timeline()
+        present = await self.timeline()
         with Log(log) as written:
-            tasks = [asyncio.create_task(self._receive(written)), asyncio.create_task(self._maintain())]
             try:
-                yield
+                async with _beside(self._receive(written), self._seal()):
+                    if not present.bases():
+                        await self.make_backup()
+                    async with _beside(self._back_up()):
+                        yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                for timeline in place.timelines(self.folder):
-                    timeline.seal(self.keys)
+                self._seal_received()
 
     async def _make_slot(self) -> None:
         await run_client("pg_receivewal", self.dsn, "--create-slot", "--if-not-exists", f"--slot={NAME}")
@@ -72,7 +87,7 @@ class Archiver:
     async def _receive(self, log: Log) -> None:
         """Receive the log for ever, beginning again where the connection ends."""
         while True:
-            with suppress(OSError, asyncpg.PostgresError, DumpFailed):
+            with _told("archive_interrupted"):
                 timeline = await self.timeline()
                 await self._make_slot()
                 await self._receive_once(timeline, log)
@@ -93,18 +108,24 @@ class Archiver:
         finally:
             await child.stop((signal.SIGINT, 10.0))
 
-    async def _maintain(self) -> None:
-        """Seal what is finished, and make base backups when they are due."""
+    async def _seal(self) -> None:
+        """Seal what is finished, whether or not the server is there and whatever a base backup does."""
         while True:
-            try:
-                found = place.timelines(self.folder)
-                for timeline in found:
-                    await asyncio.to_thread(timeline.seal, self.keys)
-                if is_due(found[-1], self.backup_every):
-                    await self.make_backup()
-            except (OSError, asyncpg.PostgresError, DumpFailed) as error:
-                _log.warning("archive_maintenance_failed", reason=str(error))
+            with _told("archive_not_sealed"):
+                await asyncio.to_thread(self._seal_received)
             await asyncio.sleep(_LOOK_S)
+
+    def _seal_received(self) -> None:
+        for timeline in [*self.received.values()]:
+            timeline.seal(self.keys)
+
+    async def _back_up(self) -> None:
+        """Make base backups of the server's present life when they are due."""
+        while True:
+            with _told("archive_backup_failed"):
+                if is_due(await self.timeline(), self.backup_every):
+                    await self.make_backup()
+            await asyncio.sleep(_DUE_S)
 
     async def make_backup(self) -> Backup:
         """Make a base backup, have PostgreSQL look it through, and drop what is older than those to keep. Raises `DumpFailed`."""
@@ -144,9 +165,46 @@ class Archiver:
 
     def _drop_old(self, timeline: Timeline) -> None:
         bases = timeline.bases()
-        for base in bases[: -self.keep]:
+        old = superfluous(bases, self.keep, self.backup_every)
+        for base in old:
             shutil.rmtree(base.folder)
-        timeline.drop_before(bases[-self.keep :][0].about.first)
+        timeline.drop_before(bases[len(old)].about.first)
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do work for the length of the block; work that fails ends the block too. Raises `ArchiverEnded`."""
+    owner, failed = cast("asyncio.Task[None]", asyncio.current_task()), list[BaseException]()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            failed.append(error)
+            owner.cancel()
+
+    tasks = [asyncio.create_task(one) for one in work]
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not failed:
+            raise
+        owner.uncancel()
+        raise ArchiverEnded(repr(failed[0])) from failed[0]
+    finally:
+        for task in tasks:
+            task.remove_done_callback(ended)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def _told(event: str) -> Iterator[None]:
+    """Log what goes wrong by the world's fault, so that the work can be tried again."""
+    try:
+        yield
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DomainError) as error:
+        _log.error(event, reason=str(error))
 
 
 @dataclass(frozen=True)
@@ -192,3 +250,16 @@ def is_due(timeline: Timeline, every: timedelta) -> bool:
     """Whether a timeline has no base backup that is younger."""
     bases = timeline.bases()
     return not bases or datetime.now(UTC) - bases[-1].about.finished_at > every
+
+
+def superfluous(bases: Sequence[Backup], keep: int, every: timedelta) -> Sequence[Backup]:
+    """Return the oldest base backups that may go, of those of one life, oldest first.
+
+    `keep` stay, and as many as bring back every moment of the last `keep` times `every`: base backups that somebody made by hand
+    shorten no history.
+    """
+    reaches = bases[-1].about.finished_at - keep * every
+    old = 0
+    while old < len(bases) - keep and bases[old + 1].about.finished_at <= reaches:
+        old += 1
+    return bases[:old]

@@ -5,6 +5,7 @@ after the recovered second stays readable.
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-from tradepost.core.crypto import Keyring
+from tradepost.core.crypto import KeyMissing, Keyring
 from tradepost.core.errors import Conflict, Invalid
 
 _PURPOSE = "wal-archive"
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _TIMELINE = re.compile(r"[0-9A-F]{8}")
+_UNSEALED = "{name} has no seal"
 MANIFEST, ABOUT, SEAL = "backup_manifest", "about.json", "about.seal"
 
 
@@ -36,6 +38,14 @@ class ArchiveOfAnother(Conflict):
     """The archive {path} belongs to another database server; choose another folder for this one."""
 
     path: str
+
+
+@dataclass(eq=False)
+class ArchiveBranched(Conflict):
+    """The archive {path} holds more than one life of the server ({lives}): name the one that is to come back with --timeline."""
+
+    path: str
+    lives: str
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +68,14 @@ class Backup:
 
     folder: Path
     about: About
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The log from a base backup on. `flaw`: why it cannot be followed any further, None where it ends with the archive."""
+
+    pieces: list[Path]
+    flaw: ArchiveDamaged | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +116,16 @@ class Timeline:
         """Return the finished pieces of the log, in order."""
         return sorted(path for path in self.wal.iterdir() if _SEGMENT.fullmatch(path.name))
 
+    def is_used(self) -> bool:
+        """Whether there is a base backup in it, or any of the log."""
+        return bool(self.bases()) or any(self.wal.glob("[0-9A-F]*"))
+
+    def in_words(self) -> str:
+        """Say which life it is, and how far its base backups go."""
+        bases = self.bases()
+        last = f"last base backup {bases[-1].about.finished_at:%Y-%m-%d %H:%M:%S} UTC" if bases else "no base backup"
+        return f"{self.folder.name}: {last}"
+
     def unfinished(self) -> Path | None:
         """Return the piece that was being written last."""
         return max(self.wal.glob("*.partial"), default=None)
@@ -111,35 +139,50 @@ class Timeline:
             making.replace(self.seals / path.name)
         return len(fresh)
 
-    def needed(self, base: Backup, keys: Keyring) -> list[Path]:
-        """Return every piece of the log from a base backup on, looked at.
+    def needed(self, base: Backup, keys: Keyring, *, unsigned: bool = False) -> Stretch:
+        """Return the log from a base backup on as far as it can be trusted, every piece looked at.
 
-        Raises `ArchiveDamaged` for one that is missing, cut off or changed. The piece that was being written last has no seal: who
-        recovers sees by the time reached whether it was whole.
+        The piece that was being written last has no seal, nor has one that was finished just before the archiver ended; of more
+        than that one takes `unsigned`. Who recovers sees by the time reached whether the last one was whole.
         """
         found = [path for path in self.segments() if path.name >= base.about.first]
+        unsealed = self._unsealed_at_end(found)
+        good: list[Path] = []
         for path, expected in zip(found, _names(base.about), strict=False):
-            if path.name != expected:
-                raise ArchiveDamaged(str(self.wal), f"{expected} is missing")
-            self._check(path, base.about.segment_bytes, keys, is_last=path is found[-1])
+            may_be_unsealed = path.name in unsealed and (unsigned or len(unsealed) == 1)
+            reason = f"{expected} is missing" if path.name != expected else self._reason(path, base, keys)
+            if reason and not (may_be_unsealed and reason == _UNSEALED):
+                if reason == _UNSEALED and path.name in unsealed:
+                    reason += f", nor have the {len(unsealed) - 1} after it (--unsigned trusts them)"
+                return Stretch(good, ArchiveDamaged(str(self.wal), reason.format(name=path.name)))
+            good.append(path)
         last = self.unfinished()
         follows = next(name for name in _names(base.about) if not found or name > found[-1].name)
         if last and last.name == f"{follows}.partial":
-            found.append(last)
+            good.append(last)
         elif last and last.name > f"{follows}.partial":
-            raise ArchiveDamaged(str(self.wal), f"{follows} is missing")
-        return found
+            return Stretch(good, ArchiveDamaged(str(self.wal), f"{follows} is missing"))
+        return Stretch(good)
 
-    def _check(self, path: Path, size: int, keys: Keyring, *, is_last: bool) -> None:
-        if path.stat().st_size != size:
-            raise ArchiveDamaged(str(self.wal), f"{path.name} was cut off")
+    def _unsealed_at_end(self, found: Sequence[Path]) -> list[str]:
+        unsealed = list(itertools.takewhile(lambda path: not (self.seals / path.name).exists(), reversed(found)))
+        return [path.name for path in reversed(unsealed)]
+
+    def _reason(self, path: Path, base: Backup, keys: Keyring) -> str:
+        """Return why a piece cannot be trusted; empty where it can."""
+        if path.stat().st_size != base.about.segment_bytes:
+            return "{name} was cut off"
         seal = self.seals / path.name
         if not seal.exists():
-            if is_last:  # finished in the second before the archiver ended
-                return
-            raise ArchiveDamaged(str(self.wal), f"{path.name} has no seal")
-        if not keys.is_signed(_digest(path), seal.read_text("ascii", "replace"), _PURPOSE):
-            raise ArchiveDamaged(str(self.wal), f"{path.name} was changed")
+            return _UNSEALED
+        try:
+            return (
+                ""
+                if keys.is_signed(_digest(path), seal.read_text("ascii", "replace"), _PURPOSE)
+                else "{name} was changed"
+            )
+        except KeyMissing:
+            return "{name} was sealed with a key that is not here"
 
     def drop_before(self, first: str) -> int:
         """Delete the pieces of the log before one; return how many."""
@@ -181,12 +224,20 @@ def check_backup(base: Backup, keys: Keyring) -> None:
         raise ArchiveDamaged(str(base.folder), "its list of files was changed")
 
 
-def best_backup(archive: Path, until: datetime | None) -> tuple[Timeline, Backup]:
-    """Return the latest base backup that was finished by a moment, or the latest of all. Raises `ArchiveDamaged`."""
-    for timeline in reversed(timelines(archive)):
-        bases = [base for base in timeline.bases() if until is None or base.about.finished_at <= until]
-        if bases:
-            return timeline, bases[-1]
+def best_backup(archive: Path, until: datetime | None, life: str = "") -> tuple[Timeline, Backup]:
+    """Return the latest base backup that was finished by a moment, or the latest of all.
+
+    `life`: the timeline to take it from; without it the archive may have one only, because nothing in it says which of several
+    is the shop and which a rehearsal. Raises `ArchiveDamaged`, `ArchiveBranched`.
+    """
+    found = [timeline for timeline in timelines(archive) if life in {"", timeline.folder.name} and timeline.is_used()]
+    if len(found) > 1:
+        raise ArchiveBranched(str(archive), ", ".join(timeline.in_words() for timeline in found))
+    bases = [
+        base for timeline in found for base in timeline.bases() if until is None or base.about.finished_at <= until
+    ]
+    if bases:
+        return found[0], bases[-1]
     what = (
         "there is no base backup in it"
         if until is None

@@ -58,34 +58,39 @@ class Recovered:
     timeline: int
 
 
-async def recover(archive: Path, home: Home, keys: Keyring, until: datetime | None = None) -> Recovered:
+async def recover(
+    archive: Path, home: Home, keys: Keyring, until: datetime | None = None, *, life: str = "", unsigned: bool = False
+) -> Recovered:
     """Make a home's data folder from an archive, with everything committed until a moment, or everything there is.
 
-    Raises `DataFolderThere`, `HomeInUse`, `ArchiveDamaged`, `ArchiveOtherVersion`, `MomentNotReached`, `KeyMissing`, `DiskFull`: then
-    nothing was made.
+    `life`: the timeline to recover, where the archive has several; `unsigned`: trust the pieces at the end that have no seal. Damage
+    after the moment matters to nobody. Raises `DataFolderThere`, `HomeInUse`, `ArchiveDamaged`, `ArchiveBranched`,
+    `ArchiveOtherVersion`, `MomentNotReached`, `KeyMissing`, `DiskFull`: then nothing was made.
     """
     if home.pg.exists() and any(home.pg.iterdir()):
         raise DataFolderThere(str(home.pg))
     with home.lock("pg"):
-        timeline, base = place.best_backup(archive, until)
+        timeline, base = place.best_backup(archive, until, life)
         place.check_backup(base, keys)
         ours = postgres_programs(None).major
         if base.about.major != ours:
             raise ArchiveOtherVersion(base.about.major, ours)
-        pieces = await asyncio.to_thread(timeline.needed, base, keys)
-        check_room(home, (base.about.bytes + len(pieces) * base.about.segment_bytes) // 1_000_000 + 64)
+        log = await asyncio.to_thread(timeline.needed, base, keys, unsigned=unsigned)
+        if log.flaw and until is None:
+            raise log.flaw
+        check_room(home, (base.about.bytes + len(log.pieces) * base.about.segment_bytes) // 1_000_000 + 64)
         staging = open_home(Path(tempfile.mkdtemp(prefix="recovering-", dir=home.path)))
         if (owner := home.path.stat()).st_uid:
             os.chown(staging.path, owner.st_uid, owner.st_gid)
         try:
-            await _lay_out(staging.pg, archive, base, pieces)
-            reached = await _replay(staging, until)
+            await _lay_out(staging.pg, archive, base, log.pieces)
+            reached = await _replay(staging, until, log.flaw)
             if home.pg.exists():
                 home.pg.rmdir()
             staging.pg.rename(home.pg)
         finally:
             shutil.rmtree(staging.path, ignore_errors=True)
-    return Recovered(base.about.finished_at, reached[0], len(pieces), reached[1])
+    return Recovered(base.about.finished_at, reached[0], len(log.pieces), reached[1])
 
 
 async def _lay_out(data: Path, archive: Path, base: Backup, pieces: list[Path]) -> None:
@@ -124,8 +129,11 @@ def _written(piece: Path) -> int:
     return len(piece.read_bytes().rstrip(b"\0"))
 
 
-async def _replay(staging: Home, until: datetime | None) -> tuple[datetime | None, int]:
-    """Run the server until it has replayed the log and begun a new timeline; return the last commit's time and the timeline."""
+async def _replay(staging: Home, until: datetime | None, flaw: ArchiveDamaged | None) -> tuple[datetime | None, int]:
+    """Run the server until it has replayed the log and begun a new timeline; return the last commit's time and the timeline.
+
+    PostgreSQL has reached a moment when it has seen a later commit, so a `flaw` counts only where it has not.
+    """
     settings = {
         "restore_command": "/bin/false",  # all of the log is in the folder already
         "recovery_target_timeline": "current",
@@ -142,7 +150,7 @@ async def _replay(staging: Home, until: datetime | None) -> tuple[datetime | Non
     except EmbeddedServerFailed:
         written = (staging.logs / "postgresql.log").read_text("utf-8", "replace")
         if until and _TOO_EARLY in written:
-            raise MomentNotReached(f"{until:%Y-%m-%d %H:%M:%S%z}") from None
+            raise (flaw or MomentNotReached(f"{until:%Y-%m-%d %H:%M:%S%z}")) from None
         raise
 
 
