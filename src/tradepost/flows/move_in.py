@@ -432,7 +432,10 @@ class _Mover:
                     "alert": self.facts["currency"][1:-1],
                 }
                 await _SEALERS[kind](tx, self.keys, part, column, given.get(kind, ""))
-            await tx.connection.execute(f'ANALYZE "batch_{part.table}"')
+            by = f'"{part.link}", "{part.key}"' if part.parent else f'"{part.key}"'
+            await tx.connection.execute(
+                f'CREATE INDEX ON "batch_{part.table}" ({by}); ANALYZE "batch_{part.table}"'
+            )
         return last
 
     async def _copy(self, tx: Transaction, part: Part, which: str) -> None:

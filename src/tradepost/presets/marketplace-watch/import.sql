@@ -20,14 +20,14 @@
 -- count users: | | users t ON t.id = move_in_key('marketplace-watch.users', b.id)
 INSERT INTO users (id, username, email, display_name, first_name, last_name, password_hash, is_active, last_login_at, created_at, updated_at)
 SELECT move_in_key('marketplace-watch.users', b.id),
-       CASE WHEN b.username ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{1,63}$' AND n.n = 1 THEN b.username ELSE move_in_username(b.username, 'u' || b.id) END,
+       CASE WHEN b.username ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{1,63}$' AND n.n = 1
+                 AND NOT EXISTS (SELECT FROM users u WHERE u.username = b.username::citext) THEN b.username ELSE move_in_username(b.username, 'u' || b.id) END,
        btrim(b.email), left(coalesce(nullif(btrim(concat_ws(' ', b.first_name, b.last_name)), ''), nullif(b.username, ''), 'Member'), 100),
        coalesce(b.first_name, ''), coalesce(b.last_name, ''), move_in_hash(b.password_hash),
        coalesce(b.is_active, true), b.last_login,
        coalesce(b.created_at, now()), coalesce(b.updated_at, b.created_at, now())
 FROM batch_users b
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY lower(username) ORDER BY id) AS n FROM batch_users o
-           WHERE NOT EXISTS (SELECT FROM users u WHERE u.username = o.username::citext)) n ON n.id = b.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY lower(username) ORDER BY id) AS n FROM batch_users) n ON n.id = b.id
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO user_roles (user_id, role) SELECT move_in_key('marketplace-watch.users', id), CASE role WHEN 'admin' THEN 'admin' ELSE 'user' END FROM batch_users ON CONFLICT DO NOTHING;
 

@@ -30,8 +30,8 @@ SELECT b.id, move_in_username(b.name, b.id::text), btrim(b.email), btrim(b.name)
        CASE WHEN p.n = 1 THEN b.phone_enc END, CASE WHEN p.n = 1 THEN b.phone_index END,
        coalesce(b.created_at, now()), coalesce(b.updated_at, b.created_at, now())
 FROM batch_users b
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY phone_index ORDER BY id) AS n FROM batch_users o
-           WHERE phone_index IS NOT NULL AND NOT EXISTS (SELECT FROM users u WHERE u.phone_index = o.phone_index)) p ON p.id = b.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY phone_index ORDER BY id) AS n FROM batch_users WHERE phone_index IS NOT NULL) p
+  ON p.id = b.id AND p.n = 1 AND NOT EXISTS (SELECT FROM users u WHERE u.phone_index = b.phone_index)
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO user_roles (user_id, role) SELECT id, role FROM batch_users ON CONFLICT DO NOTHING;
 
@@ -161,8 +161,8 @@ FROM batch_promo_codes b ON CONFLICT (id) DO NOTHING;
 -- note orders: the payment’s reference was left out, because another payment has it | twice nullif(payment_reference, '')
 -- count orders: total_amount | major_units(t.total_minor, t.currency) | orders t ON t.id = b.id
 -- count order_items: subtotal | major_units(t.gross_minor, :currency) |
---    (SELECT *, row_number() OVER (PARTITION BY order_id ORDER BY id) AS n FROM batch_order_items) c ON c.id = b.id
---    JOIN order_lines t ON t.order_id = c.order_id AND t.line_no = c.n
+--    order_lines t ON t.order_id = b.order_id
+--    AND t.line_no = (SELECT count(*) FROM batch_order_items o WHERE o.order_id = b.order_id AND o.id <= b.id)
 -- count custom_cake_configurations: | | orders o ON o.id = b.order_id AND EXISTS (SELECT FROM line_configurations t WHERE t.order_id = o.id)
 CREATE TEMP TABLE lines ON COMMIT DROP AS
 SELECT i.*, row_number() OVER (PARTITION BY i.order_id ORDER BY i.id)::integer AS line_no, minor_units(i.subtotal, :currency) AS gross,
@@ -174,12 +174,12 @@ CREATE TEMP TABLE sums ON COMMIT DROP AS
 SELECT o.id, l.whole AS subtotal, minor_units(o.total_amount, :currency) AS total,
        greatest(l.whole - minor_units(o.total_amount, :currency), 0) AS discount,
        greatest(minor_units(o.total_amount, :currency) - l.whole, 0) AS shipping,
-       CASE WHEN p.n = 1 THEN o.payment_reference END AS reference
+       CASE WHEN p.n = 1 AND NOT EXISTS (SELECT FROM payments t WHERE t.gateway = 'imported' AND t.gateway_ref = o.payment_reference)
+            THEN o.payment_reference END AS reference
 FROM batch_orders o
 JOIN lines l ON l.order_id = o.id AND l.line_no = 1
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY payment_reference ORDER BY id) AS n FROM batch_orders
-           WHERE payment_reference <> '' AND NOT EXISTS (
-               SELECT FROM payments p WHERE p.gateway = 'imported' AND p.gateway_ref = payment_reference)) p ON p.id = o.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY payment_reference ORDER BY id) AS n FROM batch_orders WHERE payment_reference <> '') p
+  ON p.id = o.id
 WHERE NOT EXISTS (SELECT FROM orders t WHERE t.id = o.id);
 ANALYZE sums;
 INSERT INTO orders (id, number, buyer_id, seller_ids, process, state, payment_state, currency, subtotal_minor, discount_minor, shipping_minor,

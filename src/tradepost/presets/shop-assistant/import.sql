@@ -27,16 +27,16 @@ ON CONFLICT DO NOTHING;
 INSERT INTO user_roles (user_id, role) SELECT id, 'staff' FROM users WHERE id = move_in_key('shop-assistant.house', 0) ON CONFLICT DO NOTHING;
 INSERT INTO users (id, username, email, display_name, first_name, last_name, password_hash, phone_enc, phone_index, is_active, created_at, updated_at)
 SELECT move_in_key('shop-assistant.users', b.id),
-       CASE WHEN b.username ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{1,63}$' AND n.n = 1 THEN b.username ELSE move_in_username(b.username, 'u' || b.id) END,
+       CASE WHEN b.username ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{1,63}$' AND n.n = 1
+                 AND NOT EXISTS (SELECT FROM users u WHERE u.username = b.username::citext) THEN b.username ELSE move_in_username(b.username, 'u' || b.id) END,
        btrim(b.email), left(coalesce(nullif(btrim(concat_ws(' ', b.first_name, b.last_name)), ''), nullif(b.username, ''), 'Member'), 100),
        coalesce(b.first_name, ''), coalesce(b.last_name, ''), move_in_hash(b.password_hash),
        CASE WHEN p.n = 1 THEN b.phone_enc END, CASE WHEN p.n = 1 THEN b.phone_index END, coalesce(b.is_active, true),
        coalesce(b.created_at, now()), coalesce(b.updated_at, b.created_at, now())
 FROM batch_users b
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY lower(username) ORDER BY id) AS n FROM batch_users o
-           WHERE NOT EXISTS (SELECT FROM users u WHERE u.username = o.username::citext)) n ON n.id = b.id
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY phone_index ORDER BY id) AS n FROM batch_users o
-           WHERE phone_index IS NOT NULL AND NOT EXISTS (SELECT FROM users u WHERE u.phone_index = o.phone_index)) p ON p.id = b.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY lower(username) ORDER BY id) AS n FROM batch_users) n ON n.id = b.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY phone_index ORDER BY id) AS n FROM batch_users WHERE phone_index IS NOT NULL) p
+  ON p.id = b.id AND p.n = 1 AND NOT EXISTS (SELECT FROM users u WHERE u.phone_index = b.phone_index)
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO user_roles (user_id, role) SELECT move_in_key('shop-assistant.users', id), 'customer' FROM batch_users ON CONFLICT DO NOTHING;
 
@@ -144,8 +144,8 @@ FROM batch_products b WHERE b.image_url ~ '^https?://' ON CONFLICT DO NOTHING;
 --    WHERE i.order_id = b.id AND b.total_amount NOT IN (i.whole, i.whole + b.tax_amount))
 -- count orders: total_amount | major_units(t.total_minor, t.currency) | orders t ON t.id = move_in_key('shop-assistant.orders', b.id)
 -- count order_items: total_price | major_units(t.gross_minor, :currency) |
---    (SELECT *, row_number() OVER (PARTITION BY order_id ORDER BY id) AS n FROM batch_order_items) c ON c.id = b.id
---    JOIN order_lines t ON t.order_id = move_in_key('shop-assistant.orders', c.order_id) AND t.line_no = c.n
+--    order_lines t ON t.order_id = move_in_key('shop-assistant.orders', b.order_id)
+--    AND t.line_no = (SELECT count(*) FROM batch_order_items o WHERE o.order_id = b.order_id AND o.id <= b.id)
 CREATE TEMP TABLE heads AS
 SELECT move_in_key('shop-assistant.orders', b.id) AS id, b.order_number AS number, move_in_key('shop-assistant.users', b.user_id) AS buyer_id,
        'purchase' AS process, b.state, b.paid AS payment_state, coalesce(nullif(b.payment_method, ''), 'imported') AS method,

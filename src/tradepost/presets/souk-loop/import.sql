@@ -25,17 +25,17 @@
 -- count users: | | users t ON t.id = b.id
 INSERT INTO users (id, username, email, display_name, bio, password_hash, phone_enc, phone_index, location, stripe_customer_id, stripe_account_id, is_active,
                    created_at, updated_at)
-SELECT b.id, CASE WHEN b.username ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{1,63}$' AND n.n = 1 THEN b.username ELSE move_in_username(b.username, b.id::text) END,
+SELECT b.id, CASE WHEN b.username ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{1,63}$' AND n.n = 1
+                 AND NOT EXISTS (SELECT FROM users u WHERE u.username = b.username::citext) THEN b.username ELSE move_in_username(b.username, b.id::text) END,
        btrim(b.email), left(coalesce(nullif(btrim(b.full_name), ''), nullif(b.username, ''), 'Member'), 100), left(coalesce(b.bio, ''), 4000),
        move_in_hash(b.hashed_password), CASE WHEN p.n = 1 THEN b.phone_enc END, CASE WHEN p.n = 1 THEN b.phone_index END,
        geo_point(split_part(convert_from(b.place_enc, 'UTF8'), ' ', 1)::float8, split_part(convert_from(b.place_enc, 'UTF8'), ' ', 2)::float8),
        nullif(b.stripe_customer_id, ''), nullif(b.stripe_connect_account_id, ''), coalesce(b.is_active, true),
        coalesce(b.created_at, now()), coalesce(b.updated_at, b.created_at, now())
 FROM batch_users b
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY lower(username) ORDER BY id) AS n FROM batch_users o
-           WHERE NOT EXISTS (SELECT FROM users u WHERE u.username = o.username::citext)) n ON n.id = b.id
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY phone_index ORDER BY id) AS n FROM batch_users o
-           WHERE phone_index IS NOT NULL AND NOT EXISTS (SELECT FROM users u WHERE u.phone_index = o.phone_index)) p ON p.id = b.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY lower(username) ORDER BY id) AS n FROM batch_users) n ON n.id = b.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY phone_index ORDER BY id) AS n FROM batch_users WHERE phone_index IS NOT NULL) p
+  ON p.id = b.id AND p.n = 1 AND NOT EXISTS (SELECT FROM users u WHERE u.phone_index = b.phone_index)
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO user_roles (user_id, role) SELECT id, lower(role) FROM batch_users ON CONFLICT DO NOTHING;
 

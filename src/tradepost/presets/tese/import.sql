@@ -29,17 +29,17 @@ INSERT INTO user_roles (user_id, role) SELECT id, 'staff' FROM users WHERE id = 
 INSERT INTO users (id, username, email, display_name, first_name, last_name, password_hash, phone_enc, phone_index, is_active, created_at,
                    updated_at, last_login_at, location_text, bio, business_name, service_type)
 SELECT move_in_key('tese.users', b.id),
-       CASE WHEN b.username ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{1,63}$' AND n.n = 1 THEN b.username ELSE move_in_username(b.username, 'u' || b.id) END,
+       CASE WHEN b.username ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{1,63}$' AND n.n = 1
+                 AND NOT EXISTS (SELECT FROM users u WHERE u.username = b.username::citext) THEN b.username ELSE move_in_username(b.username, 'u' || b.id) END,
        btrim(b.email), left(coalesce(nullif(btrim(concat_ws(' ', b.first_name, b.last_name)), ''), nullif(b.username, ''), 'Member'), 100),
        coalesce(b.first_name, ''), coalesce(b.last_name, ''), move_in_hash(b.password_hash),
        CASE WHEN p.n = 1 THEN b.phone_enc END, CASE WHEN p.n = 1 THEN b.phone_index END, coalesce(b.is_active, true),
        coalesce(b.created_at, now()), coalesce(b.created_at, now()),
        b.last_login, coalesce(b.location, ''), left(coalesce(b.bio, ''), 4000), nullif(b.business_name, ''), nullif(b.service_type, '')
 FROM batch_teseapi_user b
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY lower(username) ORDER BY id) AS n FROM batch_teseapi_user o
-           WHERE NOT EXISTS (SELECT FROM users u WHERE u.username = o.username::citext)) n ON n.id = b.id
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY phone_index ORDER BY id) AS n FROM batch_teseapi_user o
-           WHERE phone_index IS NOT NULL AND NOT EXISTS (SELECT FROM users u WHERE u.phone_index = o.phone_index)) p ON p.id = b.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY lower(username) ORDER BY id) AS n FROM batch_teseapi_user) n ON n.id = b.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY phone_index ORDER BY id) AS n FROM batch_teseapi_user WHERE phone_index IS NOT NULL) p
+  ON p.id = b.id AND p.n = 1 AND NOT EXISTS (SELECT FROM users u WHERE u.phone_index = b.phone_index)
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO user_roles (user_id, role)
 SELECT move_in_key('tese.users', id), CASE WHEN is_superuser THEN 'admin' WHEN is_staff THEN 'staff' ELSE 'buyer' END FROM batch_teseapi_user
@@ -214,12 +214,12 @@ INSERT INTO payments (id, order_id, buyer_id, gateway, method, amount_minor, ref
                       created_at, updated_at)
 SELECT move_in_key('tese.payments', b.id), o.id, o.buyer_id, coalesce(nullif(b.method, ''), 'imported'), coalesce(nullif(b.method, ''), 'imported'),
        minor_units(b.amount, :currency), CASE b.status WHEN 'REFUNDED' THEN minor_units(b.amount, :currency) ELSE 0 END, :currency, lower(b.status),
-       CASE WHEN r.n = 1 THEN b.transaction_ref END, true, CASE WHEN b.status IN ('SUCCESS', 'REFUNDED') THEN coalesce(b.created_at, now()) END,
+       CASE WHEN r.n = 1 AND NOT EXISTS (SELECT FROM payments t WHERE t.gateway = coalesce(nullif(b.method, ''), 'imported')
+                                         AND t.gateway_ref = b.transaction_ref) THEN b.transaction_ref END, true, CASE WHEN b.status IN ('SUCCESS', 'REFUNDED') THEN coalesce(b.created_at, now()) END,
        coalesce(b.created_at, now()), coalesce(b.created_at, now())
 FROM batch_teseapi_payment b JOIN orders o ON o.id = move_in_key('tese.orders', b.order_id)
-LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY method, transaction_ref ORDER BY id) AS n FROM batch_teseapi_payment p
-           WHERE transaction_ref <> '' AND NOT EXISTS (SELECT FROM payments t WHERE t.gateway = coalesce(nullif(p.method, ''), 'imported')
-                                                       AND t.gateway_ref = p.transaction_ref)) r ON r.id = b.id
+LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY method, transaction_ref ORDER BY id) AS n FROM batch_teseapi_payment
+           WHERE transaction_ref <> '') r ON r.id = b.id
 ON CONFLICT (id) DO NOTHING;
 -- include: books
 DROP TABLE settled;
