@@ -18,7 +18,8 @@ import pytest_asyncio
 
 from tests.conftest import MARKET, Servers
 from tests.moving.differences import DIFFERENCES, KEYS, REFUSED
-from tradepost.cli.move_in import DatabaseToImportAway, import_database
+from tradepost.cli.move_in import DatabaseToImportAway, DumpMissing, import_database
+from tradepost.core.archiving.client import DumpFailed, run_client
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import Database
 from tradepost.flows.install_store import install_store
@@ -250,3 +251,34 @@ async def test_the_command_reports_and_lists_what_was_refused(
             )  # fmt: skip
     finally:
         await servers.command("DROP DATABASE tradepost_omade WITH (FORCE)")
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+async def test_a_dump_is_restored_beside_imported_and_dropped(
+    servers: Servers, stores: dict[str, tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    source, template = stores["marketplace-watch"]
+    monkeypatch.setenv("TRADEPOST_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    server = servers.dsn("postgres", "postgres")
+    dump, listed = tmp_path / "old.dump", tmp_path / "refused.csv"
+    await run_client("pg_dump", servers.dsn(source, "postgres"), f"--format={form}", f"--file={dump}")
+    name = await servers.clone(template)
+    await servers.command("DROP DATABASE IF EXISTS tradepost_marketplace_watch")
+    await servers.command(f'ALTER DATABASE "{name}" RENAME TO tradepost_marketplace_watch')
+    given = {"report": listed, "database": server}
+    try:
+        await import_database("marketplace-watch", str(dump), "marketplace-watch", Wishes(), **given)
+        with pytest.raises(DumpMissing):
+            await import_database("marketplace-watch", "nothing.dump", "marketplace-watch", Wishes(), **given)
+        dump.write_bytes(dump.read_bytes()[:3000] + b"; SELECT nothing;")
+        with pytest.raises(DumpFailed):
+            await import_database("marketplace-watch", str(dump), "marketplace-watch", Wishes(), **given)
+        connection = await asyncpg.connect(servers.dsn("tradepost_marketplace_watch", "postgres"))
+        assert await connection.fetchval("SELECT count(*) FROM listings") == 3 * PEOPLE
+        assert (
+            await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname LIKE 'tradepost_import_%'") == 0
+        )
+        await connection.close()
+    finally:
+        await servers.command("DROP DATABASE tradepost_marketplace_watch WITH (FORCE)")

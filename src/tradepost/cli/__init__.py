@@ -212,7 +212,7 @@ def mcp(
 @cli.command("import")
 def import_(
     system: Annotated[str, typer.Argument(help="Which system’s database it is: omade, shop-assistant, tese, marketplace-watch or souk-loop.")],
-    source: Annotated[str, typer.Argument(help="Its address, postgresql://…; it is only read.")],
+    source: Annotated[str, typer.Argument(help="Its address, postgresql://…, which is only read; or a file that pg_dump made.")],
     store: Annotated[str, typer.Option(help="The store to import into; the one called like the system unless given.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do all of it, report, and keep nothing.")] = False,
     from_start: Annotated[

@@ -1,6 +1,7 @@
 """`tradepost import`: another system's database moves into a store."""
 
 import csv
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tradepost.cli.backup_work import place_of
+from tradepost.cli.backup_work import Place, place_of
+from tradepost.core.archiving.client import run_client
 from tradepost.core.database import Database
-from tradepost.core.errors import Unavailable
+from tradepost.core.errors import Invalid, Unavailable
 from tradepost.flows.move_in import ImportDiffers, Note, Report, Wishes, move_in
 from tradepost.flows.move_plan import SYSTEMS, load_plan
 from tradepost.flows.preset import find_presets, load_preset
@@ -32,15 +34,22 @@ class DatabaseToImportAway(Unavailable):
     said: str
 
 
+@dataclass(eq=False)
+class DumpMissing(Invalid):
+    """There is no file {path} to import from; an address begins with postgresql://."""
+
+    path: str
+
+
 async def import_database(
     system: str, source: str, store: str, wishes: Wishes, *, report: Path, database: str
 ) -> None:  # fmt: skip
-    """Import from the database at `source` and print what became of it. Raises `ImportDiffers` where something is missing after."""
+    """Import from the database or the dump at `source` and print what became of it. Raises `ImportDiffers` where something is missing after."""
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(place_of(database))
         folder = find_presets([store], place.settings.presets)[store]
         plan = load_plan(folder, system)
-        there = await stack.enter_async_context(_opened(source))
+        there = await stack.enter_async_context(_opened(source) if "://" in source else _restored(Path(source), place))
         db = await Database.open(place.dsn(database_name(store)), size=2, statement_timeout_ms=3_600_000)
         stack.push_async_callback(db.close)
         notes = stack.enter_context(_NotesFile(report))
@@ -66,6 +75,35 @@ async def _opened(address: str) -> AsyncIterator[asyncpg.Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def _restored(dump: Path, place: Place) -> AsyncIterator[asyncpg.Connection]:
+    """Restore a dump (pg_dump's custom format, or plain SQL) into a database of its own on our server, dropped afterwards.
+
+    Raises `DumpMissing`, `DumpFailed`.
+    """
+    if not dump.is_file():  # noqa: ASYNC240  # the command does nothing else meanwhile
+        raise DumpMissing(str(dump))
+    name = f"tradepost_import_{secrets.token_hex(4)}"
+    server = await asyncpg.connect(place.dsn("postgres"))
+    try:
+        await server.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        with dump.open("rb") as file:
+            is_custom = file.read(5) == b"PGDMP"
+        if is_custom:
+            await run_client(
+                "pg_restore", place.dsn(name), "--no-owner", "--no-privileges", "--exit-on-error", str(dump)
+            )
+        else:
+            await run_client(
+                "psql", place.dsn(name), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={dump}"
+            )
+        async with _opened(place.dsn(name)) as connection:
+            yield connection
+    finally:
+        await server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await server.close()
 
 
 class _NotesFile:
