@@ -433,9 +433,7 @@ class _Mover:
                 }
                 await _SEALERS[kind](tx, self.keys, part, column, given.get(kind, ""))
             by = f'"{part.link}", "{part.key}"' if part.parent else f'"{part.key}"'
-            await tx.connection.execute(
-                f'CREATE INDEX ON "batch_{part.table}" ({by}); ANALYZE "batch_{part.table}"'
-            )
+            await tx.connection.execute(f'CREATE INDEX ON "batch_{part.table}" ({by}); ANALYZE "batch_{part.table}"')
         return last
 
     async def _copy(self, tx: Transaction, part: Part, which: str) -> None:
