@@ -3,10 +3,12 @@
 # ruff: noqa: ASYNC110, S311  # nobody tells a test what a server has done; chance need not be secret
 
 import asyncio
+import io
 import os
 import random
 import shutil
 import signal
+import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,9 +20,9 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import _in_memory
-from tradepost.cli.archive_work import NothingArchived, as_second, list_moments, server_settings
+from tradepost.cli.archive_work import NothingArchived, archived, as_second, list_moments, server_settings, stop_archive
 from tradepost.core.archiving import keeping, place
-from tradepost.core.archiving.keeping import NAME, Archiver, ArchiverEnded, ask_server, drop_slot, superfluous
+from tradepost.core.archiving.keeping import NAME, Archiver, ArchiverEnded, ask_server, drop_slot, has_slot, superfluous
 from tradepost.core.archiving.place import ArchiveBranched, ArchiveDamaged, ArchiveOfAnother
 from tradepost.core.archiving.recovery import ArchiveOtherVersion, DataFolderThere, MomentNotReached, recover
 from tradepost.core.crypto import Keyring
@@ -189,9 +191,25 @@ DAMAGES: dict[str, tuple[Callable[[place.Timeline], None], str]] = {
     "a seal missing": (lambda t: (t.seals / segment(t, -2).name).unlink(), "has no seal"),
     "a base backup changed": (lambda t: change(t.bases()[-1].folder / "base.tar.gz"), "base"),
     "a base backup cut off": (lambda t: cut(t.bases()[-1].folder / "base.tar.gz"), "base"),
+    "a base backup repacked": (
+        lambda t: repack(t.bases()[-1].folder / "base.tar.gz"),
+        "is not the file that was signed",
+    ),
     "a list of files changed": (lambda t: change(t.bases()[-1].folder / place.MANIFEST), "its list of files"),
     "a base backup lying": (lambda t: lie(t.bases()[-1].folder / place.ABOUT), "says of itself was changed"),
 }
+
+
+def repack(base: Path) -> None:
+    """Give a base backup settings that PostgreSQL's own list of files says nothing about."""
+    command = b"archive_cleanup_command = 'whatever somebody likes'\n"
+    with tarfile.open(base, "r:gz") as old, tarfile.open(base.with_name("other"), "w:gz", compresslevel=1) as new:
+        for member in old:
+            held = old.extractfile(member)
+            content = command if member.name.endswith("auto.conf") else held.read() if held else b""
+            member.size = len(content)
+            new.addfile(member, io.BytesIO(content))
+    base.with_name("other").replace(base)
 
 
 def lie(about: Path) -> None:
@@ -293,6 +311,7 @@ async def test_a_recovered_server_goes_on_as_another_timeline_and_old_backups_go
         async with archiver.running(tmp_path / "archive.log"):
             assert len(place.timelines(archive)[1].bases()) == 1  # before anybody is told that a change is safe
             await ask(server, "INSERT INTO sales VALUES (2000000, 'later')")
+            await ask(server, "ALTER SYSTEM SET temp_buffers = '5MB'")
             made = await Archiver(server.dsn(), archive, KEYS, timedelta(0), keep=1).make_backup()
             await ask(server, "INSERT INTO sales VALUES (2000001, 'later')")
             end = place.segment_of((await ask(server, "SELECT pg_switch_wal()::text"))[0][0], "00000002", 16 << 20)
@@ -319,6 +338,9 @@ async def test_a_recovered_server_goes_on_as_another_timeline_and_old_backups_go
             2000000,
             2000001,
         ]
+        assert [*(await ask(server, "SHOW temp_buffers"))[0]] == [
+            "8MB"
+        ]  # settings are not brought back: they name programs
         assert await ask(server, f"SELECT FROM pg_replication_slots WHERE slot_name = '{NAME}'") == []
     monkeypatch.setenv("TRADEPOST_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
@@ -348,7 +370,25 @@ async def another(archive: Path, server: PostgresServer) -> None:
 
 
 def test_commits_wait_for_the_archive_only_where_the_settings_say_so() -> None:
-    assert server_settings(Settings()) == {}
+    assert server_settings(Settings()) == {"max_slot_wal_keep_size": "4GB"}
     assert "synchronous_standby_names" not in server_settings(Settings(archive=ArchiveSettings(folder="a")))
     waits = server_settings(Settings(archive=ArchiveSettings(folder="a", synchronous=True)))
     assert waits["synchronous_standby_names"] == NAME
+
+
+async def test_a_start_without_a_folder_gives_no_archive_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADEPOST_HOME", str(tmp_path / "own"))
+    monkeypatch.chdir(tmp_path)
+    with _in_memory() as memory:
+        home = open_home((memory or tmp_path) / "home")
+        async with embedded_postgres(home.path, KEPT | server_settings(Settings())) as server:
+            async with archived(server, Settings(), home):
+                assert "Archive: none\n" in capsys.readouterr().out
+            await ask(server, f"SELECT pg_create_physical_replication_slot('{NAME}', true)")
+            async with archived(server, Settings(), home):
+                assert "there was one" in " ".join(capsys.readouterr().out.split())
+            assert await has_slot(server.dsn())
+            await stop_archive(server.dsn())
+            assert not await has_slot(server.dsn())

@@ -13,17 +13,21 @@ from urllib.parse import quote
 from rich.console import Console
 
 from tradepost.core.archiving import place
-from tradepost.core.archiving.keeping import NAME, Archiver, drop_slot
+from tradepost.core.archiving.keeping import NAME, Archiver, drop_slot, has_slot
 from tradepost.core.archiving.recovery import recover
 from tradepost.core.crypto import open_keyring
 from tradepost.core.embedded.cluster import SUPERUSER
 from tradepost.core.embedded.postgres import PORT, PostgresServer
-from tradepost.core.errors import Invalid, NotFound, Unavailable
+from tradepost.core.errors import Conflict, Invalid, NotFound, Unavailable
 from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.log import configure_logging
 from tradepost.core.settings import Settings, load_settings
 
 SETTINGS_FILE = Path("tradepost.toml")
+GIVEN_UP_HALF = (
+    "[yellow]Archive: none is named, but there was one, and the server keeps 4 GB of its log for it.[/] "
+    "Set TRADEPOST_ARCHIVE__FOLDER again, or give it up: tradepost archive stop."
+)
 _console = Console()
 
 
@@ -42,6 +46,11 @@ class NothingArchived(NotFound):
 @dataclass(eq=False)
 class NoServerToArchive(Unavailable):
     """No database server is named and the demo is not running; give --database, or set database.owner_url."""
+
+
+@dataclass(eq=False)
+class ArchiveWritten(Conflict):
+    """The archive is being written just now: stop what writes it, or start the demo without TRADEPOST_ARCHIVE__FOLDER, and try again."""
 
 
 def _settings() -> tuple[Settings, Home]:
@@ -74,9 +83,7 @@ def archiver_of(dsn: str, folder: Path, settings: Settings, home: Home) -> Archi
 
 def server_settings(settings: Settings) -> dict[str, str]:
     """Return what the embedded server must be started with for its archive."""
-    if not settings.archive.folder:
-        return {}
-    waits = {"synchronous_standby_names": NAME} if settings.archive.synchronous else {}
+    waits = {"synchronous_standby_names": NAME} if settings.archive.folder and settings.archive.synchronous else {}
     return {"max_slot_wal_keep_size": "4GB", **waits}
 
 
@@ -85,9 +92,10 @@ async def archived(server: PostgresServer, settings: Settings, home: Home) -> As
     """Keep the embedded server's archive for the length of the block, where the settings name a folder for it."""
     dsn = server.dsn("postgres")
     if not settings.archive.folder:
-        await drop_slot(dsn)  # of an archive given up: it would keep the log for ever
+        _console.print(GIVEN_UP_HALF if await has_slot(dsn) else "[dim]Archive: none[/]")
         yield
         return
+    _console.print(f"Archive: {_folder('', settings)}", style="dim", highlight=False)
     async with archiver_of(dsn, _folder("", settings), settings, home).running(home.logs / "archive.log"):
         yield
 
@@ -122,6 +130,7 @@ async def list_moments(folder: str) -> None:
     for timeline in place.timelines(where):
         for base in timeline.bases():
             place.check_backup(base, keys)
+            await asyncio.to_thread(place.check_files, base)
             log = timeline.needed(base, keys)
             until = max((piece.stat().st_mtime for piece in log.pieces), default=base.about.finished_at.timestamp())
             begin, end = base.about.finished_at, datetime.fromtimestamp(until, UTC)
@@ -150,7 +159,10 @@ async def recover_archive(
 async def stop_archive(dsn: str) -> None:
     """Drop the slot."""
     settings, home = _settings()
-    dropped = await drop_slot(_server(dsn, settings, home))
+    server = _server(dsn, settings, home)
+    dropped = await drop_slot(server)
+    if not dropped and await has_slot(server):
+        raise ArchiveWritten
     _console.print("Dropped: the server keeps its log for nobody." if dropped else "There was nothing to drop.")
 
 

@@ -156,7 +156,7 @@ class Archiver:
         about = About(
             system=before.system, major=before.major, timeline=before.timeline, segment_bytes=before.segment_bytes,
             first=segment_of(start, before.timeline, before.segment_bytes), started_at=before.now, finished_at=after.now,
-            manifest=sha256(manifest).hexdigest(), bytes=size,
+            manifest=sha256(manifest).hexdigest(), bytes=size, files=place.packed(making),
         )  # fmt: skip
         if before.timeline != after.timeline:
             raise ArchiveDamaged(str(making), "the server began another life meanwhile")
@@ -231,6 +231,15 @@ async def ask_server(dsn: str) -> Server:
     finally:
         await connection.close()
     return Server(*row)
+
+
+async def has_slot(dsn: str) -> bool:
+    """Whether a server keeps its log for an archive."""
+    connection = await asyncpg.connect(dsn, timeout=10)
+    try:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_replication_slots WHERE slot_name = $1", NAME))
+    finally:
+        await connection.close()
 
 
 async def drop_slot(dsn: str) -> bool:

@@ -60,6 +60,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime
     manifest: str  # the SHA-256 of PostgreSQL's own list of files
     bytes: int
+    files: dict[str, str] = {}  # the SHA-256 of every packed file
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,23 @@ def check_backup(base: Backup, keys: Keyring) -> None:
     manifest = base.folder / MANIFEST
     if not manifest.is_file() or hashlib.sha256(manifest.read_bytes()).hexdigest() != base.about.manifest:
         raise ArchiveDamaged(str(base.folder), "its list of files was changed")
+
+
+def packed(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every packed file of a base backup."""
+    found = {}
+    for path in sorted(folder.glob("*.tar.gz")):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def check_files(base: Backup) -> None:
+    """Raise `ArchiveDamaged` where a packed file is not the signed one: PostgreSQL's own list leaves settings and the log out."""
+    found = packed(base.folder)
+    for name in sorted(found.keys() | base.about.files.keys()):
+        if found.get(name) != base.about.files.get(name):
+            raise ArchiveDamaged(str(base.folder), f"{name} is not the file that was signed")
 
 
 def best_backup(archive: Path, until: datetime | None, life: str = "") -> tuple[Timeline, Backup]:

@@ -95,6 +95,7 @@ async def recover(
 
 async def _lay_out(data: Path, archive: Path, base: Backup, pieces: list[Path]) -> None:
     """Unpack a base backup, have PostgreSQL compare every file with its list, and put the log beside it."""
+    await asyncio.to_thread(place.check_files, base)
     try:
         await asyncio.to_thread(_unpack, base, data)
     except (tarfile.TarError, OSError, EOFError) as error:
@@ -115,7 +116,10 @@ def _unpack(base: Backup, data: Path) -> None:
     data.mkdir(mode=0o700)
     for name, target in (("base.tar.gz", data), ("pg_wal.tar.gz", data / "pg_wal")):
         with tarfile.open(base.folder / name, "r:gz") as packed:
-            packed.extractall(target, filter="tar")  # compared with a signed list right after
+            packed.extractall(target, filter="data")
+    for name in ("standby.signal", "recovery.signal"):
+        (data / name).unlink(missing_ok=True)
+    (data / "postgresql.auto.conf").write_bytes(b"")  # it may name programs to run, and PostgreSQL's list leaves it out
 
 
 def _add_piece(piece: Path, target: Path) -> None:
