@@ -1,17 +1,27 @@
 """The plan for a Citus cluster, held against the database as it is; carried out where a cluster is named."""
 
 import os
+import re
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+import tradepost
 from tests.conftest import Servers
-from tradepost.cli.scale import NoCitus, carry_out, in_words, spread
+from tradepost.cli import scale
+from tradepost.cli.scale import NoCitus, NotSpreadable, carry_out, in_words, spread
 from tradepost.migrations import create_database, migrate
-from tradepost.migrations.citus import LOCAL, PART_OF, REFERENCE, WITH, Plan, plan_citus
+from tradepost.migrations.citus import LOCAL, PART_OF, REFERENCE, RELIED_ON, WITH, Plan, plan_citus
 from tradepost.migrations.schema import metadata
 
 CLUSTER = "TRADEPOST_TEST_CITUS_URL"
+_IN_SQL = re.compile(
+    r"INSERT\s+INTO\s+(\w+)(?:(?!INSERT\s+INTO).)*?ON\s+CONFLICT\s*\(([^()]*)\)", re.DOTALL | re.IGNORECASE
+)
+_IN_CORE = re.compile(
+    r"insert\((\w+)\)(?:(?!insert\().)*?on_conflict_do_\w+\(\s*index_elements=\[([^\]]*)\]", re.DOTALL
+)
 
 
 @pytest.fixture
@@ -86,6 +96,33 @@ async def test_a_check_finds_what_a_lost_constraint_would_have_refused(plan: Pla
         assert await connection.fetchval(lost.check) == 1
     finally:
         await connection.close()
+
+
+async def test_what_statements_find_rows_by_is_known(plan: Plan) -> None:
+    """Every target of an ON CONFLICT in the sources that the plan would lose, and nothing else."""
+    lost = {(one.table, frozenset(one.columns)): one for one in plan.lost if "REFERENCES" not in one.definition}
+    needed = {lost[target].table for target in targets() if target in lost}
+    assert needed == {one.table for one in plan.lost if one.is_relied_on}
+    assert {table for table, _ in RELIED_ON} <= needed
+
+
+def targets() -> set[tuple[str, frozenset[str]]]:
+    """Return what the product's statements name as the target of ON CONFLICT: (table, columns)."""
+    found = set()
+    folder = Path(tradepost.__file__).parent
+    for file in (*folder.rglob("*.py"), *folder.rglob("*.sql")):
+        source = file.read_text("utf-8")
+        for table, columns in (*_IN_SQL.findall(source), *_IN_CORE.findall(source)):
+            found.add((table, frozenset(re.findall(r"[a-z_]+", columns))))
+    return found
+
+
+async def test_a_plan_that_would_stop_the_product_is_not_carried_out(
+    monkeypatch: pytest.MonkeyPatch, owner_dsn: str
+) -> None:
+    monkeypatch.setattr(scale, "HAS_CITUS", "SELECT true")
+    with pytest.raises(NotSpreadable, match="uq_ledger_journals_kind"):
+        await spread(owner_dsn, apply=True)
 
 
 async def test_the_plan_can_be_read_and_a_database_without_citus_is_refused(plan: Plan, owner_dsn: str) -> None:

@@ -41,6 +41,17 @@ WITH = {
 }
 
 
+# Unique constraints by which a statement of the product finds what is there already (INSERT … ON CONFLICT): without one of them the
+# statement is refused, so a plan that would lose one can be read and not carried out. A test finds them in the sources.
+RELIED_ON = frozenset({
+    ("carts", "user_id"), ("conversations", "about"),
+    ("delivery_slots", "delivery_on, starts_at, ends_at, rider_id"), ("ledger_accounts", "kind, owner_id, name, currency"),
+    ("ledger_journals", "kind, reference"), ("loyalty_entries", "kind, order_id, reference"), ("notices", "user_id, kind, subject_id"),
+    ("promo_codes", "code"), ("push_subscriptions", "endpoint_hash"),
+    ("reports", "subject_id, reporter_id"),
+})  # fmt: skip
+
+
 class Table(msgspec.Struct, frozen=True):
     """Where a table goes. `kind`: distributed, reference or local; `group`: the table whose rows it lies with."""
 
@@ -59,6 +70,12 @@ class Lost(msgspec.Struct, frozen=True):
     definition: str
     why: str
     check: str
+    columns: tuple[str, ...]
+
+    @property
+    def is_relied_on(self) -> bool:
+        """Whether a statement of the product needs it: see `RELIED_ON`."""
+        return "REFERENCES" not in self.definition and (self.table, ", ".join(self.columns)) in RELIED_ON
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -195,7 +212,7 @@ def _judged(tables: dict[str, Table], keys: Iterable[_Key]) -> tuple[list[str], 
         if not why:
             kept.append(f"{key.table}.{key.name}")
         elif not (key.kind == "p" and tables[key.table].widened_key):
-            lost.append(Lost(key.table, key.name, key.definition, why, _check(key)))
+            lost.append(Lost(key.table, key.name, key.definition, why, _check(key), key.columns))
     return kept, lost
 
 
