@@ -18,12 +18,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+import structlog
+from structlog.testing import LogCapture
 
 from tests.conftest import _in_memory
 from tradepost.cli.archive_work import NothingArchived, archived, as_second, list_moments, server_settings, stop_archive
-from tradepost.core.archiving import keeping, place
-from tradepost.core.archiving.keeping import NAME, Archiver, ArchiverEnded, ask_server, drop_slot, has_slot, superfluous
-from tradepost.core.archiving.place import ArchiveBranched, ArchiveDamaged, ArchiveOfAnother
+from tradepost.core.archiving import keeping, memory, place
+from tradepost.core.archiving.keeping import Archiver, ArchiverEnded, ask_server, drop_slot, slot_status, superfluous
+from tradepost.core.archiving.place import NAME, ArchiveBranched, ArchiveDamaged, ArchiveGone, ArchiveOfAnother
 from tradepost.core.archiving.recovery import ArchiveOtherVersion, DataFolderThere, MomentNotReached, recover
 from tradepost.core.crypto import Keyring
 from tradepost.core.embedded import PostgresServer, embedded_postgres
@@ -74,7 +76,7 @@ async def ask(server: PostgresServer, sql: str) -> list[asyncpg.Record]:
 
 async def sealed(timeline: place.Timeline) -> int:
     """Wait until two pieces of the log are finished and all that are have their seals."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(60):
         while not 2 <= len(timeline.segments()) <= len([*timeline.seals.iterdir()]):
             await asyncio.sleep(0.02)
     return len(timeline.segments())
@@ -106,7 +108,7 @@ async def ruin(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ruin]:
         home = open_home(folder / "home")
         with hanging():
             async with embedded_postgres(home.path, KEPT | settings) as server:
-                archiver = Archiver(server.dsn(), left.archive, KEYS, backup_every=timedelta(0))
+                archiver = Archiver(server.dsn(), left.archive, KEYS, folder, backup_every=timedelta(0))
                 async with archiver.running(folder / "archive.log"):
                     await ask(server, "CREATE TABLE sales (number int PRIMARY KEY, what text)")
                     loads = [asyncio.create_task(left.sell(server, n, 3)) for n in range(3)]
@@ -304,7 +306,7 @@ async def test_a_recovered_server_goes_on_as_another_timeline_and_old_backups_go
     shutil.copytree(ruin.archive, archive)
     await recover(archive, home, KEYS)
     async with embedded_postgres(home.path, KEPT) as server:
-        archiver = Archiver(server.dsn(), archive, KEYS, keep=1)
+        archiver = Archiver(server.dsn(), archive, KEYS, tmp_path, keep=1)
         place.Timeline(
             archive / "00000009"
         ).make()  # of a rehearsal: this server's base backups are due by its own life alone
@@ -312,7 +314,7 @@ async def test_a_recovered_server_goes_on_as_another_timeline_and_old_backups_go
             assert len(place.timelines(archive)[1].bases()) == 1  # before anybody is told that a change is safe
             await ask(server, "INSERT INTO sales VALUES (2000000, 'later')")
             await ask(server, "ALTER SYSTEM SET temp_buffers = '5MB'")
-            made = await Archiver(server.dsn(), archive, KEYS, timedelta(0), keep=1).make_backup()
+            made = await Archiver(server.dsn(), archive, KEYS, tmp_path, timedelta(0), keep=1).make_backup()
             await ask(server, "INSERT INTO sales VALUES (2000001, 'later')")
             end = place.segment_of((await ask(server, "SELECT pg_switch_wal()::text"))[0][0], "00000002", 16 << 20)
             while end not in {piece.name for piece in place.timelines(archive)[1].segments()}:
@@ -329,8 +331,7 @@ async def test_a_recovered_server_goes_on_as_another_timeline_and_old_backups_go
         failing = failing_once(place.Timeline.seal)
         monkeypatch.setattr(place.Timeline, "seal", failing)
         with pytest.raises(ArchiverEnded, match="a mistake of ours"):
-            async with archiver.running(tmp_path / "archive.log"):
-                await asyncio.Event().wait()
+            await keep_for_ever(archiver, server, tmp_path / "archive.log")
     shutil.rmtree(home.pg)
     await recover(archive, home, KEYS, life="00000002")
     async with embedded_postgres(home.path, KEPT) as server:
@@ -350,15 +351,21 @@ async def test_a_recovered_server_goes_on_as_another_timeline_and_old_backups_go
         await list_moments(str(archive))
 
 
-def failing_once(honest: Callable[[place.Timeline, Keyring], int]) -> Callable[[place.Timeline, Keyring], int]:
+async def keep_for_ever(archiver: Archiver, server: PostgresServer, log: Path) -> None:
+    async with archiver.running(log):
+        await ask(server, "SELECT pg_switch_wal() FROM pg_logical_emit_message(true, 'a', 'b')")
+        await asyncio.Event().wait()
+
+
+def failing_once(honest: Callable[[place.Timeline, Path, Keyring], None]) -> Callable[..., None]:
     """Return a way to seal that fails at first as nobody foresaw."""
     failed = list[None]()
 
-    def seal(timeline: place.Timeline, keys: Keyring) -> int:
+    def seal(timeline: place.Timeline, piece: Path, keys: Keyring) -> None:
         if not failed:
             failed.append(None)
             raise RuntimeError("a mistake of ours")
-        return honest(timeline, keys)
+        honest(timeline, piece, keys)
 
     return seal
 
@@ -376,6 +383,84 @@ def test_commits_wait_for_the_archive_only_where_the_settings_say_so() -> None:
     assert waits["synchronous_standby_names"] == NAME
 
 
+def test_a_piece_that_was_sealed_is_never_signed_again(
+    ruin: Ruin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ruin.archive, tmp_path / "archive")
+    (timeline,) = place.timelines(tmp_path / "archive")
+    archiver = Archiver("", tmp_path / "archive", KEYS, tmp_path, received={"00000001": timeline})
+    archiver.memory.note(**{"00000001": segment(timeline, -1).name})
+    forged, new = segment(timeline, -2), timeline.wal / f"{int(segment(timeline, -1).name, 16) + 1:024X}"
+    change(forged)
+    (timeline.seals / forged.name).unlink()
+    shutil.copyfile(forged, new)
+    log = LogCapture()
+    monkeypatch.setattr(keeping, "_log", structlog.wrap_logger(None, processors=[log]))
+    archiver.seal_received()
+    archiver.seal_received()
+    assert not (timeline.seals / forged.name).exists()
+    assert (timeline.seals / new.name).exists()
+    assert archiver.memory.sealed("00000001") == new.name
+    assert [(entry["event"], entry["piece"]) for entry in log.entries] == [("archive_seal_missing", forged.name)]
+
+
+def test_a_share_that_is_not_mounted_is_no_archive(tmp_path: Path) -> None:
+    archiver = Archiver("", tmp_path / "share" / "archive", KEYS, tmp_path)
+    archiver.check_place()
+    archiver.check_place()
+    (tmp_path / "share").rename(tmp_path / "elsewhere")
+    (tmp_path / "share" / "archive").mkdir(parents=True)
+    with pytest.raises(ArchiveGone, match="mount it again"):
+        archiver.check_place()
+    assert not [*archiver.folder.iterdir()]
+    memory.forget(tmp_path)
+    archiver.check_place()
+    assert [path.name for path in archiver.folder.iterdir()] == [place.MARKER]
+
+
+async def test_an_archive_goes_on_after_log_that_the_server_dropped(tmp_path: Path) -> None:
+    with _in_memory() as shared:
+        folder = shared or tmp_path
+        async with embedded_postgres(folder / "home", KEPT) as server:
+            archiver = Archiver(server.dsn(), folder / "archive", KEYS, tmp_path)
+            async with archiver.running(tmp_path / "archive.log"):
+                await sealed_after(server, place.timelines(archiver.folder)[0])
+            assert await slot_status(server.dsn()) == "reserved"
+            await keep_log(server, "1MB")
+            for _ in range(3):
+                await ask(server, "SELECT pg_switch_wal() FROM pg_logical_emit_message(true, 'a', 'b')")
+            await ask(server, "CHECKPOINT")
+            assert await slot_status(server.dsn()) == "lost"
+            await keep_log(server, "-1")
+            async with archiver.running(tmp_path / "archive.log"):
+                (timeline,) = place.timelines(archiver.folder)
+                async with asyncio.timeout(60):
+                    while len(timeline.bases()) < 2:
+                        await asyncio.sleep(0.02)
+                await sealed_after(server, timeline)
+        before, after = timeline.bases()
+        assert "is missing" in str(timeline.needed(before, KEYS).flaw)
+        assert timeline.needed(after, KEYS).flaw is None
+        assert timeline.needed(after, KEYS).pieces
+
+
+async def keep_log(server: PostgresServer, size: str) -> None:
+    """Have a server keep so much of its log at most for those who fetch it."""
+    await ask(server, f"ALTER SYSTEM SET max_slot_wal_keep_size = '{size}'")
+    await ask(server, "SELECT pg_reload_conf()")
+    async with asyncio.timeout(60):
+        while (await ask(server, "SHOW max_slot_wal_keep_size"))[0][0] != size:
+            await asyncio.sleep(0.02)
+
+
+async def sealed_after(server: PostgresServer, timeline: place.Timeline) -> None:
+    """Finish a piece of the log, and wait until it is sealed."""
+    end = await ask(server, "SELECT pg_walfile_name(pg_switch_wal()) FROM pg_logical_emit_message(true, 'a', 'b')")
+    async with asyncio.timeout(60):
+        while not (timeline.seals / end[0][0]).exists():
+            await asyncio.sleep(0.02)
+
+
 async def test_a_start_without_a_folder_gives_no_archive_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +474,6 @@ async def test_a_start_without_a_folder_gives_no_archive_up(
             await ask(server, f"SELECT pg_create_physical_replication_slot('{NAME}', true)")
             async with archived(server, Settings(), home):
                 assert "there was one" in " ".join(capsys.readouterr().out.split())
-            assert await has_slot(server.dsn())
+            assert await slot_status(server.dsn())
             await stop_archive(server.dsn())
-            assert not await has_slot(server.dsn())
+            assert not await slot_status(server.dsn())

@@ -289,7 +289,7 @@ async def test_advice_names_what_is_wrong_and_what_to_do(store: Store) -> None:
     found = await observed(store)
     state = msgspec.structs.replace(
         found.state, server_connections=199, most_connections=200, blocks_hit=800_000, blocks_read=300_000, longest_s=3000.0,
-        kept_wal_bytes=9 << 30, counted_since=None, started_at=NOON - timedelta(days=9),
+        kept_wal_bytes=9 << 30, lost_slots=["third"], idle_slots=["second_slot", "tradepost_archive"], counted_since=None, started_at=NOON - timedelta(days=9),
     )  # fmt: skip
     big = [
         msgspec.structs.replace(i, name="ix_idle", scans=0, is_constraint=False, index_bytes=99_000_000)
@@ -307,6 +307,9 @@ async def test_advice_names_what_is_wrong_and_what_to_do(store: Store) -> None:
     assert "72.7 %" in about["memory"]
     assert "50 minutes" in about["transactions"]
     assert "9.0 GB" in about["replication slots"]
+    assert "Make the replica anew" in about["third"]
+    assert "Bring the replica back" in about["second_slot"]
+    assert "what changes now cannot be brought back" in about["tradepost_archive"]
     assert "45 seconds behind" in about["second"]
     assert "DROP INDEX CONCURRENTLY ix_idle" in about["ix_idle"]
     assert "shared_preload_libraries" in about["pg_stat_statements"]

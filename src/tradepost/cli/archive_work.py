@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from tradepost.core.archiving import place
-from tradepost.core.archiving.keeping import NAME, Archiver, drop_slot, has_slot
+from tradepost.core.archiving import memory, place
+from tradepost.core.archiving.keeping import Archiver, drop_slot, slot_status
+from tradepost.core.archiving.place import NAME
 from tradepost.core.archiving.recovery import recover
 from tradepost.core.crypto import open_keyring
 from tradepost.core.embedded.cluster import SUPERUSER
@@ -78,7 +79,7 @@ def archiver_of(dsn: str, folder: Path, settings: Settings, home: Home) -> Archi
     """Return what keeps a server's archive."""
     chosen = settings.archive
     keys = open_keyring(settings.secret_key, home.keys)
-    return Archiver(dsn, folder, keys, timedelta(hours=chosen.backup_hours), chosen.keep)
+    return Archiver(dsn, folder, keys, home.folder("archive"), timedelta(hours=chosen.backup_hours), chosen.keep)
 
 
 def server_settings(settings: Settings) -> dict[str, str]:
@@ -92,7 +93,7 @@ async def archived(server: PostgresServer, settings: Settings, home: Home) -> As
     """Keep the embedded server's archive for the length of the block, where the settings name a folder for it."""
     dsn = server.dsn("postgres")
     if not settings.archive.folder:
-        _console.print(GIVEN_UP_HALF if await has_slot(dsn) else "[dim]Archive: none[/]")
+        _console.print(GIVEN_UP_HALF if await slot_status(dsn) else "[dim]Archive: none[/]")
         yield
         return
     _console.print(f"Archive: {_folder('', settings)}", style="dim", highlight=False)
@@ -157,12 +158,13 @@ async def recover_archive(
 
 
 async def stop_archive(dsn: str) -> None:
-    """Drop the slot."""
+    """Drop the slot, and forget the archive. Raises `ArchiveWritten`."""
     settings, home = _settings()
     server = _server(dsn, settings, home)
     dropped = await drop_slot(server)
-    if not dropped and await has_slot(server):
+    if not dropped and await slot_status(server):
         raise ArchiveWritten
+    memory.forget(home.folder("archive"))
     _console.print("Dropped: the server keeps its log for nobody." if dropped else "There was nothing to drop.")
 
 

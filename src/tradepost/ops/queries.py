@@ -37,7 +37,9 @@ _STATE = text("""
            d.deadlocks, d.temp_bytes, d.stats_reset AS counted_since, pg_postmaster_start_time() AS started_at,
            age(own.datfrozenxid) AS frozen_age, mine.*, CAST(current_setting('max_connections') AS int) AS most_connections,
            CAST(coalesce((SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) FROM pg_replication_slots
-                          WHERE NOT pg_is_in_recovery()), 0) AS bigint) AS kept_wal_bytes
+                          WHERE NOT pg_is_in_recovery()), 0) AS bigint) AS kept_wal_bytes,
+           ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE wal_status = 'lost' ORDER BY 1) AS lost_slots,
+           ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE NOT active AND wal_status IS DISTINCT FROM 'lost' ORDER BY 1) AS idle_slots
     FROM pg_stat_database d JOIN pg_database own ON own.oid = d.datid, mine WHERE d.datname = current_database()
 """)
 _TABLES = text("SELECT * FROM table_health()")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from tradepost.core.archiving.place import NAME as ARCHIVE
 from tradepost.ops.types import (
     Advice,
     DatabaseState,
@@ -112,6 +113,7 @@ def advise(found: Observed, now: datetime) -> tuple[Advice, ...]:
     """Return what to do, the most pressing first; nothing where all is well."""
     advice = [
         *_of_state(found.state),
+        *_of_slots(found.state),
         *_of_standbys(found.standbys),
         *(a for table in whole_tables(found.tables) for a in _of_table(table)),
         *_of_indexes(found, now),
@@ -147,6 +149,22 @@ def _of_state(state: DatabaseState) -> Iterator[Advice]:
     if state.kept_wal_bytes > 4096 * MB:
         text = f"{in_words(state.kept_wal_bytes)} of the write-ahead log are kept for a replica that does not fetch them. Bring the replica back, or drop its replication slot before the disk is full."
         yield Advice("bad", "replication slots", text)
+
+
+def _of_slots(state: DatabaseState) -> Iterator[Advice]:
+    """Speak of log that nobody fetches, before it is dropped or fills the disk."""
+    for name in (*state.lost_slots, *state.idle_slots):
+        if name == ARCHIVE:
+            text = "Nobody fetches the log for the archive: what changes now cannot be brought back, and where commits wait for the archive nothing can be written. See logs/archive.log, or give it up: tradepost archive stop."
+            yield Advice("bad", name, text)
+        elif name in state.lost_slots:
+            text = f"The server dropped log that {name} still needed. Make the replica anew, and drop its replication slot."
+            yield Advice("bad", name, text)
+        else:
+            text = (
+                f"Nobody fetches the log that replication slot {name} keeps. Bring the replica back, or drop the slot."
+            )
+            yield Advice("warn", name, text)
 
 
 def _of_standbys(standbys: Iterable[Standby]) -> Iterator[Advice]:

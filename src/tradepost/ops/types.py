@@ -133,6 +133,8 @@ class DatabaseState(msgspec.Struct, frozen=True):
     server_connections: int
     most_connections: int
     kept_wal_bytes: int
+    lost_slots: list[str]
+    idle_slots: list[str]
 
     @property
     def hit_percent(self) -> float | None:

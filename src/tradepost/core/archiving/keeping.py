@@ -19,18 +19,17 @@ import structlog
 
 from tradepost.core.archiving import place
 from tradepost.core.archiving.client import run_client, without_password
-from tradepost.core.archiving.place import About, ArchiveDamaged, Backup, Timeline, segment_of
+from tradepost.core.archiving.memory import Memory
+from tradepost.core.archiving.place import NAME, About, ArchiveDamaged, ArchiveGone, Backup, Timeline, segment_of
 from tradepost.core.crypto import Keyring
 from tradepost.core.embedded.process import Child, Log
 from tradepost.core.embedded.programs import postgres_programs
 from tradepost.core.errors import DomainError, Unavailable
 
-NAME = (
-    "tradepost_archive"  # of the slot that keeps the log until it is here, and of the standby that commits may wait for
-)
 _AGAIN_S = 0.5
 _LOOK_S = 1.0
 _DUE_S = 10.0
+_REMOVED = "has already been removed"  # as PostgreSQL says of log that somebody asks for
 _ABANDONED_S = 2 * 86_400
 _log = structlog.get_logger()
 
@@ -44,21 +43,44 @@ class ArchiverEnded(Unavailable):
 
 @dataclass(frozen=True)
 class Archiver:
-    """An archive and the server it is of. `dsn` is a superuser's or that of a role with REPLICATION and pg_monitor."""
+    """An archive and the server it is of. `dsn` is a superuser's or that of a role with REPLICATION and pg_monitor.
+
+    `home` is a folder of the installation's own, for what it must not have to believe the archive.
+    """
 
     dsn: str
     folder: Path
     keys: Keyring
+    home: Path
     backup_every: timedelta = timedelta(hours=24)
     keep: int = 2
     received: dict[str, Timeline] = field(default_factory=dict)  # the lives of the server since we began
+    refused: set[str] = field(default_factory=set)  # pieces that will not be sealed, and somebody was told
+
+    @property
+    def memory(self) -> Memory:
+        """What the installation remembers of the archive."""
+        return Memory(self.home, self.folder)
+
+    def check_place(self) -> None:
+        """Begin the archive where there was none, and refuse a folder that is not it. Raises `ArchiveGone`."""
+        known = self.memory.recall()
+        if not (self.folder / place.MARKER).is_file():
+            if known:
+                raise ArchiveGone(str(self.folder))
+            place.begin(self.folder)
+        if not known:
+            self.memory.note()
 
     async def timeline(self) -> Timeline:
-        """Return the folder of the server's present life, made where it is missing. Raises `ArchiveOfAnother`."""
+        """Return the folder of the server's present life, made where it is missing. Raises `ArchiveOfAnother`, `ArchiveGone`."""
         server = await ask_server(self.dsn)
+        self.check_place()
         place.check_system(self.folder, server.system)
         found = Timeline(self.folder / server.timeline)
         found.make()
+        if self.memory.sealed(server.timeline) is None:  # whatever is there already is not ours to vouch for
+            self.memory.note(**{server.timeline: max((path.name for path in found.segments()), default="")})
         self.received[server.timeline] = found
         return found
 
@@ -66,11 +88,10 @@ class Archiver:
     async def running(self, log: Path) -> AsyncIterator[None]:
         """Keep the archive for the length of the block, which begins when there is a base backup of the server's present life.
 
-        Before that nothing can be recovered, so nobody should be told that a change is safe. Raises `ArchiveOfAnother`, `DumpFailed`,
-        and `ArchiverEnded` at whatever point the archive cannot be kept any more.
+        Before that nothing can be recovered, so nobody should be told that a change is safe. Raises `ArchiveOfAnother`, `ArchiveGone`,
+        `DumpFailed`, and `ArchiverEnded` at whatever point the archive cannot be kept any more.
         """
-        await self._make_slot()
-        present = await self.timeline()
+        present = await self._prepare()
         with Log(log) as written:
             try:
                 async with _beside(self._receive(written), self._seal()):
@@ -79,19 +100,29 @@ class Archiver:
                     async with _beside(self._back_up()):
                         yield
             finally:
-                self._seal_received()
+                with _told("archive_not_sealed"):
+                    self.seal_received()
 
-    async def _make_slot(self) -> None:
+    async def _prepare(self) -> Timeline:
+        """See to the slot; where the server dropped log that was never here, begin the log anew."""
+        timeline = await self.timeline()
+        if await slot_status(self.dsn) == "lost":
+            _log.error("archive_gap", life=timeline.folder.name, reason="the server dropped log that was not fetched")
+            await drop_slot(self.dsn)
+            timeline.set_aside()
         await run_client("pg_receivewal", self.dsn, "--create-slot", "--if-not-exists", f"--slot={NAME}")
+        return timeline
 
     async def _receive(self, log: Log) -> None:
         """Receive the log for ever, beginning again where the connection ends."""
         while True:
             with _told("archive_interrupted"):
-                timeline = await self.timeline()
-                await self._make_slot()
+                timeline = await self._prepare()
                 await self._receive_once(timeline, log)
                 _log.warning("archive_interrupted", reason=log.reason())
+                if _REMOVED in log.added():
+                    _log.error("archive_gap", life=timeline.folder.name, reason=log.reason())
+                    timeline.set_aside()
             await asyncio.sleep(_AGAIN_S)
 
     async def _receive_once(self, timeline: Timeline, log: Log) -> None:
@@ -112,12 +143,23 @@ class Archiver:
         """Seal what is finished, whether or not the server is there and whatever a base backup does."""
         while True:
             with _told("archive_not_sealed"):
-                await asyncio.to_thread(self._seal_received)
+                await asyncio.to_thread(self.seal_received)
             await asyncio.sleep(_LOOK_S)
 
-    def _seal_received(self) -> None:
-        for timeline in [*self.received.values()]:
-            timeline.seal(self.keys)
+    def seal_received(self) -> None:
+        """Seal the pieces that were finished since the last one that was sealed, and none before it: those had their seals.
+
+        Whoever takes a seal away to have another piece signed in its place finds that the home remembers.
+        """
+        for life, timeline in [*self.received.items()]:
+            last = self.memory.sealed(life) or ""
+            for piece in timeline.segments():
+                if piece.name > last:
+                    timeline.seal(piece, self.keys)
+                    self.memory.note(**{life: piece.name})
+                elif piece.name not in self.refused and not (timeline.seals / piece.name).exists():
+                    self.refused.add(piece.name)
+                    _log.error("archive_seal_missing", piece=piece.name, life=life)
 
     async def _back_up(self) -> None:
         """Make base backups of the server's present life when they are due."""
@@ -233,11 +275,14 @@ async def ask_server(dsn: str) -> Server:
     return Server(*row)
 
 
-async def has_slot(dsn: str) -> bool:
-    """Whether a server keeps its log for an archive."""
+async def slot_status(dsn: str) -> str:
+    """Say whether a server has the log that the archive needs next (`reserved`, `lost` …); empty where it keeps it for no archive."""
     connection = await asyncpg.connect(dsn, timeout=10)
     try:
-        return bool(await connection.fetchval("SELECT count(*) FROM pg_replication_slots WHERE slot_name = $1", NAME))
+        found = await connection.fetchval(
+            "SELECT coalesce(wal_status, 'unknown') FROM pg_replication_slots WHERE slot_name = $1", NAME
+        )
+        return str(found or "")
     finally:
         await connection.close()
 
@@ -256,9 +301,9 @@ async def drop_slot(dsn: str) -> bool:
 
 
 def is_due(timeline: Timeline, every: timedelta) -> bool:
-    """Whether a timeline has no base backup that is younger."""
+    """Whether a timeline has no base backup that is younger and that its log follows on."""
     bases = timeline.bases()
-    return not bases or datetime.now(UTC) - bases[-1].about.finished_at > every
+    return not bases or not timeline.follows_on(bases[-1]) or datetime.now(UTC) - bases[-1].about.finished_at > every
 
 
 def superfluous(bases: Sequence[Backup], keep: int, every: timedelta) -> Sequence[Backup]:

@@ -16,8 +16,12 @@ from pathlib import Path
 import msgspec
 
 from tradepost.core.crypto import KeyMissing, Keyring
-from tradepost.core.errors import Conflict, Invalid
+from tradepost.core.errors import Conflict, Invalid, Unavailable
 
+# Of the slot that keeps the log until it is here, and of the standby that commits may wait for.
+NAME = "tradepost_archive"
+MARKER = "tradepost-archive.txt"
+_SAYS = "The archive of a Tradepost database. The installation that keeps it looks for this file to know that the folder is there.\n"
 _PURPOSE = "wal-archive"
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _TIMELINE = re.compile(r"[0-9A-F]{8}")
@@ -31,6 +35,13 @@ class ArchiveDamaged(Invalid):
 
     path: str
     reason: str
+
+
+@dataclass(eq=False)
+class ArchiveGone(Unavailable):
+    """The archive {path} was begun and is not there: mount it again, or give it up with `tradepost archive stop`."""
+
+    path: str
 
 
 @dataclass(eq=False)
@@ -87,8 +98,13 @@ class Timeline:
 
     @cached_property
     def wal(self) -> Path:
-        """Where `pg_receivewal` writes."""
+        """Where `pg_receivewal` writes. It goes on after the last piece that it finds there."""
         return self.folder / "wal"
+
+    @cached_property
+    def older(self) -> Path:
+        """The log before a gap, out of the receiver's sight."""
+        return self.folder / "older"
 
     @cached_property
     def seals(self) -> Path:
@@ -102,8 +118,8 @@ class Timeline:
 
     def make(self) -> None:
         """Make what is missing, for the owner's eyes only."""
-        for folder in (self.wal, self.seals, self.copies):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.folder, self.wal, self.older, self.seals, self.copies):
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     def bases(self) -> list[Backup]:
         """Return the base backups that were finished, oldest first; their seals are not looked at."""
@@ -115,7 +131,20 @@ class Timeline:
 
     def segments(self) -> list[Path]:
         """Return the finished pieces of the log, in order."""
-        return sorted(path for path in self.wal.iterdir() if _SEGMENT.fullmatch(path.name))
+        found = {path.name: path for path in (*self.older.glob("*"), *self.wal.iterdir())}
+        return [path for name, path in sorted(found.items()) if _SEGMENT.fullmatch(name)]
+
+    def set_aside(self) -> None:
+        """Begin the log anew after a gap: the receiver cannot go on after the pieces that there are."""
+        for path in self.wal.glob("[0-9A-F]" * 24 + "*"):
+            path.replace(self.older / path.name)
+
+    def follows_on(self, base: Backup) -> bool:
+        """Whether what the receiver writes now follows on a base backup without a gap."""
+        if not any(self.older.glob("*")):
+            return True
+        first = min((path.name[:24] for path in self.wal.glob("[0-9A-F]" * 24 + "*")), default="")
+        return first != "" and base.about.first >= first
 
     def is_used(self) -> bool:
         """Whether there is a base backup in it, or any of the log."""
@@ -131,14 +160,11 @@ class Timeline:
         """Return the piece that was being written last."""
         return max(self.wal.glob("*.partial"), default=None)
 
-    def seal(self, keys: Keyring) -> int:
-        """Sign the finished pieces that have no seal yet; return how many."""
-        fresh = [path for path in self.segments() if not (self.seals / path.name).exists()]
-        for path in fresh:
-            making = self.seals / f"{path.name}.making"
-            making.write_text(keys.sign(_digest(path), _PURPOSE), "ascii")
-            making.replace(self.seals / path.name)
-        return len(fresh)
+    def seal(self, piece: Path, keys: Keyring) -> None:
+        """Sign a finished piece."""
+        making = self.seals / f"{piece.name}.making"
+        making.write_text(keys.sign(_digest(piece), _PURPOSE), "ascii")
+        making.replace(self.seals / piece.name)
 
     def needed(self, base: Backup, keys: Keyring, *, unsigned: bool = False) -> Stretch:
         """Return the log from a base backup on as far as it can be trusted, every piece looked at.
@@ -187,11 +213,17 @@ class Timeline:
 
     def drop_before(self, first: str) -> int:
         """Delete the pieces of the log before one; return how many."""
-        old = [path for path in self.segments() if path.name < first]
+        old = [path for path in (*self.older.glob("*"), *self.segments()) if path.name[:24] < first]
         for path in old:
-            path.unlink()
+            path.unlink(missing_ok=True)
             (self.seals / path.name).unlink(missing_ok=True)
         return len(old)
+
+
+def begin(archive: Path) -> None:
+    """Make the folder of an archive, with a file that tells it from a mount point where nothing is mounted."""
+    archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (archive / MARKER).write_text(_SAYS, "utf-8")
 
 
 def timelines(archive: Path) -> list[Timeline]:
