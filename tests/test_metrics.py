@@ -95,6 +95,26 @@ async def test_the_state_of_the_store_is_told(shop: Shop) -> None:
     assert the(found, "tradepost_cache_up", **here) == 1
 
 
+async def test_a_ledger_that_nobody_has_added_up_is_told_as_never(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tradepost.web.metrics._KEPT_S", 0.0)
+    checked = ("tradepost_ledger_checked_timestamp_seconds", frozenset({("store", "market")}))
+    async with client_of(store, MetricsSettings()) as client:
+        assert (await scraped(client))[checked] == 0
+        await check_books(store)
+        moment = (await scraped(client))[checked]
+        assert moment > 1_700_000_000
+
+        def away(**_: object) -> None:
+            raise Unavailable
+
+        monkeypatch.setattr(store.db, "transaction", away)
+        found = await scraped(client)
+    assert found[checked] == moment  # an alarm about the ledger does not end because the database does
+    assert found["tradepost_ledger_drift", frozenset({("store", "market")})] == 0
+
+
 async def test_refused_orders_are_counted_by_why(shop: Shop) -> None:
     counted = metrics.CHECKOUTS.values
     before = counted.get(("market", "CartEmpty"), 0)
@@ -127,6 +147,23 @@ async def test_a_database_that_is_away_is_told_as_that(store: Store, monkeypatch
         (MetricsSettings(), "203.0.113.9", {}, 404),
         (MetricsSettings(), "127.0.0.1", {"X-Forwarded-For": "203.0.113.9"}, 404),
         (MetricsSettings(), "127.0.0.1", {"Forwarded": "for=203.0.113.9"}, 404),
+        (
+            MetricsSettings(),
+            "127.0.0.1",
+            {"Host": "shop.example"},
+            404,
+        ),  # a proxy that adds no header passes the name on
+        (MetricsSettings(), "127.0.0.1", {"Host": "localhost.shop.example"}, 404),
+        (MetricsSettings(), "127.0.0.1", {"Host": "[1.2]"}, 404),
+        (MetricsSettings(), "127.0.0.1", {"Host": "localhost:8000"}, 200),
+        (MetricsSettings(), "::1", {"Host": "[::1]:8000"}, 200),
+        (MetricsSettings(networks=("10.0.0.0/8",)), "10.1.2.3", {"Host": "10.1.2.4:8000"}, 200),
+        (
+            MetricsSettings(token="open sesame"),
+            "10.1.2.3",
+            {"Host": "shop.example", "Authorization": "Bearer open sesame"},
+            200,
+        ),
         (MetricsSettings(networks=("10.0.0.0/8",)), "10.1.2.3", {}, 200),
         (MetricsSettings(networks=()), "127.0.0.1", {}, 404),
         (MetricsSettings(token="open sesame"), "203.0.113.9", {"Authorization": "Bearer open sesame"}, 200),

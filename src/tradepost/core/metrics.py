@@ -156,7 +156,7 @@ LEDGER_DRIFT: Final = Counted(
 )  # fmt: skip
 LEDGER_CHECKED: Final = Counted(
     "tradepost_ledger_checked_timestamp_seconds",
-    "When the ledger was last added up.",
+    "When the ledger was last added up, 0 for never.",
     "store",
     kind="gauge",
     is_shared=True,

@@ -1,7 +1,9 @@
 """`/metrics`: what the processes of this machine have counted, for Prometheus, and for nobody else.
 
-Answers who brings the token, or without one whoever asks directly from a network of the settings; to others there is no such page.
-A request that came through a proxy is never direct, because then the proxy's address is everybody's.
+Answers who brings the token, or without one whoever asks from a network of the settings, for this machine by a loopback name or for
+a literal address; to others there is no such page. A store's visitors ask for its name, so a proxy that adds no header is told from
+one who asks directly by the name that it passes on. One that neither adds a header nor passes the name on is taken for direct: behind
+such a one only a token tells who asks.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from tradepost.core import metrics
 from tradepost.core.database import SYSTEM
@@ -50,6 +53,9 @@ class Watch:
             return hmac.compare_digest(given, f"Bearer {self._token}".encode())
         if scope.get("client") is None or any(name in _FORWARDED for name, _ in headers):
             return False
+        host = next((value for name, value in headers if name == b"host"), b"").decode("latin-1")
+        if not _is_direct(host):
+            return False
         try:
             address = ip_address(scope["client"][0])
         except ValueError:
@@ -82,6 +88,15 @@ class Watch:
                 await asyncio.sleep(LEAVE_EVERY_S)
         finally:
             self._exchange.quit()
+
+
+def _is_direct(host: str) -> bool:
+    """Whether a Host header names this machine to itself, or an address, as nobody's browser does at a store with a name."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 def note_pools(stores: Mapping[str, Store]) -> None:
@@ -120,15 +135,17 @@ async def _read(store: Store) -> None:
         if standby.lag_s is not None or standby.lag_bytes == 0:
             metrics.REPLICATION_SECONDS.set(standby.lag_s or 0, code, standby.name)
     metrics.MAINTENANCE_FAILED.set(sum(run.outcome == "failed" for run in latest.values()), code)
-    if "books" in latest:
-        metrics.LEDGER_DRIFT.set(latest["books"].found, code)
-        metrics.LEDGER_CHECKED.set(latest["books"].began_at.timestamp(), code)
+    books = latest.get("books")
+    metrics.LEDGER_CHECKED.set(books.began_at.timestamp() if books else 0, code)  # 0: never, which is an alarm too
+    if books:
+        metrics.LEDGER_DRIFT.set(books.found, code)
 
 
 def _forget(code: str) -> None:
+    """Forget what may be otherwise by now; what the last check of the ledger found stays found."""
     for metric in (
         metrics.DATABASE_BYTES, metrics.CONNECTIONS, metrics.MOST_CONNECTIONS, metrics.QUEUE, metrics.QUEUE_SECONDS,
-        metrics.REPLICATION_SECONDS, metrics.MAINTENANCE_FAILED, metrics.LEDGER_DRIFT, metrics.LEDGER_CHECKED,
+        metrics.REPLICATION_SECONDS, metrics.MAINTENANCE_FAILED,
     ):  # fmt: skip
         for labels in [labels for labels in metric.values if labels[0] == code]:
             del metric.values[labels]
