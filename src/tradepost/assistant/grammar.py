@@ -23,6 +23,8 @@ _ORDER: Final = re.compile(
     re.IGNORECASE,
 )
 _NOT_A_NUMBER: Final = re.compile(r"\d{1,4}|[a-z]{1,4}-?\d{1,3}|\d+-?[a-z]+", re.IGNORECASE)  # “usb-3”, “15-inch”
+_NO_DIGIT: Final = re.compile(r"[a-z]{1,4}-[a-hjkmnp-tv-z]{8}", re.IGNORECASE)  # as one number in twelve comes out
+_AFTER_ORDER: Final = re.compile(r"\border(?: number| no\.?)?\s+#?$", re.IGNORECASE)
 _CODE: Final = re.compile(
     r"\b(?:code|coupon|voucher|promo)\b(?:\s+(?:code|is|called|named|card))*\s*[:“\"']?\s*([A-Za-z0-9][A-Za-z0-9_-]{2,30})",
     re.IGNORECASE,
@@ -190,7 +192,10 @@ def _orders(reader: _Reader) -> tuple[str, ...]:
 
     def keep(match: re.Match[str]) -> str:
         number = next(part for part in match.groups() if part)
-        if not any(c.isdigit() for c in number) or _NOT_A_NUMBER.fullmatch(number):
+        named = _AFTER_ORDER.search(reader.text[: match.start()]) is not None
+        if _NOT_A_NUMBER.fullmatch(number) or not (
+            any(c.isdigit() for c in number) or (_NO_DIGIT.fullmatch(number) and (named or number.isupper()))
+        ):
             return match[0]
         found[number.upper()] = None
         return " "

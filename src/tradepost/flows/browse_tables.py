@@ -21,7 +21,7 @@ ROWS = 50
 _SECRET = re.compile(r"(_hash|_enc|_index|_bidx|password|secret|token|session)$")
 _CLOSED = {
     "sessions", "tokens", "totp_secrets", "recovery_codes", "passkeys", "encryption_keys", "idempotency_keys", "messages", "mails",
-    "verification_documents", "gateway_events", "sandbox_charges",
+    "verification_documents", "gateway_events", "sandbox_charges", "move_in_notes", "move_in_steps",
 }  # fmt: skip
 
 
