@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -24,9 +26,12 @@ from tradepost.core import replicas as module
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import ANYBODY, Database, DatabaseUnreachable
 from tradepost.core.embedded import PostgresServer, embedded_postgres
+from tradepost.core.errors import DomainError
 from tradepost.core.replicas import Replicas, primary_only, reading_after
 from tradepost.core.settings import DatabaseSettings, Settings
 from tradepost.flows.store import open_store
+from tradepost.web.errors import STATUS
+from tradepost.web.hosting import Hosting
 
 WHERE = text("SELECT pg_is_in_recovery()")
 COUNT = text("SELECT count(*) FROM notes")
@@ -180,6 +185,57 @@ async def test_a_replica_that_is_gone_is_left_out_and_nobody_notices(pair: Pair)
     with reading_after(0):
         async with pair.db.transaction(actor=ANYBODY, read_only=True) as tx:
             assert await tx.value(WHERE) is False
+
+
+class Page:
+    """A page whose first attempt the replica breaks off."""
+
+    def __init__(self, db: Database, breaks: str, *, writes: bool = False) -> None:
+        self.db = db
+        self.breaks = breaks
+        self.writes = writes
+        self.answers: list[int] = []
+
+    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
+        """Answer 200 from the primary; what a replica answers is broken off."""
+        assert scope["path"] == "/"
+        scope["path"] = ""  # as Litestar does, who leaves its marks on what was asked
+        status = 200
+        try:
+            if self.writes:
+                async with self.db.transaction(actor=ANYBODY) as tx:
+                    await tx.run(ADD)
+            async with self.db.transaction(actor=ANYBODY, read_only=True) as tx:
+                if not self.answers:
+                    await tx.run(text(self.breaks))
+                    await tx.value(WHERE)
+                status += await tx.value(WHERE)
+        except DomainError as error:
+            status = STATUS[error.kind]
+        self.answers.append(status)
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def get(self) -> int:
+        """Ask for it, as a browser does."""
+        store: Any = SimpleNamespace(code="market", db=self.db, gateways={})
+        hosting = Hosting(self, {"market": store}, domain="localhost", secure=False)
+        transport = httpx.ASGITransport(app=hosting)
+        async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost") as client:
+            return (await client.get("/")).status_code
+
+
+async def test_what_a_replica_breaks_off_is_read_from_the_primary(pair: Pair) -> None:
+    conflict = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$"
+    page = Page(pair.db, conflict)
+    assert (await page.get(), page.answers) == (200, [409, 200])
+    (replica,) = pair.replicas.all
+    assert replica.why == ""  # it had to clean up, and is well
+    page = Page(pair.db, conflict, writes=True)
+    assert (await page.get(), page.answers) == (409, [409])  # the primary said that itself, and something was changed
+    page = Page(pair.db, "SELECT pg_terminate_backend(pg_backend_pid())")
+    assert (await page.get(), page.answers) == (200, [503, 200])
+    assert replica.why.startswith("it does not answer")
 
 
 class Listening:

@@ -252,9 +252,10 @@ async def _replica(code: str, what: str, dsn: str) -> Finding:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         return why_not(error, code, what)
     try:
-        follows, lag = await connection.fetchrow(
-            "SELECT pg_is_in_recovery(), coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0)::float8"
-        )
+        follows, lag, feedback = await connection.fetchrow("""
+            SELECT pg_is_in_recovery(), coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0)::float8,
+                   current_setting('hot_standby_feedback')
+        """)
     finally:
         await connection.close(timeout=2)
     if not follows:
@@ -264,6 +265,14 @@ async def _replica(code: str, what: str, dsn: str) -> Finding:
             "bad",
             "it follows nobody: what it holds is its own",
             "Let database.replica_urls name standbys of the database.",
+        )
+    if feedback != "on":
+        return Finding(
+            code,
+            what,
+            "warn",
+            "it breaks off what it reads whenever the primary cleans up (hot_standby_feedback = off)",
+            "Set hot_standby_feedback = on in its postgresql.conf and reload it.",
         )
     state: State = "warn" if lag > 600 else "good"
     return Finding(

@@ -23,7 +23,7 @@ from sqlalchemy.sql import ClauseElement
 from tradepost.core.errors import Conflict, DomainError, Invalid, NotFound, Refused, Unavailable
 from tradepost.core.metrics import QUERY_ERRORS, QUERY_SECONDS
 from tradepost.core.pools import PoolOptions, Pools, leave_clean
-from tradepost.core.replicas import POSITION, Replica, Replicas, end_of, note_write
+from tradepost.core.replicas import POSITION, Replica, Replicas, end_of, note_failure, note_write
 from tradepost.core.statements import Change, as_one, compiled, reader_for, table_of
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -400,6 +400,15 @@ async def _opened(database: "Database", pool: asyncpg.Pool, begin: str) -> async
     return lent
 
 
+def _note_broken_off(replica: Replica, error: BaseException) -> None:
+    """Note that a replica did not bring a read to its end: it went away, or had to clean up what was being read."""
+    if isinstance(error, DatabaseUnreachable):
+        replica.judge(f"it does not answer ({type(error).__name__})")
+        note_failure()
+    elif isinstance(error, ChangedMeanwhile):
+        note_failure()
+
+
 class Forgetful(Protocol):
     """A cache, as far as transactions know it: it forgets what they changed."""
 
@@ -519,6 +528,7 @@ class Database:
         """Open a transaction for an actor; commit at the end of the block, roll back on any error.
 
         With `snapshot` all its statements see the same moment. Within `joined_by` it is a step of the transaction around it: an error undoes the step, the commit comes later.
+        Where a replica breaks off a read, the error is raised, and the request's `Reading` says that repeating it may help.
         """
         outer = self._outer()
         if outer is not None:
@@ -526,12 +536,14 @@ class Database:
                 yield outer
             return
         begin = _begin(actor, read_only=read_only or actor.behind is not None, snapshot=snapshot, limits=self._limits)
-        async with self._begun(begin, self._replica() if read_only else None) as connection:
+        async with self._begun(begin, self._replica() if read_only else None) as (connection, replica):
             tx = Transaction(connection, actor, self)
             try:
                 yield tx
                 await tx.control("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                if replica is not None:
+                    _note_broken_off(replica, error)
                 # A connection that broke has nothing left to undo.
                 with suppress(
                     asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError, OSError
@@ -544,8 +556,10 @@ class Database:
             await reaction()
 
     @asynccontextmanager
-    async def _begun(self, begin: str, replica: Replica | None) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection on which a transaction was begun: the replica's where that one can, else the primary's."""
+    async def _begun(
+        self, begin: str, replica: Replica | None
+    ) -> AsyncIterator[tuple[asyncpg.Connection, Replica | None]]:
+        """Lend a connection on which a transaction was begun, and say whose: the replica's where that one can, else the primary's."""
         pool = self._pools.usual
         lent: asyncpg.Connection | None = None
         if replica is not None:
@@ -555,9 +569,10 @@ class Database:
             except DatabaseUnreachable as error:
                 replica.judge(f"it does not answer ({type(error).__name__})")
         if lent is None:
+            replica = None
             lent = await _opened(self, pool, begin)
         try:
-            yield lent
+            yield lent, replica
         finally:
             await pool.release(lent)
 

@@ -38,13 +38,19 @@ _log = structlog.get_logger()
 
 
 class Reading:
-    """What the reads of a request may miss: everything after position `seen`, and nothing once it has `wrote`."""
+    """What the reads of a request may miss: everything after position `seen`, and nothing once it has `wrote` or a replica has failed it."""
 
-    __slots__ = ("seen", "wrote")
+    __slots__ = ("failed", "seen", "wrote")
 
     def __init__(self, seen: int) -> None:
         self.seen = seen
         self.wrote = False
+        self.failed = False
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether doing the same once more would find what a replica failed to say, and change nothing twice."""
+        return self.failed and not self.wrote
 
 
 _reading: ContextVar[Reading | None] = ContextVar("reading", default=None)
@@ -76,6 +82,13 @@ def note_write() -> None:
     reading = _reading.get()
     if reading is not None:
         reading.wrote = True
+
+
+def note_failure() -> None:
+    """Remember that a replica broke off what this request read: what it reads from now on comes from the primary."""
+    reading = _reading.get()
+    if reading is not None:
+        reading.failed = True
 
 
 class _Asker:
@@ -140,7 +153,7 @@ class Replicas:
     def pick(self) -> Replica | None:
         """Return a replica that may answer this task now, each in turn; None for the primary."""
         reading = _reading.get()
-        if reading is None or reading.wrote:
+        if reading is None or reading.wrote or reading.failed:
             return None
         if self._task is None:
             self._task = asyncio.create_task(self._probe_for_ever(), context=contextvars.Context())

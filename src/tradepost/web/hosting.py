@@ -16,6 +16,7 @@ from tradepost.core import metrics
 from tradepost.core.database import count_queries
 from tradepost.core.ids import readable_code
 from tradepost.core.limits import WINDOW_S, Counted, noting, tightest
+from tradepost.core.replicas import Reading
 from tradepost.flows.store import Store
 from tradepost.web.compression import Compressed, takes_gzip
 from tradepost.web.lagging import position_headers, reading_of
@@ -29,6 +30,7 @@ from tradepost.web.slow_bodies import in_time
 log = structlog.get_logger("tradepost.http")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BROKEN_OFF = frozenset({409, 503})  # what ChangedMeanwhile and DatabaseUnreachable are told as
 _HOST = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:([0-9]{1,5}))?")
 
 
@@ -141,9 +143,12 @@ class Hosting:
         out = Compressed(send) if self.compress and takes_gzip(scope["headers"]) else send
         reads = reading_of(store.db, scope) if store else nullcontext()
         with count_queries() as count, noting() as counted, reads as reading:
+            again = _Again(scope, receive, reading) if reading is not None else None
 
             async def answer(message: Any) -> None:
                 nonlocal status
+                if again is not None and again.takes(message):
+                    return
                 if message["type"] == "http.response.start":
                     status = message["status"]
                     own = {name for name, _ in message["headers"]}
@@ -163,7 +168,11 @@ class Hosting:
                         message["headers"].append((b"x-query-count", str(count.queries).encode()))
                 await out(message)
 
-            await self.app(scope, receive if scope["method"] == "GET" else in_time(receive), answer)
+            heard = again.receive if again is not None else receive
+            await self.app(scope, heard if scope["method"] == "GET" else in_time(heard), answer)
+            if again is not None and again.is_wanted:
+                again.restore(scope)
+                await self.app(scope, receive, answer)
             line: EventStream | None = scope.get(LINE)
             if line is not None:
                 await line.begin(answer)
@@ -178,6 +187,38 @@ class Hosting:
             queries=count.queries,
         )  # fmt: skip
         return line
+
+
+class _Again:
+    """A read that a replica broke off: its error is kept from whoever asked, and it is done once more, by the primary.
+
+    Nothing is repeated that was answered in part, changed something, or has read what came with the request.
+    """
+
+    def __init__(self, scope: Any, receive: Any, reading: Reading) -> None:
+        self.is_wanted = False
+        self._was_asked = {**scope, "state": dict(scope.get("state") or {})}
+        self._receive = receive
+        self._reading = reading
+        self._is_open = True
+
+    async def receive(self) -> Any:
+        """Receive for the first attempt, after which there is nothing to receive again."""
+        self._is_open = False
+        return await self._receive()
+
+    def takes(self, message: Any) -> bool:
+        """Whether a message of the answer is not to be sent."""
+        if self._is_open and message["type"] == "http.response.start":
+            self._is_open = False
+            self.is_wanted = message["status"] in _BROKEN_OFF and self._reading.may_repeat
+        return self.is_wanted
+
+    def restore(self, scope: Any) -> None:
+        """Make the request what it was before the first attempt, and let the second one's answer through."""
+        self.is_wanted = False
+        scope.clear()
+        scope.update(self._was_asked)
 
 
 def _limit_headers(counted: list[Counted], own: set[bytes], status: int) -> list[tuple[bytes, bytes]]:
