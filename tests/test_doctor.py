@@ -120,6 +120,28 @@ async def test_a_database_that_is_not_there_behind_or_ahead_is_told_apart(setup:
     assert "tradepost worker" in found["jobs"].mend
 
 
+async def test_behind_a_pooler_the_address_of_the_requests_is_looked_at_too(setup: Setup, servers: Servers) -> None:
+    own = setup.values["TRADEPOST_DATABASE__URL"]
+    name = own.rpartition("/")[2].partition("?")[0]
+    found = await setup.look(database__direct_url=own)
+    assert (found["pooler"].state, found["role of requests"].state) == ("good", "good")
+    found = await setup.look(database__direct_url=own, database__url=servers.dsn(name, "postgres"))
+    assert (found["role"].state, found["role of requests"].state) == ("good", "bad")
+    found = await setup.look(database__direct_url=own, database__url="postgresql://tradepost_app@127.0.0.1:1/market")
+    assert (found["database"].state, found["pooler"].state) == ("good", "bad")
+
+
+async def test_an_address_that_cannot_be_read_is_named_without_what_it_says(setup: Setup) -> None:
+    found = await setup.look(
+        database__url="postgresql://app:x9kq/word@db/market", cache__url="redis://:x9kq/word@cache",
+        database__replica_urls="postgresql://app:x9kq/word@db/market", mail__smtp_url="smtp://me:x9kq/word@mail",
+    )  # fmt: skip
+    for what in ("database", "cache", "replica 1", "mail"):
+        assert found[what].state == "bad"
+        assert "cannot be read" in found[what].said
+    assert not any("x9kq" in finding.said for finding in found.values())
+
+
 async def test_what_else_is_wrong_is_said_with_what_to_do(setup: Setup) -> None:
     found = await setup.look(
         str(setup.folder / "nowhere"), http__domain="shop.example", database__pool_size="500", secret_key="short",

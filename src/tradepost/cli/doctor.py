@@ -1,4 +1,7 @@
-"""`tradepost doctor`: is this set-up right, and what to do where it is not. It looks and changes nothing."""
+"""`tradepost doctor`: is this set-up right, and what to do where it is not.
+
+It changes nothing, but writes the file `doctor/probe` into each store's files and takes it away again.
+"""
 
 import asyncio
 import os
@@ -18,7 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from tradepost.cli.doctor_database import connect, look, why_not
+from tradepost.cli.doctor_database import UNREADABLE, connect, look, look_through_pooler, why_not
 from tradepost.cli.findings import Finding, State
 from tradepost.cli.serve import files_of
 from tradepost.core.crypto import Keyring, open_keyring
@@ -210,6 +213,9 @@ async def _store(settings: Settings, home: Home, code: str, keys: Keyring | None
     else:
         async for finding in _database(settings, code, database.direct_url or database.url, keys):
             yield finding
+        if database.direct_url:
+            async for finding in look_through_pooler(database.url.replace("{database}", name), code):
+                yield finding
     for number, url in enumerate(database.replica_urls, 1):
         yield await _replica(code, f"replica {number}", url.replace("{database}", name))
     yield await _cache(code, settings.cache.url.replace("{database}", name))
@@ -293,7 +299,10 @@ async def _cache(code: str, url: str) -> Finding:
             "cache.url is empty: only `tradepost demo` brings a server along",
             "Set cache.url, such as redis://127.0.0.1:6379/0",
         )
-    client: Any = Redis.from_url(url, socket_timeout=_WAIT_S, socket_connect_timeout=_WAIT_S, protocol=2)
+    try:
+        client: Any = Redis.from_url(url, socket_timeout=_WAIT_S, socket_connect_timeout=_WAIT_S, protocol=2)
+    except ValueError:
+        return Finding(code, "cache", "bad", "the address cannot be read", UNREADABLE)
     try:
         info = await client.info("server")
     except (RedisError, OSError, TimeoutError, ValueError) as error:

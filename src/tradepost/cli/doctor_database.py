@@ -20,6 +20,9 @@ _ROLE = """
     FROM pg_roles r WHERE r.rolname = current_user
 """
 _LAG = "SELECT coalesce(extract(epoch FROM now() - min(execute_after)), 0)::float8 FROM pgqueuer WHERE status = 'queued' AND execute_after <= now()"
+UNREADABLE = (
+    "Write it as scheme://user:password@host:port/name, and signs such as / @ # % in a password as %2F %40 %23 %25."
+)
 _KEYS = "SELECT key_id FROM encryption_keys WHERE retired_at IS NULL"
 
 
@@ -28,8 +31,35 @@ async def connect(dsn: str) -> asyncpg.Connection:
     return await asyncpg.connect(dsn, timeout=5, command_timeout=10, statement_cache_size=0)
 
 
+async def look_through_pooler(dsn: str, store: str) -> AsyncIterator[Finding]:
+    """Look at the address of the requests, where the pooler may let another role in than PostgreSQL's own address does."""
+    try:
+        connection = await connect(dsn)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        yield why_not(error, store, "pooler")
+        return
+    try:
+        role = await connection.fetchrow(_ROLE)
+        yield Finding(store, "pooler", "good", "answers")
+        yield _bound("role of requests", store, role)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        yield why_not(error, store, "pooler")
+    finally:
+        await connection.close(timeout=2)
+
+
+def _bound(what: str, store: str, role: asyncpg.Record) -> Finding:
+    """Say whether row-level security holds a role."""
+    if role["rolsuper"] or role["rolbypassrls"] or role["owns"]:
+        return Finding(
+            store, what, "bad", f"{role['rolname']} is not held by row-level security: it would see and change everybody’s rows",
+            "Let database.url name the role tradepost_app, which owns nothing and is no superuser.",
+        )  # fmt: skip
+    return Finding(store, what, "good", f"{role['rolname']}, held by row-level security")
+
+
 def why_not(error: BaseException, store: str, name: str) -> Finding:
-    """Say why a database cannot be reached, and what to do."""
+    """Say why a database cannot be reached, and what to do, and nothing of an address that cannot be read: it may hold a password."""
     if isinstance(error, asyncpg.InvalidCatalogNameError):
         return Finding(store, name, "bad", "there is no such database", "Run: tradepost migrate")
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
@@ -39,6 +69,8 @@ def why_not(error: BaseException, store: str, name: str) -> Finding:
         return Finding(
             store, name, "bad", "all connections are taken", "Raise max_connections, or lower database.pool_size."
         )
+    if isinstance(error, ValueError):
+        return Finding(store, name, "bad", "the address cannot be read", UNREADABLE)
     words = "no answer within five seconds" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
     return Finding(
         store, name, "bad", words, "See that PostgreSQL runs, and that host and port in the address are right."
@@ -58,12 +90,7 @@ async def look(
     text = f"PostgreSQL {await connection.fetchval('SHOW server_version')}"
     number = int(await connection.fetchval("SHOW server_version_num"))
     yield said("version", number >= OLDEST, text, f"{text} is too old", "Upgrade to PostgreSQL 17 or newer.")
-    role = await connection.fetchrow(_ROLE)
-    is_bound = not (role["rolsuper"] or role["rolbypassrls"] or role["owns"])
-    yield said(
-        "role", is_bound, f"{role['rolname']}, held by row-level security", f"{role['rolname']} is not held by row-level security: it would see and change everybody’s rows",
-        "Let database.url name the role tradepost_app, which owns nothing and is no superuser.",
-    )  # fmt: skip
+    yield _bound("role", store, await connection.fetchrow(_ROLE))
     async for finding in _schema(connection, said):
         yield finding
     async for finding in _server(connection, said, wanted):

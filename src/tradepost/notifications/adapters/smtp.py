@@ -55,8 +55,8 @@ class SmtpServer:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
-            raise BadMailServer(str(error)) from None
+        except ValueError:  # its words quote what may be a piece of the password
+            raise BadMailServer("it cannot be read") from None
         if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
             raise BadMailServer("it does not name a mail server")
         is_tls = parts.scheme == "smtps"
