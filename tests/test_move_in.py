@@ -21,11 +21,12 @@ from tests.moving.differences import DIFFERENCES, KEYS, REFUSED
 from tradepost.cli.move_in import DatabaseToImportAway, DumpMissing, import_database
 from tradepost.core.archiving.client import DumpFailed, run_client
 from tradepost.core.crypto import Keyring
-from tradepost.core.database import Database
+from tradepost.core.database import SYSTEM, Database
 from tradepost.flows.install_store import install_store
 from tradepost.flows.move_in import Note, NotThisStore, Report, SourceLacks, Wishes, move_in
 from tradepost.flows.move_plan import SYSTEMS, NothingToMoveIn, load_plan
 from tradepost.flows.preset import PRESETS, load_preset
+from tradepost.ops.books import find_drift
 
 FOLDER = Path(__file__).parent / "moving"
 COLUMNS: dict[str, dict[str, str]] = tomllib.loads((FOLDER.parent / "documented" / "columns.toml").read_text("utf-8"))
@@ -160,11 +161,77 @@ async def test_everything_that_can_be_here_comes_field_by_field_and_a_second_tim
         expected, found = await both_sides(moving, part.table, {key for table, key in refused if table == part.table})
         assert expected, part.table
         assert expected - found == Counter(), part.table
+    await check_money_and_timers(moving)
     before = await moving.state()
     again, same_notes = await moving.run()
     assert (again.differences, [t.tally for t in again.tables]) == ([], [t.tally for t in report.tables])
     assert [n for n in same_notes if n.is_refused] == [n for n in notes if n.is_refused]
     assert await moving.state() == before
+
+
+async def drift_of(moving: Moving) -> int:
+    db = await Database.open(moving.servers.dsn(moving.target, "postgres"), size=1)
+    async with db.transaction(actor=SYSTEM, read_only=True) as tx:
+        found = (await find_drift(tx)).found
+    await db.close()
+    return found
+
+
+HELD = """
+    SELECT p.state AS paid, f.handed_over_at IS NOT NULL AS is_over,
+           coalesce(sum(e.amount_minor) FILTER (WHERE a.kind = 'held'), 0) < 0 AS is_held, bool_or(j.kind = 'imported_payout') AS is_paid_out,
+           coalesce(sum(e.amount_minor) FILTER (WHERE a.kind = 'clearing'), 0) > 0 AS is_with_us, f.state
+    FROM payments p JOIN fulfilments f USING (order_id) JOIN ledger_journals j ON j.reference = p.id::text JOIN ledger_entries e ON e.journal_id = j.id
+    JOIN ledger_accounts a ON a.id = e.account_id AND (a.kind = 'clearing' OR a.owner_id = f.seller_id)
+    WHERE j.kind IN ('capture', 'imported_payout', 'imported_refund') AND p.amount_minor > 0 GROUP BY p.id, f.order_id, f.seller_id
+"""
+WAITING = """
+    SELECT count(*) FILTER (WHERE o.due_at IS NULL AND f.due_at IS NULL), count(*) FILTER (WHERE o.due_at > now() OR f.due_at > now()) > 0
+    FROM orders o JOIN fulfilments f ON f.order_id = o.id
+    WHERE EXISTS (SELECT FROM order_transitions t WHERE t.process = f.process AND t.from_state = f.state AND t.timer IS NOT NULL)
+"""
+
+
+async def check_money_and_timers(moving: Moving) -> None:
+    """What was handed over is paid out, what was refunded has left, all else is held; what would move on by itself here will."""
+    assert await drift_of(moving) == 0
+    async with moving.connect(moving.target) as target:
+        rows = [tuple(row) for row in await target.fetch(HELD)]
+        forgotten, is_waiting = await target.fetchrow(WAITING)
+    if COLUMNS[moving.system].keys() & {"orders", "teseapi_order", "transactions"}:
+        assert {row[:4] for row in rows} >= {("success", True, False, True), ("success", False, True, False)}
+        assert ("success", False, True, False, True, "cancelled") in rows
+        assert (forgotten, is_waiting) == (0, True)
+        assert any(paid == "refunded" for paid, *_ in rows)
+    for paid, is_over, is_held, is_paid_out, is_with_us, _ in rows:
+        if paid == "refunded":
+            assert (is_held, is_paid_out, is_with_us) == (False, False, False)
+        else:
+            assert (is_held, is_paid_out) == (not is_over, is_over)
+
+
+async def test_money_that_turns_up_for_an_order_that_is_here_is_not_booked(
+    servers: Servers, stores: dict[str, tuple[str, str]]
+) -> None:
+    moving = Moving("tese", servers, *[await servers.clone(name) for name in stores["tese"]])
+    await moving.run()
+    before = await moving.state()
+    async with moving.connect(moving.source) as source:
+        failed = await source.fetchval(
+            "UPDATE teseapi_order SET status = 'PAID' WHERE id = 5 AND status = 'FAILED' RETURNING id"
+        )
+        await source.execute(
+            "INSERT INTO teseapi_payment SELECT 800000001, id, total_amount, 'stripe', 'SUCCESS', 'late', now() FROM teseapi_order WHERE id = $1", failed,
+        )  # fmt: skip
+    report, notes = await moving.run()
+    assert report.differences == []
+    reason = "its order came without it before, and stays as it is here"
+    assert Note("teseapi_payment", "800000001", reason, is_refused=True) in notes
+    told = "it is here already in another state than there, and stays as it is here"
+    assert [(n.table, n.key) for n in notes if n.reason == told] == [("teseapi_order", str(failed))]
+    assert await moving.state() == before
+    for name in (moving.source, moving.target):
+        await servers.drop(name)
 
 
 async def test_a_killed_import_goes_on_where_it_stopped(moving: Moving) -> None:
@@ -236,6 +303,7 @@ async def test_the_command_reports_and_lists_what_was_refused(
     monkeypatch.setenv("TRADEPOST_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     listed = tmp_path / "refused.csv"
+    await servers.command(f"ALTER DATABASE \"{source}\" SET idle_in_transaction_session_timeout = '1ms'")
     try:
         await import_database(
             "omade", servers.dsn(source, "postgres"), "omade", Wishes(), report=listed, database=servers.dsn("postgres", "postgres")
@@ -250,6 +318,7 @@ async def test_the_command_reports_and_lists_what_was_refused(
                 "omade", servers.dsn("nowhere", "postgres"), "omade", Wishes(), report=listed, database=servers.dsn("postgres", "postgres")
             )  # fmt: skip
     finally:
+        await servers.command(f'ALTER DATABASE "{source}" RESET idle_in_transaction_session_timeout')
         await servers.command("DROP DATABASE tradepost_omade WITH (FORCE)")
 
 

@@ -37,7 +37,7 @@ FROM generate_series(1, {n}) i;
 INSERT INTO orders
 SELECT i, CASE WHEN i % 10 > 0 THEN 1 + i % {n} END, 'N-' || lpad(i::text, 8, '0'), (ARRAY['delivered', 'paid', 'pending', 'processed', 'cancelled'])[1 + i % 5],
        0, 0, jsonb_build_object('name', 'Person ' || i, 'street', i || ' Main Street', 'city', 'Denver', 'zip', '80201', 'country', 'USA'), NULL,
-       (ARRAY['credit_card', 'paypal'])[1 + i % 2], (ARRAY['paid', 'paid', 'pending', 'paid', 'failed'])[1 + i % 5],
+       (ARRAY['credit_card', 'paypal'])[1 + i % 2], (ARRAY['paid', 'paid', 'pending', 'paid', 'failed', 'paid', 'paid', 'pending', 'paid', 'paid', 'paid', 'paid', 'pending', 'paid', 'refunded'])[1 + i % 15],
        '2024-07-01'::timestamp + i * interval '11 minutes', '2024-07-02'::timestamp + i * interval '11 minutes'
 FROM generate_series(1, {n} * 2) i;
 INSERT INTO order_items (order_id, product_id, quantity, unit_price, total_price, created_at)

@@ -47,7 +47,7 @@ SELECT md5('message' || i || '/' || k)::uuid, c.id, CASE k % 2 WHEN 0 THEN c.buy
 FROM generate_series(1, {n} / 2) i JOIN conversations c ON c.id = md5('talk' || i)::uuid CROSS JOIN generate_series(0, 2) k;
 INSERT INTO transactions
 SELECT md5('sale' || i)::uuid, md5('user' || 1 + (i + 3) % {n})::uuid, p.seller_id, p.id, 'pi_' || i, 'ch_' || i, p.price, round(p.price / 10, 3), p.price - round(p.price / 10, 3),
-       (ARRAY['completed', 'pending', 'failed', 'refunded', 'cancelled'])[1 + i % 5], CASE WHEN i % 5 < 2 THEN '2024-07-01Z'::timestamptz END, NULL,
+       (ARRAY['completed', 'pending', 'failed', 'refunded', 'cancelled'])[1 + i % 5], CASE WHEN i % 5 < 2 OR i % 10 = 4 THEN '2024-07-01Z'::timestamptz END, NULL,
        '2024-07-01Z'::timestamptz + i * interval '11 minutes', '2024-07-02Z'::timestamptz + i * interval '11 minutes'
 FROM generate_series(1, {n} * 2) i JOIN products p ON p.id = md5('product' || 1 + i % {n})::uuid;
 INSERT INTO verifications

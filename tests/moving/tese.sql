@@ -47,7 +47,7 @@ FROM generate_series(1, {n} * 2) i CROSS JOIN LATERAL (
     SELECT sum(l.price * (1 + k)) AS total, jsonb_agg(jsonb_build_object('listing_id', l.id, 'name', l.name, 'quantity', 1 + k, 'price', l.price)) AS items
     FROM generate_series(0, i % 3) k JOIN teseapi_listing l ON l.id = 1 + (i * 7 + k) % {n}) s;
 INSERT INTO teseapi_payment
-SELECT i, o.id, o.total_amount, o.payment_method, CASE o.status WHEN 'PENDING' THEN 'INITIATED' WHEN 'FAILED' THEN 'FAILED' WHEN 'CANCELLED' THEN 'REFUNDED' ELSE 'SUCCESS' END,
+SELECT i, o.id, o.total_amount, o.payment_method, CASE o.status WHEN 'PENDING' THEN 'INITIATED' WHEN 'FAILED' THEN 'FAILED' WHEN 'CANCELLED' THEN (ARRAY['REFUNDED', 'SUCCESS'])[1 + i % 2] ELSE 'SUCCESS' END,
        'ref_' || i, o.created_at + interval '1 minute'
 FROM generate_series(1, {n} * 2) i JOIN teseapi_order o ON o.id = i;
 INSERT INTO messaging_conversation SELECT i, '2024-03-01Z'::timestamptz + i * interval '1 hour', '2024-03-02Z'::timestamptz + i * interval '1 hour' FROM generate_series(1, {n} / 2) i;

@@ -1,9 +1,10 @@
--- Orders of the past, written whole: what `-- include: orders` of an import.sql stands for. It wants two temporary tables:
+-- Orders of the past, written whole: what `-- include: orders` of an import.sql stands for. It wants `-- include: timers` and two temporary tables:
 -- heads (id, number, buyer_id, process, state, payment_state, method, gateway, reference, total, tax, ship_enc, bill_enc, way, note, is_over,
---        is_charged, placed_at, updated_at, settled_at) and
+--        is_charged, placed_at, updated_at, settled_at), is_over where the goods were handed over, and
 -- lines (order_id, line_no, seller_id, listing_id, variant_id, quantity, unit_price, gross, commission), amounts in minor units.
 -- Tax that the total has room for was added, other tax is in the prices; what the total lacks of the rest is a discount, what it has more the delivery.
--- `-- include: books` afterwards books what a table paid (id of the payment, order_id, gateway, is_over, at) says was paid.
+-- `-- include: books` afterwards books what a table paid (id of the payment, order_id, gateway, is_over, is_refunded, at) says was paid.
+-- Orders that are here stay as they are.
 DELETE FROM heads h USING orders o WHERE o.id = h.id;
 DELETE FROM lines l WHERE NOT EXISTS (SELECT FROM heads h WHERE h.id = l.order_id);
 ANALYZE heads;
@@ -22,21 +23,22 @@ SELECT l.*, div(s.discount::numeric * w.upto, greatest(s.subtotal, 1)) - div(s.d
        div(s.included::numeric * w.upto, greatest(s.subtotal, 1)) - div(s.included::numeric * (w.upto - l.gross), greatest(s.subtotal, 1)) AS included
 FROM (SELECT order_id, line_no, sum(gross) OVER (PARTITION BY order_id ORDER BY line_no) AS upto FROM lines) w
 JOIN lines l USING (order_id, line_no) JOIN sums s ON s.id = l.order_id;
-INSERT INTO orders (id, number, buyer_id, session_hash, seller_ids, process, state, payment_state, currency, tax_inclusive, subtotal_minor,
+INSERT INTO orders (id, number, buyer_id, session_hash, seller_ids, process, state, due_at, payment_state, currency, tax_inclusive, subtotal_minor,
                     discount_minor, shipping_minor, tax_minor, included_tax_minor, shipping_address_enc, billing_address_enc, payment_method,
                     shipping_method, note, placed_at, state_since, updated_at)
 SELECT h.id, h.number, h.buyer_id, CASE WHEN h.buyer_id IS NULL THEN sha256(('imported/' || h.id)::bytea) END, s.sellers, h.process, h.state,
-       h.payment_state, :currency, s.added = 0, s.subtotal, s.discount, s.shipping, s.added, s.included, h.ship_enc, h.bill_enc, h.method, h.way, h.note,
+       CASE WHEN t.is_whole OR h.payment_state = 'pending' THEN greatest(now(), h.updated_at) + t.timer END, h.payment_state, :currency, s.added = 0, s.subtotal, s.discount, s.shipping, s.added, s.included, h.ship_enc, h.bill_enc, h.method, h.way, h.note,
        h.placed_at, h.updated_at, h.updated_at
-FROM heads h JOIN sums s USING (id);
+FROM heads h JOIN sums s USING (id) LEFT JOIN timers t USING (process, state);
 -- Together, so that the order’s sums are right when they are looked at.
 WITH parts AS (
-    INSERT INTO fulfilments (order_id, seller_id, buyer_id, session_hash, process, state, state_since, shipping_minor, shipping_refunded_minor,
+    INSERT INTO fulfilments (order_id, seller_id, buyer_id, session_hash, process, state, state_since, due_at, shipping_minor, shipping_refunded_minor,
                              opened_at, handed_over_at, created_at, updated_at)
-    SELECT h.id, seller, h.buyer_id, CASE WHEN h.buyer_id IS NULL THEN sha256(('imported/' || h.id)::bytea) END, h.process, h.state, h.updated_at, d.shipping,
+    SELECT h.id, seller, h.buyer_id, CASE WHEN h.buyer_id IS NULL THEN sha256(('imported/' || h.id)::bytea) END, h.process, h.state, h.updated_at,
+           CASE WHEN NOT t.is_whole AND h.payment_state <> 'pending' THEN greatest(now(), h.updated_at) + t.timer END, d.shipping,
            CASE WHEN h.payment_state = 'refunded' THEN d.shipping ELSE 0 END, CASE WHEN h.payment_state <> 'pending' THEN h.placed_at END,
            CASE WHEN h.is_over THEN h.updated_at END, h.placed_at, h.updated_at
-    FROM heads h JOIN sums s USING (id) CROSS JOIN LATERAL unnest(s.sellers) AS seller
+    FROM heads h JOIN sums s USING (id) LEFT JOIN timers t USING (process, state) CROSS JOIN LATERAL unnest(s.sellers) AS seller
     CROSS JOIN LATERAL (SELECT CASE WHEN seller = s.first_seller THEN s.shipping ELSE 0 END AS shipping) d
 )
 INSERT INTO order_lines (order_id, line_no, buyer_id, session_hash, seller_id, listing_id, variant_id, title, sku, unit, quantity, unit_price_minor,
@@ -55,4 +57,4 @@ SELECT h.id, h.id, h.buyer_id, CASE WHEN h.buyer_id IS NULL THEN sha256(('import
        CASE h.payment_state WHEN 'paid' THEN 'success' WHEN 'pending' THEN 'initiated' ELSE h.payment_state END, h.reference, true,
        CASE WHEN h.payment_state IN ('paid', 'refunded') THEN h.settled_at END, h.placed_at, h.updated_at
 FROM heads h WHERE h.is_charged;
-DROP TABLE heads, lines, sums, parts_of_lines;
+DROP TABLE heads, lines, sums, parts_of_lines, timers;

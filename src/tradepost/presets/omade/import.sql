@@ -159,6 +159,10 @@ FROM batch_promo_codes b ON CONFLICT (id) DO NOTHING;
 -- note orders: the payment’s reference was left out, because another payment has it |
 --    EXISTS (SELECT FROM payments p WHERE p.gateway = 'imported' AND p.gateway_ref = b.payment_reference AND p.id <> b.id)
 -- note orders: the payment’s reference was left out, because another payment has it | twice nullif(payment_reference, '')
+-- note orders: it is over and was not handed over, but its money was kept; it is held until somebody pays it back or out |
+--    b.status IN ('cancelled', 'refunded') AND b.payment_status = 'paid'
+-- note orders: it is here already in another state than there, and stays as it is here |
+--    EXISTS (SELECT FROM orders o WHERE o.id = b.id AND (o.state, o.payment_state) <> (b.status, b.payment_status))
 -- count orders: total_amount | major_units(t.total_minor, t.currency) | orders t ON t.id = b.id
 -- count order_items: subtotal | major_units(t.gross_minor, :currency) |
 --    order_lines t ON t.order_id = b.order_id
@@ -182,24 +186,27 @@ LEFT JOIN (SELECT id, row_number() OVER (PARTITION BY payment_reference ORDER BY
   ON p.id = o.id
 WHERE NOT EXISTS (SELECT FROM orders t WHERE t.id = o.id);
 ANALYZE sums;
-INSERT INTO orders (id, number, buyer_id, seller_ids, process, state, payment_state, currency, subtotal_minor, discount_minor, shipping_minor,
-                    payment_method, placed_at, state_since, updated_at)
-SELECT o.id, 'OM-' || upper(left(replace(o.id::text, '-', ''), 14)), o.user_id, ARRAY[:seller], 'purchase', o.status, o.payment_status, :currency,
+-- include: timers
+INSERT INTO orders (id, number, buyer_id, seller_ids, process, state, due_at, payment_state, currency, subtotal_minor, discount_minor,
+                    shipping_minor, payment_method, placed_at, state_since, updated_at)
+SELECT o.id, 'OM-' || upper(left(replace(o.id::text, '-', ''), 14)), o.user_id, ARRAY[:seller], 'purchase', o.status,
+       CASE WHEN t.is_whole OR o.status IN ('pending', 'cancelled') THEN greatest(now(), o.updated_at) + t.timer END, o.payment_status, :currency,
        s.subtotal, s.discount, s.shipping, 'imported', coalesce(o.created_at, now()), coalesce(o.updated_at, o.created_at, now()),
        coalesce(o.updated_at, o.created_at, now())
-FROM batch_orders o JOIN sums s USING (id);
+FROM batch_orders o JOIN sums s USING (id) LEFT JOIN timers t ON t.process = 'purchase' AND t.state = o.status;
 INSERT INTO order_events (order_id, seq, at, actor_id, actor_role, kind, to_state, buyer_id)
 SELECT o.id, 1, coalesce(o.created_at, now()), o.user_id, 'buyer', 'placed', o.status, o.user_id FROM batch_orders o JOIN sums s USING (id);
 -- Together, so that the order’s sums are right when they are looked at.
 WITH parts AS (
-    INSERT INTO fulfilments (order_id, seller_id, buyer_id, process, state, state_since, shipping_minor, shipping_refunded_minor, opened_at,
-                             handed_over_at, created_at, updated_at)
-    SELECT o.id, :seller, o.user_id, 'purchase', o.status, coalesce(o.updated_at, o.created_at, now()), s.shipping,
+    INSERT INTO fulfilments (order_id, seller_id, buyer_id, process, state, state_since, due_at, shipping_minor, shipping_refunded_minor,
+                             opened_at, handed_over_at, created_at, updated_at)
+    SELECT o.id, :seller, o.user_id, 'purchase', o.status, coalesce(o.updated_at, o.created_at, now()),
+           CASE WHEN NOT t.is_whole AND o.status NOT IN ('pending', 'cancelled') THEN greatest(now(), o.updated_at) + t.timer END, s.shipping,
            CASE WHEN o.payment_status = 'refunded' THEN s.shipping ELSE 0 END,
            CASE WHEN o.status NOT IN ('pending', 'cancelled') THEN coalesce(o.created_at, now()) END,
            CASE WHEN o.status IN ('delivered', 'refunded') THEN coalesce(o.updated_at, o.created_at, now()) END,
            coalesce(o.created_at, now()), coalesce(o.updated_at, o.created_at, now())
-    FROM batch_orders o JOIN sums s USING (id)
+    FROM batch_orders o JOIN sums s USING (id) LEFT JOIN timers t ON t.process = 'purchase' AND t.state = o.status
 )
 INSERT INTO order_lines (order_id, line_no, buyer_id, seller_id, listing_id, variant_id, title, unit, quantity, unit_price_minor, gross_minor,
                          discount_minor, refunded_minor, snapshot)
@@ -226,28 +233,11 @@ SELECT o.id, o.id, o.user_id, 'imported', 'imported', s.total, CASE o.payment_st
        CASE WHEN o.payment_status IN ('paid', 'refunded') THEN coalesce(o.created_at, now()) END, coalesce(o.created_at, now()),
        coalesce(o.updated_at, o.created_at, now())
 FROM batch_orders o JOIN sums s USING (id) WHERE o.payment_status <> 'pending' OR s.reference <> '';
-INSERT INTO ledger_accounts (kind, owner_id, name, currency)
-SELECT * FROM (VALUES ('clearing', NULL, 'imported', :currency), ('held', :seller, '', :currency), ('seller', :seller, '', :currency)) a
-ON CONFLICT (kind, owner_id, name, currency) DO NOTHING;
--- What was handed over has been the shop’s own for long; what was not is held, as everything that is paid here.
-WITH facts AS (
-    SELECT o.id, s.total, coalesce(o.created_at, now()) AS at, o.status IN ('delivered', 'cancelled') AS is_over,
-           (SELECT id FROM ledger_accounts WHERE kind = 'clearing' AND owner_id IS NULL AND name = 'imported' AND currency = :currency) AS clearing,
-           (SELECT id FROM ledger_accounts WHERE kind = 'held' AND owner_id = :seller AND name = '' AND currency = :currency) AS held,
-           (SELECT id FROM ledger_accounts WHERE kind = 'seller' AND owner_id = :seller AND name = '' AND currency = :currency) AS seller
-    FROM batch_orders o JOIN sums s USING (id) WHERE o.payment_status = 'paid' AND s.total > 0
-), meant AS (
-    SELECT id, 'capture' AS kind, at, 1 AS line_no, clearing AS account_id, total AS amount FROM facts
-    UNION ALL SELECT id, 'capture', at, 2, CASE WHEN is_over THEN seller ELSE held END, -total FROM facts
-    UNION ALL SELECT id, 'imported_payout', at, 1, seller, total FROM facts WHERE is_over
-    UNION ALL SELECT id, 'imported_payout', at, 2, clearing, -total FROM facts WHERE is_over
-), journals AS (
-    INSERT INTO ledger_journals (id, kind, reference, order_id, at)
-    SELECT DISTINCT md5(kind || id::text)::uuid, kind, id::text, id, at FROM meant ON CONFLICT (kind, reference) DO NOTHING RETURNING id
-)
-INSERT INTO ledger_entries (journal_id, line_no, account_id, amount_minor)
-SELECT j.id, m.line_no, m.account_id, m.amount FROM meant m JOIN journals j ON j.id = md5(m.kind || m.id::text)::uuid;
-DROP TABLE sums, lines;
+CREATE TEMP TABLE paid AS
+SELECT o.id, o.id AS order_id, 'imported' AS gateway, o.status = 'delivered' AS is_over, o.payment_status = 'refunded' AS is_refunded, coalesce(o.created_at, now()) AS at
+FROM batch_orders o JOIN sums s USING (id) WHERE o.payment_status IN ('paid', 'refunded');
+-- include: books
+DROP TABLE sums, lines, timers;
 
 -- step: reviews
 -- table: reviews by id

@@ -142,6 +142,10 @@ FROM batch_products b WHERE b.image_url ~ '^https?://' ON CONFLICT DO NOTHING;
 -- note orders: the total is not what the lines and the tax add up to; the difference is a discount or the delivery |
 --    EXISTS (SELECT FROM (SELECT order_id, sum(total_price) AS whole FROM batch_order_items GROUP BY 1) i
 --    WHERE i.order_id = b.id AND b.total_amount NOT IN (i.whole, i.whole + b.tax_amount))
+-- note orders: it is over and was not handed over, but its money was kept; it is held until somebody pays it back or out |
+--    b.state IN ('cancelled', 'returned') AND b.paid = 'paid'
+-- note orders: it is here already in another state than there, and stays as it is here |
+--    EXISTS (SELECT FROM orders o WHERE o.id = move_in_key('shop-assistant.orders', b.id) AND (o.state, o.payment_state) <> (b.state, b.paid))
 -- count orders: total_amount | major_units(t.total_minor, t.currency) | orders t ON t.id = move_in_key('shop-assistant.orders', b.id)
 -- count order_items: total_price | major_units(t.gross_minor, :currency) |
 --    order_lines t ON t.order_id = move_in_key('shop-assistant.orders', b.order_id)
@@ -151,17 +155,18 @@ SELECT move_in_key('shop-assistant.orders', b.id) AS id, b.order_number AS numbe
        'purchase' AS process, b.state, b.paid AS payment_state, coalesce(nullif(b.payment_method, ''), 'imported') AS method,
        'imported' AS gateway, NULL::text AS reference, minor_units(b.total_amount, :currency) AS total,
        coalesce(minor_units(b.tax_amount, :currency), 0) AS tax, b.shipping_address_enc AS ship_enc, b.billing_address_enc AS bill_enc,
-       NULL::text AS way, '' AS note, s.is_final OR b.state = 'delivered' AS is_over, b.paid <> 'pending' AS is_charged,
+       NULL::text AS way, '' AS note, b.state IN ('delivered', 'return_requested', 'exchange_requested', 'exchanged') AS is_over, b.paid <> 'pending' AS is_charged,
        coalesce(b.created_at, now()) AS placed_at, coalesce(b.updated_at, b.created_at, now()) AS updated_at, coalesce(b.created_at, now()) AS settled_at
-FROM batch_orders b JOIN order_states s ON s.process = 'purchase' AND s.code = b.state;
+FROM batch_orders b;
 CREATE TEMP TABLE lines AS
 SELECT move_in_key('shop-assistant.orders', i.order_id) AS order_id, row_number() OVER (PARTITION BY i.order_id ORDER BY i.id)::integer AS line_no,
        l.seller_id, l.id AS listing_id, l.id AS variant_id, i.quantity::numeric AS quantity,
        minor_units(i.unit_price, :currency) AS unit_price, minor_units(i.total_price, :currency) AS gross, 0::bigint AS commission
 FROM batch_order_items i JOIN listings l ON l.id = move_in_key('shop-assistant.products', i.product_id);
 CREATE TEMP TABLE paid AS
-SELECT h.id, h.id AS order_id, h.gateway, h.is_over, h.settled_at AS at FROM heads h
-WHERE h.payment_state = 'paid' AND NOT EXISTS (SELECT FROM orders o WHERE o.id = h.id);
+SELECT h.id, h.id AS order_id, h.gateway, h.is_over, h.payment_state = 'refunded' AS is_refunded, h.settled_at AS at FROM heads h
+WHERE h.payment_state IN ('paid', 'refunded') AND NOT EXISTS (SELECT FROM orders o WHERE o.id = h.id);
+-- include: timers
 -- include: orders
 -- include: books
 

@@ -181,13 +181,17 @@ DROP TABLE fresh;
 -- refuse transactions: a moment is not possible | move_in_bad_moment(b.created_at) OR move_in_bad_moment(b.paid_at) OR move_in_bad_moment(b.updated_at)
 -- refuse transactions: another row has this payment | twice nullif(payment_intent_id, '')
 -- refuse transactions: another row has this payment | EXISTS (SELECT FROM payments p WHERE p.gateway = 'stripe' AND p.gateway_ref = b.payment_intent_id AND p.id <> b.id)
+-- note transactions: it is over and was not handed over, but its money was kept; it is held until somebody pays it back or out |
+--    b.status = 'cancelled' AND b.paid_at IS NOT NULL
+-- note transactions: it is here already in another state than there, and stays as it is here |
+--    EXISTS (SELECT FROM orders o WHERE o.id = b.id AND o.state <> CASE WHEN b.status = 'pending' AND b.paid_at IS NOT NULL THEN 'paid' ELSE b.status END)
 -- count transactions: subtotal | major_units(t.total_minor, t.currency) | orders t ON t.id = b.id
 CREATE TEMP TABLE heads AS
 SELECT b.id, 'SL-' || upper(left(replace(b.id::text, '-', ''), 14)) AS number, b.buyer_id, 'purchase' AS process,
        CASE WHEN b.status = 'pending' AND b.paid_at IS NOT NULL THEN 'paid' ELSE b.status END AS state,
        CASE WHEN b.status IN ('failed', 'refunded') THEN b.status WHEN b.status = 'completed' OR b.paid_at IS NOT NULL THEN 'paid' ELSE 'pending' END AS payment_state,
        'stripe' AS method, 'stripe' AS gateway, nullif(b.payment_intent_id, '') AS reference, minor_units(b.subtotal, :currency) AS total, 0::bigint AS tax,
-       NULL::bytea AS ship_enc, NULL::bytea AS bill_enc, NULL::text AS way, '' AS note, b.status <> 'pending' AS is_over,
+       NULL::bytea AS ship_enc, NULL::bytea AS bill_enc, NULL::text AS way, '' AS note, b.status = 'completed' AS is_over,
        b.status = 'completed' OR b.paid_at IS NOT NULL OR b.status IN ('failed', 'refunded') OR b.payment_intent_id <> '' AS is_charged,
        coalesce(b.created_at, now()) AS placed_at, coalesce(b.updated_at, b.created_at, now()) AS updated_at, coalesce(b.paid_at, b.created_at, now()) AS settled_at
 FROM batch_transactions b;
@@ -196,8 +200,9 @@ SELECT b.id AS order_id, 1 AS line_no, b.seller_id, b.product_id AS listing_id, 
        minor_units(b.subtotal, :currency) AS unit_price, minor_units(b.subtotal, :currency) AS gross, coalesce(minor_units(b.platform_fee, :currency), 0) AS commission
 FROM batch_transactions b;
 CREATE TEMP TABLE paid AS
-SELECT h.id, h.id AS order_id, h.gateway, h.is_over, h.settled_at AS at FROM heads h
-WHERE h.payment_state = 'paid' AND NOT EXISTS (SELECT FROM orders o WHERE o.id = h.id);
+SELECT h.id, h.id AS order_id, h.gateway, h.is_over, h.payment_state = 'refunded' AS is_refunded, h.settled_at AS at FROM heads h
+WHERE h.payment_state IN ('paid', 'refunded') AND NOT EXISTS (SELECT FROM orders o WHERE o.id = h.id);
+-- include: timers
 -- include: orders
 -- include: books
 

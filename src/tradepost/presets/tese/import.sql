@@ -181,8 +181,17 @@ WHERE NOT EXISTS (SELECT FROM cart_lines o WHERE o.cart_id = c.id AND o.variant_
 --    WHERE CASE WHEN coalesce(i ->> 'listing_id', i ->> 'listing', i ->> 'id', '') ~ '^[0-9]{1,14}$' THEN NOT EXISTS (
 --    SELECT FROM listings l WHERE l.id = move_in_key('tese.listings', coalesce(i ->> 'listing_id', i ->> 'listing', i ->> 'id')::bigint)) END)
 -- refuse teseapi_payment: its order was refused | EXISTS (SELECT FROM batch_teseapi_order o WHERE o.id = b.order_id AND o.reason IS NOT NULL)
+-- refuse teseapi_payment: its order came without it before, and stays as it is here | EXISTS (SELECT FROM orders o WHERE o.id = move_in_key('tese.orders', b.order_id))
+--    AND NOT EXISTS (SELECT FROM payments t WHERE t.id = move_in_key('tese.payments', b.id))
+-- note teseapi_order: it is over and was not handed over, but its money was kept; it is held until somebody pays it back or out |
+--    b.status IN ('CANCELLED', 'FAILED') AND
+--    EXISTS (SELECT FROM batch_teseapi_payment p WHERE p.order_id = b.id AND p.status = 'SUCCESS' AND p.reason IS NULL)
+-- note teseapi_order: it is here already in another state than there, and stays as it is here |
+--    EXISTS (SELECT FROM orders o WHERE o.id = move_in_key('tese.orders', b.id) AND o.state <> lower(b.status))
 -- note teseapi_order: the address was left out, because no street or town is in it |
 --    jsonb_typeof(b.shipping_info) = 'object' AND b.shipping_info <> '{}' AND b.shipping_info_enc IS NULL
+-- note teseapi_payment: it is here already in another state than there, and stays as it is here |
+--    EXISTS (SELECT FROM payments t WHERE t.id = move_in_key('tese.payments', b.id) AND t.state <> lower(b.status))
 -- note teseapi_payment: the reference was left out, because another payment has it | EXISTS (SELECT FROM payments p
 --    WHERE p.gateway = coalesce(nullif(b.method, ''), 'imported') AND p.gateway_ref = b.transaction_ref AND p.id <> move_in_key('tese.payments', b.id))
 -- note teseapi_payment: the reference was left out, because another payment has it | twice method || '/' || nullif(transaction_ref, '')
@@ -192,15 +201,15 @@ CREATE TEMP TABLE settled AS
 SELECT order_id, bool_or(status = 'SUCCESS') AS is_paid, bool_or(status = 'REFUNDED') AS is_refunded FROM batch_teseapi_payment GROUP BY 1;
 CREATE TEMP TABLE paid AS
 SELECT move_in_key('tese.payments', p.id) AS id, move_in_key('tese.orders', p.order_id) AS order_id, coalesce(nullif(p.method, ''), 'imported') AS gateway,
-       o.status IN ('DELIVERED', 'CANCELLED', 'FAILED') AS is_over, coalesce(p.created_at, now()) AS at
+       o.status = 'DELIVERED' AS is_over, p.status = 'REFUNDED' AS is_refunded, coalesce(p.created_at, now()) AS at
 FROM batch_teseapi_payment p JOIN batch_teseapi_order o ON o.id = p.order_id
-WHERE p.status = 'SUCCESS' AND NOT EXISTS (SELECT FROM payments t WHERE t.id = move_in_key('tese.payments', p.id));
+WHERE p.status IN ('SUCCESS', 'REFUNDED') AND NOT EXISTS (SELECT FROM payments t WHERE t.id = move_in_key('tese.payments', p.id));
 CREATE TEMP TABLE heads AS
 SELECT move_in_key('tese.orders', b.id) AS id, 'TESE-' || b.id AS number, move_in_key('tese.users', b.user_id) AS buyer_id, 'purchase' AS process,
        lower(b.status) AS state, CASE WHEN s.is_paid THEN 'paid' WHEN s.is_refunded THEN 'refunded' WHEN b.status = 'FAILED' THEN 'failed' ELSE 'pending' END AS payment_state,
        coalesce(nullif(b.payment_method, ''), 'imported') AS method, 'imported' AS gateway, NULL::text AS reference,
        minor_units(b.total_amount, :currency) AS total, 0::bigint AS tax, b.shipping_info_enc AS ship_enc, NULL::bytea AS bill_enc,
-       b.shipping_info ->> 'method' AS way, '' AS note, b.status IN ('DELIVERED', 'CANCELLED', 'FAILED') AS is_over, false AS is_charged,
+       b.shipping_info ->> 'method' AS way, '' AS note, b.status = 'DELIVERED' AS is_over, false AS is_charged,
        coalesce(b.created_at, now()) AS placed_at, coalesce(b.created_at, now()) AS updated_at, coalesce(b.created_at, now()) AS settled_at
 FROM batch_teseapi_order b LEFT JOIN settled s ON s.order_id = b.id;
 CREATE TEMP TABLE lines AS
@@ -209,6 +218,7 @@ SELECT move_in_key('tese.orders', b.id) AS order_id, i.n::integer AS line_no, l.
        minor_units(round(coalesce(i.item ->> 'quantity', '1')::numeric * (i.item ->> 'price')::numeric, 2), :currency) AS gross, 0::bigint AS commission
 FROM batch_teseapi_order b CROSS JOIN LATERAL jsonb_array_elements(b.items) WITH ORDINALITY AS i(item, n)
 JOIN listings l ON l.id = move_in_key('tese.listings', coalesce(i.item ->> 'listing_id', i.item ->> 'listing', i.item ->> 'id')::bigint);
+-- include: timers
 -- include: orders
 INSERT INTO payments (id, order_id, buyer_id, gateway, method, amount_minor, refunded_minor, currency, state, gateway_ref, is_offline, settled_at,
                       created_at, updated_at)
