@@ -50,7 +50,9 @@ async def import_database(
         folder = find_presets([store], place.settings.presets)[store]
         plan = load_plan(folder, system)
         there = await stack.enter_async_context(_opened(source) if "://" in source else _restored(Path(source), place))
-        db = await Database.open(place.dsn(database_name(store)), size=2, statement_timeout_ms=3_600_000)
+        db = await Database.open(
+            place.dsn(database_name(store)), size=2, statement_timeout_ms=3_600_000, idle_timeout_ms=0
+        )  # it waits while the other database is read
         stack.push_async_callback(db.close)
         notes = stack.enter_context(_NotesFile(report))
         with _Bars() as bars:
@@ -64,11 +66,12 @@ async def import_database(
 
 @asynccontextmanager
 async def _opened(address: str) -> AsyncIterator[asyncpg.Connection]:
-    """Connect to the other database. Raises `DatabaseToImportAway`."""
+    """Connect to the other database, for as long as reading it takes. Raises `DatabaseToImportAway`."""
     try:
         connection = await asyncpg.connect(
             address, timeout=10, server_settings={"timezone": "UTC", "application_name": "tradepost-import"}
         )
+        await connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
     except (asyncpg.PostgresError, OSError, ValueError, TimeoutError) as error:
         raise DatabaseToImportAway(str(error) or type(error).__name__) from None
     try:

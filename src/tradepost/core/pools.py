@@ -11,12 +11,14 @@ class PoolOptions(msgspec.Struct, frozen=True):
     """What a store's connections have in common.
 
     `direct_dsn` is given where the address leads to a pooler that lends a connection for one transaction at a time: PostgreSQL's own
-    address, for what needs a session. Then time limits are said in each transaction, and `read` has the role's.
+    address, for what needs a session. Then time limits are said in each transaction, and `read` has the role's. `idle_timeout_ms`: how
+    long a transaction may wait for us between two statements; 0 is for ever.
     """
 
     size: int = 8
     statement_timeout_ms: int = 10_000
     lock_timeout_ms: int = 5_000
+    idle_timeout_ms: int = 60_000
     statement_cache: int = 512
     name: str = "tradepost"
     direct_dsn: str = ""
@@ -27,7 +29,7 @@ class PoolOptions(msgspec.Struct, frozen=True):
         return {
             "statement_timeout": str(self.statement_timeout_ms),
             "lock_timeout": str(self.lock_timeout_ms),
-            "idle_in_transaction_session_timeout": "60000",
+            "idle_in_transaction_session_timeout": str(self.idle_timeout_ms),
             "jit": "off",  # it compiles a search for a second that runs for milliseconds
         }
 
