@@ -68,11 +68,23 @@ def test_a_hash_that_django_made_is_understood() -> None:
     "", "!", "x", "letmein", "md5$grain$7b9c", "pbkdf2_sha256$0$grain$AAAA", "pbkdf2_sha256$20$grain", "pbkdf2_sha256$20$grain$né",
     "pbkdf2_sha256$99999999$grain$AAAA", "pbkdf2_md5$20$grain$AAAA", "$2b$31$" + "a" * 53, "$2b$03$" + "a" * 53, "bcrypt$$2b$99$" + "a" * 53,
     "argon2$argon2id$v=19$m=9999999,t=1,p=1$c2FsdHNhbHQ$AAAA", "argon2$argon2id$v=19$m=8,t=9999,p=1$c2FsdHNhbHQ$AAAA",
-    "argon2$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAA", "$2b$10$short",
+    "argon2$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAA", "$2b$10$short", "$argon2id$v=19$m=9999999,t=1,p=1$c2FsdHNhbHQ$AAAA",
 ])  # fmt: skip
 async def test_what_is_no_hash_or_would_take_too_long_fits_nothing(stored: str) -> None:
     assert not await check_password(stored, PASSWORD)
     assert not await check_password(stored, "letmein")
+
+
+@pytest.mark.parametrize("beyond", ["t=11", "p=9", "m=262145"])
+async def test_an_argon2id_that_asks_for_too_much_is_not_even_tried(
+    monkeypatch: pytest.MonkeyPatch, beyond: str
+) -> None:
+    def fail(*_: object) -> bool:
+        raise AssertionError
+
+    monkeypatch.setattr(PasswordHasher, "verify", fail)
+    given = {"m": "m=8", "t": "t=1", "p": "p=1"} | {beyond[0]: beyond}
+    assert not await check_password(f"$argon2id$v=19${','.join(given.values())}$c2FsdHNhbHQ$AAAA", PASSWORD)
 
 
 @pytest.mark.parametrize("form", ["pbkdf2_sha256", "bcrypt 2a"])

@@ -1,9 +1,10 @@
 """Passwords: which ones are refused, and how the rest are kept.
 
 Promises Argon2id with OWASP's parameters (19 MiB, two passes), at most two hashes at a time in a process (38 MiB), never on the
-event loop, and the same time for a name nobody has as for a wrong password. Refused are the commonest passwords of real leaks
-(`breached_passwords.txt`, which names its source and licence), the words people build them from (`common_passwords.txt`, our
-own), runs of the keyboard, and the person's own names.
+event loop, and the same time for a name nobody has as for a wrong password to a hash of ours. A hash that came from elsewhere takes
+the time and the memory that it says, within the limits of `foreign_passwords`, until its person signs in (decision 0018). Refused are
+the commonest passwords of real leaks (`breached_passwords.txt`, which names its source and licence), the words people build them from
+(`common_passwords.txt`, our own), runs of the keyboard, and the person's own names.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from tradepost.accounts.foreign_passwords import verify_foreign
+from tradepost.accounts.foreign_passwords import is_bearable_argon2, verify_foreign
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ async def hash_password(password: str) -> str:
 
 
 async def check_password(password_hash: str | None, password: str) -> bool:
-    """Whether this is the password. Takes as long without a hash (no such person, no password) as with one."""
+    """Whether this is the password. Takes as long without a hash (no such person, no password) as with one of ours."""
     return await _in_thread(_verify, password_hash, password)
 
 
@@ -70,6 +71,8 @@ def _verify(password_hash: str | None, password: str) -> bool:
     nobody = _nobody()
     if password_hash is not None and not password_hash.startswith("$argon2id$"):
         return verify_foreign(password_hash, password)
+    if password_hash is not None and not is_bearable_argon2(password_hash):
+        return False
     try:
         return _HASHER.verify(password_hash or nobody, _spelled(password)) and password_hash is not None
     except (VerificationError, InvalidHashError):
