@@ -164,17 +164,7 @@ ENGINE_TESTS = (
     "row_level_security", "search",
 )  # fmt: skip
 # What a pooler can spoil, because it takes a session, or many at once: listening, jobs, time limits, and requests over HTTP.
-POOLED_TESTS = (
-    "cache",
-    "cart",
-    "conversations",
-    "core_database",
-    "health",
-    "jobs",
-    "listing_pages",
-    "payments",
-    "serve",
-)
+POOLED_TESTS = ("cache", "core_database", "health", "jobs", "listing_pages", "payments", "sockets")
 LONG = "each_step_down"  # every migration alone, down and up again: minutes
 
 
