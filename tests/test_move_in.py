@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from tests.conftest import MARKET, Servers
 from tests.moving.differences import DIFFERENCES, KEYS, REFUSED
-from tradepost.cli.move_in import DatabaseToImportAway, DumpMissing, import_database
+from tradepost.cli.move_in import DatabaseToImportAway, DumpLeavesItsDatabase, DumpMissing, import_database
 from tradepost.core.archiving.client import DumpFailed, run_client
 from tradepost.core.crypto import Keyring
 from tradepost.core.database import SYSTEM, Database
@@ -322,6 +322,27 @@ async def test_the_command_reports_and_lists_what_was_refused(
         await servers.command("DROP DATABASE tradepost_omade WITH (FORCE)")
 
 
+@pytest.mark.parametrize(
+    ("beyond", "said"),
+    [("\\connect other", "\\connect"), ("\\c other", "\\c"), (" create  database x;", "create  database"), ("DROP DATABASE x;", "DROP DATABASE"),
+     ("CREATE ROLE x;", "CREATE ROLE"), ("ALTER ROLE x SUPERUSER;", "ALTER ROLE")],
+)  # fmt: skip
+async def test_a_dump_that_reaches_beyond_its_database_is_refused_but_its_rows_may_say_anything(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beyond: str, said: str
+) -> None:
+    monkeypatch.setenv("TRADEPOST_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    dump, rows = (
+        tmp_path / "old.sql",
+        "CREATE TABLE t (a text);\nCOPY public.t (a) FROM stdin;\nDROP DATABASE x;\n\\connect y\n\\.\n",
+    )
+    given = {"report": tmp_path / "refused.csv", "database": servers.dsn("postgres", "postgres")}
+    dump.write_text(f"{rows}{beyond}\n", "utf-8")
+    with pytest.raises(DumpLeavesItsDatabase) as refusal:
+        await import_database("omade", str(dump), "omade", Wishes(), **given)
+    assert (refusal.value.line, refusal.value.said) == (6, said)
+
+
 @pytest.mark.parametrize("form", ["custom", "plain"])
 async def test_a_dump_is_restored_beside_imported_and_dropped(
     servers: Servers, stores: dict[str, tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
@@ -340,6 +361,10 @@ async def test_a_dump_is_restored_beside_imported_and_dropped(
         await import_database("marketplace-watch", str(dump), "marketplace-watch", Wishes(), **given)
         with pytest.raises(DumpMissing):
             await import_database("marketplace-watch", "nothing.dump", "marketplace-watch", Wishes(), **given)
+        if form == "plain":
+            dump.write_bytes(dump.read_bytes() + b"\\connect postgres\n")
+            with pytest.raises(DumpLeavesItsDatabase):
+                await import_database("marketplace-watch", str(dump), "marketplace-watch", Wishes(), **given)
         dump.write_bytes(dump.read_bytes()[:3000] + b"; SELECT nothing;")
         with pytest.raises(DumpFailed):
             await import_database("marketplace-watch", str(dump), "marketplace-watch", Wishes(), **given)

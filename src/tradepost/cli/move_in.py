@@ -1,13 +1,14 @@
 """`tradepost import`: another system's database moves into a store."""
 
 import csv
+import re
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import asyncpg
 from rich.console import Console
@@ -25,6 +26,8 @@ from tradepost.flows.store import database_name
 
 __all__ = ["SYSTEMS", "Wishes", "import_database"]
 _console = Console()
+_LEAVES: Final = re.compile(rb"\s*(\\c(onnect)?\b|(CREATE|ALTER|DROP)\s+(DATABASE|ROLE)\b)", re.IGNORECASE)
+_DATA: Final = re.compile(rb"COPY\s.*\sFROM\s+stdin\b.*;\s*", re.IGNORECASE)
 
 
 @dataclass(eq=False)
@@ -39,6 +42,15 @@ class DumpMissing(Invalid):
     """There is no file {path} to import from; an address begins with postgresql://."""
 
     path: str
+
+
+@dataclass(eq=False)
+class DumpLeavesItsDatabase(Invalid):
+    """Line {line:,} of {path} begins with “{said}”, which reaches beyond the database that the dump is restored into; make the dump of one database, without pg_dump's --create."""
+
+    path: str
+    line: int
+    said: str
 
 
 async def import_database(
@@ -84,16 +96,18 @@ async def _opened(address: str) -> AsyncIterator[asyncpg.Connection]:
 async def _restored(dump: Path, place: Place) -> AsyncIterator[asyncpg.Connection]:
     """Restore a dump (pg_dump's custom format, or plain SQL) into a database of its own on our server, dropped afterwards.
 
-    Raises `DumpMissing`, `DumpFailed`.
+    Raises `DumpMissing`, `DumpLeavesItsDatabase`, `DumpFailed`.
     """
     if not dump.is_file():  # noqa: ASYNC240  # the command does nothing else meanwhile
         raise DumpMissing(str(dump))
+    with dump.open("rb") as file:
+        is_custom = file.read(5) == b"PGDMP"
+    if not is_custom:
+        _check_plain(dump)
     name = f"tradepost_import_{secrets.token_hex(4)}"
     server = await asyncpg.connect(place.dsn("postgres"))
     try:
         await server.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-        with dump.open("rb") as file:
-            is_custom = file.read(5) == b"PGDMP"
         if is_custom:
             await run_client(
                 "pg_restore", place.dsn(name), "--no-owner", "--no-privileges", "--exit-on-error", str(dump)
@@ -107,6 +121,19 @@ async def _restored(dump: Path, place: Place) -> AsyncIterator[asyncpg.Connectio
     finally:
         await server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         await server.close()
+
+
+def _check_plain(dump: Path) -> None:
+    """Look for what a dump of one database never says, outside its rows. Raises `DumpLeavesItsDatabase`."""
+    is_data = False
+    with dump.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if is_data:
+                is_data = line.rstrip() != rb"\."
+            elif found := _LEAVES.match(line):
+                raise DumpLeavesItsDatabase(str(dump), number, found[1].decode())
+            else:
+                is_data = _DATA.fullmatch(line) is not None
 
 
 class _NotesFile:
