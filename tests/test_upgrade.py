@@ -79,6 +79,28 @@ async def test_a_migration_that_is_kept_waiting_says_so_and_two_at_once_are_one_
     assert await current_revision(dsn) == REVISIONS[-1]
 
 
+async def test_only_alerts_that_may_be_filed_wrongly_are_filed_anew(dsn: str) -> None:
+    await migrate(dsn, to="0035")
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("""
+            INSERT INTO users (id, username, display_name, email) VALUES ('00000000-0000-4000-8000-000000000001', 'keeper', 'Keeper', 'k@example.com');
+            INSERT INTO alerts (user_id, name, query, criteria, criteria_hash, is_active, compiled_at, updated_at)
+            SELECT '00000000-0000-4000-8000-000000000001', v.name, v.query, v.criteria::jsonb, v.name::bytea, v.name <> 'paused', now(), '2020-01-01Z'
+            FROM (VALUES ('brand', '', '{"brands": ["Acme"]}'), ('colour', '', '{"attributes": {"colour": ["red"]}}'), ('words', 'lamp', '{}'),
+                         ('named', 'red lamp', '{}'), ('paused', '', '{"brands": ["Acme"]}')) AS v(name, query, criteria);
+            INSERT INTO alert_index (term, alert_id, user_id) SELECT '=.colour=red', id, user_id FROM alerts WHERE name = 'named';
+        """)
+        await migrate(dsn, to="0036")
+        rows = await connection.fetch(
+            "SELECT name, compiled_at IS NULL, updated_at = '2020-01-01Z' FROM alerts ORDER BY name"
+        )
+    finally:
+        await connection.close()
+    assert [row[0] for row in rows if row[1]] == ["brand", "colour", "named"]
+    assert all(row[2] for row in rows)
+
+
 async def test_a_database_of_a_newer_version_is_left_alone(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute("UPDATE alembic_version SET version_num = '9999'")

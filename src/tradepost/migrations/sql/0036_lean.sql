@@ -1,6 +1,12 @@
 -- Alerts count brands and attributes in whatever letters (alerts/compiling); those that were filed under what only seemed rare are filed anew.
 CREATE INDEX ix_search_terms_tags ON search_terms (lower(term)) WHERE kind = 'tag';
-UPDATE alerts SET compiled_at = NULL WHERE compiled_at IS NOT NULL;
+-- Those that ask for no brand, attribute or source are filed as they should be, and nobody changed any of them just now.
+SELECT set_config('app.keep_times', 'on', true);
+UPDATE alerts SET compiled_at = NULL
+    WHERE compiled_at IS NOT NULL AND is_active AND removed_at IS NULL
+      AND (criteria ?| ARRAY['brands', 'attributes', 'sources']
+           OR id IN (SELECT alert_id FROM alert_index WHERE term LIKE '=.%' OR term LIKE '=brand=%' OR term LIKE '=source=%'));
+SELECT set_config('app.keep_times', '', true);
 
 -- The same bands without numeric logarithms, which take as long as everything else about a document.
 CREATE OR REPLACE FUNCTION search_price_band(minor bigint) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
