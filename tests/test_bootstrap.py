@@ -90,6 +90,7 @@ def pantry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     locks = {
         "": bread,
         "-dev": bread + oven,
+        "-tracing": bread,
         "-vectors": bread + salt,
         "-build": wheel(wheels, "tongs", "1.0", {"tongs.py": b""}),
     }

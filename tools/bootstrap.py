@@ -29,10 +29,12 @@ STAMP = VENV / "tradepost.json"
 UV_LOCK = CHECKOUT / "requirements-uv.lock"
 BUILD_LOCK = CHECKOUT / "requirements-build.lock"
 MODEL_LOCK = CHECKOUT / "requirements-vectors.lock"
+TRACING_LOCK = CHECKOUT / "requirements-tracing.lock"
 # Each level has what those before it have.
 LOCKS = {
     "runtime": (CHECKOUT / "requirements.lock",),
-    "vectors": (CHECKOUT / "requirements.lock", MODEL_LOCK),
+    "tracing": (CHECKOUT / "requirements.lock", TRACING_LOCK),
+    "vectors": (CHECKOUT / "requirements.lock", TRACING_LOCK, MODEL_LOCK),
     "dev": (CHECKOUT / "requirements-dev.lock", MODEL_LOCK),
 }
 LEVELS = list(LOCKS)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make .venv from the lock files: finds a Python and hands over to bootstrap.py. Usage: tools/bootstrap.sh runtime|vectors|dev
+# Make .venv from the lock files: finds a Python and hands over to bootstrap.py. Usage: tools/bootstrap.sh runtime|tracing|vectors|dev
 # PYTHON=/path/to/python chooses the interpreter.
 here=$(dirname "$0")
 found=

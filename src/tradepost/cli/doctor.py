@@ -29,7 +29,8 @@ from tradepost.core.errors import DomainError
 from tradepost.core.files import FileStore
 from tradepost.core.health import LEAST_FREE_BYTES, LOW_FREE_BYTES
 from tradepost.core.home import Home, find_home
-from tradepost.core.settings import HttpSettings, Settings, load_settings
+from tradepost.core.settings import HttpSettings, Settings, TracingSettings, load_settings
+from tradepost.core.tracing import NOT_INSTALLED, check_tracing, is_installed
 from tradepost.flows.preset import find_presets, load_preset
 from tradepost.flows.store import database_name
 from tradepost.notifications.adapters.smtp import SmtpServer
@@ -82,6 +83,8 @@ async def look_at(file: Path, environment: Mapping[str, str], backups: str) -> A
     for finding in _http(settings.http):
         yield finding
     yield await _mail(settings.mail.smtp_url)
+    if settings.tracing.endpoint:
+        yield await _tracing(settings.tracing)
     for code in presets:
         async for finding in _store(settings, home, code, keys):
             yield finding
@@ -197,6 +200,27 @@ async def _mail(url: str) -> Finding:
             "See the host and port in mail.smtp_url, and that the firewall lets this machine out.",
         )
     return Finding("", "mail", "good", f"{server.host}:{server.port} answers")
+
+
+async def _tracing(tracing: TracingSettings) -> Finding:
+    """See that traces can be made, and that somebody takes them."""
+    mend = "docs/how-to/watch-over-it.md says how traces are set up."
+    try:
+        check_tracing(tracing)
+    except DomainError as error:
+        return Finding("", "tracing", "bad", error.message, mend)
+    if not is_installed():
+        return Finding("", "tracing", "bad", NOT_INSTALLED, mend)
+    place = urlsplit(tracing.endpoint)
+    port = place.port or (443 if place.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(_WAIT_S):
+            _, writer = await asyncio.open_connection(place.hostname, port)
+        writer.close()
+    except (OSError, TimeoutError) as error:
+        said = f"{place.hostname}:{port} does not answer: {error or 'no answer within five seconds'}"
+        return Finding("", "tracing", "warn", f"{said}; traces are lost meanwhile", "See that the collector runs.")
+    return Finding("", "tracing", "good", f"{place.hostname}:{port} answers")
 
 
 async def _store(settings: Settings, home: Home, code: str, keys: Keyring | None) -> AsyncIterator[Finding]:

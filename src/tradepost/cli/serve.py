@@ -20,6 +20,7 @@ from tradepost.core.home import Home, find_home, open_home
 from tradepost.core.log import configure_logging
 from tradepost.core.metrics import Exchange
 from tradepost.core.settings import Settings, load_settings
+from tradepost.core.tracing import Recorder, check_tracing, recording
 from tradepost.flows.preset import find_presets
 from tradepost.flows.rotate_keys import check_keys
 from tradepost.flows.store import Store, database_name, open_store
@@ -81,6 +82,7 @@ def serve_forever(settings_file: Path | None) -> None:
     settings = _settings()
     address(settings.database.url, "database.url", "")
     networks_of((*settings.http.trusted_proxies, *settings.metrics.networks))  # said here, before any process starts
+    check_tracing(settings.tracing)
     Granian(
         "tradepost.cli.serve:application", address=settings.http.host, port=settings.http.port, interface=Interfaces.ASGI,
         workers=settings.http.workers, factory=True, log_access=False, backlog=BACKLOG, backpressure=MOST_OPEN,
@@ -119,8 +121,10 @@ class _Application:
             http = self.settings.http
             proxies = networks_of(http.trusted_proxies)
             watch = watching(self.settings, "server")
+            recorder = await self.stack.enter_async_context(traced(self.settings, stores, "server"))
             self.app = create_app(
                 stores, domain=http.domain, secure=http.scheme == "https", proxies=proxies, compress=http.compress, watch=watch,
+                recorder=recorder,
             )  # fmt: skip
             leaving = asyncio.create_task(watch.leave(stores))
             await send({"type": "lifespan.startup.complete"})
@@ -155,6 +159,19 @@ async def open_stores(settings: Settings) -> AsyncIterator[Mapping[str, Store]]:
         yield stores
 
 
+@asynccontextmanager
+async def traced(settings: Settings, stores: Mapping[str, Store], role: str) -> AsyncIterator[Recorder | None]:
+    """Have what these stores do traced for the length of the block, where the settings name a collector."""
+    async with recording(settings.tracing, role) as recorder:
+        for store in stores.values():
+            store.db.recorder = recorder
+        try:
+            yield recorder
+        finally:
+            for store in stores.values():
+                store.db.recorder = None
+
+
 async def _check_keys(store: Store) -> None:
     """Refuse to start without a key that something is encrypted with; a database that is away is waited for elsewhere."""
     with suppress(DatabaseUnreachable):
@@ -167,7 +184,7 @@ async def work_forever(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_stores(settings) as stores, asyncio.TaskGroup() as tasks:
+    async with open_stores(settings) as stores, traced(settings, stores, "worker"), asyncio.TaskGroup() as tasks:
         leaving = tasks.create_task(watching(settings, "worker").leave(stores))
         working = [tasks.create_task(run_worker(store, stop)) for store in stores.values()]
         await asyncio.wait(working)

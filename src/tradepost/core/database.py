@@ -25,6 +25,7 @@ from tradepost.core.metrics import QUERY_ERRORS, QUERY_SECONDS
 from tradepost.core.pools import PoolOptions, Pools, leave_clean
 from tradepost.core.replicas import POSITION, Replica, Replicas, end_of, note_failure, note_write
 from tradepost.core.statements import Change, as_one, compiled, reader_for, table_of
+from tradepost.core.tracing import Recorder, end
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -208,14 +209,22 @@ class _Runner:
         count = _count.get()
         if count is not None:
             count.queries += 1
+        recorder = self.database.recorder
+        span = (
+            None if recorder is None else recorder.statement(arguments[0] if arguments else "COPY", self.database.label)
+        )
+        failure = ""
         started = time.perf_counter()
         try:
             return await method(*arguments)
         except Exception as error:
             translated = self._translated(error)
-            QUERY_ERRORS.add(self.database.label, type(translated).__name__)
+            failure = type(translated).__name__
+            QUERY_ERRORS.add(self.database.label, failure)
             raise translated from error
         finally:
+            if span is not None:
+                end(span, failure)
             seconds = time.perf_counter() - started
             self.database.query_seconds.note(seconds)
             if count is not None:
@@ -426,6 +435,7 @@ class Database:
         self._limits = options.said_each_time
         self.replicas = replicas
         self.cache: Forgetful | None = None
+        self.recorder: Recorder | None = None  # where requests and jobs are traced
         self.label = options.name.removeprefix("tradepost-")  # whose it is, in metrics
         self.query_seconds = QUERY_SECONDS.of(self.label)
         self.waiting = 0

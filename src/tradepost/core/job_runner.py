@@ -30,6 +30,7 @@ from tradepost.core.errors import Unavailable
 from tradepost.core.jobs import CHANNEL, INSERT_JOBS, HasDatabase, Priority, Registry, Request, bell_of, columns_of
 from tradepost.core.metrics import JOB_SECONDS, JOBS
 from tradepost.core.statements import compiled
+from tradepost.core.tracing import fail
 
 _log = structlog.get_logger()
 _LEVELS: Final = sorted((int(level) for level in Priority if level > Priority.PATIENT), reverse=True)
@@ -251,7 +252,7 @@ class _Runner:
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(job=row.entrypoint, job_id=row.id, attempt=row.attempts + 1):
             try:
-                outcome = await self._outcome(row)
+                outcome = await self._traced(row)
                 JOBS.add(self._store.db.label, row.entrypoint, outcome.status)
                 JOB_SECONDS.note(time.perf_counter() - started, self._store.db.label, row.entrypoint)
                 self._outcomes.append(outcome)  # in two steps: the list is another one by now
@@ -259,6 +260,26 @@ class _Runner:
                 self._running.pop(row.id, None)
                 self._patient.discard(row.id)
                 self.wake.set()
+
+    async def _traced(self, row: Row) -> _Outcome:
+        """Run a job once within a span, which belongs to what enqueued it where that was traced."""
+        recorder = self._store.db.recorder
+        if recorder is None:
+            return await self._outcome(row)
+        waited_s = max(0.0, (datetime.now(UTC) - row.execute_after).total_seconds())
+        with recorder.job(row.entrypoint, row.id, row.otel_headers() or {}) as span:
+            outcome = await self._outcome(row)
+            span.set_attributes(
+                {
+                    "tradepost.store": self._store.db.label,
+                    "tradepost.job.attempt": row.attempts + 1,
+                    "tradepost.job.outcome": outcome.status,
+                    "tradepost.job.wait_seconds": round(waited_s, 3),
+                }
+            )
+            if outcome.error is not None:
+                fail(span, type(outcome.error).__name__)
+        return outcome
 
     async def _outcome(self, row: Row) -> _Outcome:
         job = self._registry[row.entrypoint]

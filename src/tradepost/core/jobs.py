@@ -145,16 +145,18 @@ class Request(msgspec.Struct, frozen=True):
 
 # A waiting job of the same key is locked until the caller's commit: a worker cannot take it before it could see what the caller
 # changed. A job that runs already has given up its key (core/job_runner), so that the change gets a run of its own.
-INSERT_JOBS: Final = text("""
-    INSERT INTO pgqueuer AS job (priority, entrypoint, payload, execute_after, dedupe_key, status)
-    SELECT r.priority, r.name, r.payload, now() + r.after, r.dedupe, 'queued'
+_INSERT: Final = """
+    INSERT INTO pgqueuer AS job (priority, entrypoint, payload, execute_after, dedupe_key, status{column})
+    SELECT r.priority, r.name, r.payload, now() + r.after, r.dedupe, 'queued'{value}
     FROM unnest(CAST(:priorities AS int[]), CAST(:names AS text[]), CAST(:payloads AS bytea[]),
                 CAST(:afters AS interval[]), CAST(:dedupes AS text[])) AS r(priority, name, payload, after, dedupe)
     ON CONFLICT (dedupe_key) WHERE ((status = ANY (ARRAY['queued'::pgqueuer_status, 'picked'::pgqueuer_status]))
                                     AND (dedupe_key IS NOT NULL))
     DO UPDATE SET priority = greatest(job.priority, excluded.priority),
                   execute_after = least(job.execute_after, excluded.execute_after)
-""")
+"""
+INSERT_JOBS: Final = text(_INSERT.format(column="", value=""))
+_INSERT_TRACED: Final = text(_INSERT.format(column=", headers", value=", CAST(:headers AS jsonb)"))
 
 
 async def enqueue(
@@ -176,9 +178,15 @@ async def enqueue(
 
 async def enqueue_all(tx: Transaction, requests: Sequence[Request]) -> None:
     """Enqueue several jobs in one statement."""
-    if requests:
+    if not requests:
+        return
+    recorder = tx.database.recorder
+    told = None if recorder is None else recorder.carried()
+    if told is None:
         await tx.later(INSERT_JOBS, **columns_of(requests))
-        ring_after_commit(tx)
+    else:
+        await tx.later(_INSERT_TRACED, **columns_of(requests), headers={"otel": told})
+    ring_after_commit(tx)
 
 
 def columns_of(requests: Sequence[Request]) -> dict[str, Any]:

@@ -302,6 +302,19 @@ class MetricsSettings(_Keys, frozen=True, forbid_unknown_fields=True):
     networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
 
 
+class TracingSettings(_Keys, frozen=True, forbid_unknown_fields=True):
+    """Where traces are sent; without an `endpoint`, a collector that takes OTLP over HTTP, there are none.
+
+    `share`: of requests and jobs that nobody has decided on before. `headers`: `name=value`, sent with them. `service`: what the
+    installation is called there.
+    """
+
+    endpoint: str = ""
+    share: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    headers: tuple[str, ...] = ()
+    service: str = "tradepost"
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an installation; stores have their own on top.
 
@@ -335,6 +348,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     assistant: AssistantSettings = AssistantSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:

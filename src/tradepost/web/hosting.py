@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,13 +18,14 @@ from tradepost.core.database import count_queries
 from tradepost.core.ids import readable_code
 from tradepost.core.limits import WINDOW_S, Counted, noting, tightest
 from tradepost.core.replicas import Reading
+from tradepost.core.tracing import TRACE_HEADERS, Recorder, tell_request
 from tradepost.flows.store import Store
 from tradepost.web.compression import Compressed, takes_gzip
 from tradepost.web.lagging import position_headers, reading_of
 from tradepost.web.live import LINE, EventStream, Refusal, Socket
 from tradepost.web.metrics import PATH as METRICS_PATH
 from tradepost.web.metrics import Watch
-from tradepost.web.proxies import Networks, visitor_of
+from tradepost.web.proxies import Networks, is_proxy, visitor_of
 from tradepost.web.security import security_headers, with_video
 from tradepost.web.slow_bodies import in_time
 
@@ -67,6 +69,7 @@ class Hosting:
         show_costs: bool = False,
         compress: bool = True,
         watch: Watch | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.app = app
         self.stores = stores
@@ -77,6 +80,7 @@ class Hosting:
         self.show_costs = show_costs
         self.compress = compress
         self.watch = watch
+        self.recorder = recorder
         self.headers = {
             code: security_headers((o for g in store.gateways.values() for o in g.about.origins), secure=secure)
             for code, store in stores.items()
@@ -99,12 +103,15 @@ class Hosting:
         scope["tradepost_path"] = scope["path"]  # as it was asked for: Litestar takes slashes off its end
         if self.secure:  # as people came: a proxy that ends TLS speaks plain HTTP to us
             scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
+        serve: Any = self._serve if scope["type"] == "http" else self._call
+        if self.recorder is not None and scope["type"] == "http":
+            serve = partial(self._traced, self.recorder, self._told_by_proxy(scope))
         if self.proxies and scope.get("client"):
             scope["client"] = (visitor_of(scope["client"][0], scope["headers"], self.proxies), 0)
         if self.watch is not None and scope["path"] == METRICS_PATH and self.watch.may_see(scope):
             await self.watch.answer(self.stores, send)
             return
-        line = await (self._serve if scope["type"] == "http" else self._call)(scope, receive, send)
+        line = await serve(scope, receive, send)
         if line is not None:  # what the framework asked is asked: an open line holds nothing of it
             code = scope["tradepost_store"].code if scope["tradepost_store"] else ""
             scope.clear()
@@ -119,6 +126,35 @@ class Hosting:
             return self.only
         code, dot, domain = name.partition(".")
         return self.stores.get(code) if dot and domain == self.domain else None
+
+    def _told_by_proxy(self, scope: Any) -> dict[str, str]:
+        """Return the trace that a request belongs to, as a proxy of ours says; nobody else chooses what is traced, or where."""
+        if not self.proxies or not scope.get("client") or not is_proxy(scope["client"][0], self.proxies):
+            return {}
+        return {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"] if k in TRACE_HEADERS}
+
+    async def _traced(
+        self, recorder: Recorder, parent: Mapping[str, str], scope: Any, receive: Any, send: Any
+    ) -> EventStream | None:
+        """Handle a request within a span."""
+        status = 0
+
+        async def noting_status(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+        with recorder.request(method, parent) as span:
+            try:
+                return await self._serve(scope, receive, noting_status)
+            finally:
+                store = scope["tradepost_store"]
+                tell_request(
+                    span, method, scope.get("path_template") or "", status, scheme=scope["scheme"],
+                    store=store.code if store else "", request_id=scope.get("request_id", ""),
+                )  # fmt: skip
 
     async def _call(self, scope: Any, receive: Any, send: Any) -> Socket | Refusal | None:
         """Handle a WebSocket; return it to run where somebody takes the call."""

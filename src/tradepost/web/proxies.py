@@ -46,6 +46,11 @@ def visitor_of(peer: str, headers: Sequence[tuple[bytes, bytes]], trusted: Netwo
     return peer
 
 
+def is_proxy(peer: str, trusted: Networks) -> bool:
+    """Whether an address is one of the proxies that the operator named."""
+    return _is_in(peer, trusted)
+
+
 def _is_address(text: str) -> bool:
     try:
         ip_address(text)
