@@ -2,11 +2,13 @@
 
 import asyncio
 import gzip
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,15 +21,16 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from sqlalchemy import text
 from structlog.testing import LogCapture
 
+from tests.conftest import Servers
 from tests.factories import Factory
 from tests.loopback import Answer, Asked, Loopback, serving
 from tradepost.app import create_app
-from tradepost.cli.serve import traced
+from tradepost.cli.serve import _Application, traced
 from tradepost.core import trace_sending
 from tradepost.core.database import SYSTEM, NotStorable
 from tradepost.core.job_runner import Pace, run_jobs
 from tradepost.core.jobs import Registry, enqueue
-from tradepost.core.settings import Settings, TracingSettings
+from tradepost.core.settings import Settings, TracingSettings, load_settings
 from tradepost.core.trace_sending import Careful
 from tradepost.core.tracing import (
     MOST_STATEMENTS,
@@ -367,3 +370,29 @@ async def test_the_doctor_says_whether_traces_arrive(monkeypatch: pytest.MonkeyP
     missing = await _tracing(TracingSettings(endpoint="http://127.0.0.1:4318"))
     assert missing.state == "bad"
     assert "tradepost[tracing]" in missing.said
+
+
+async def test_a_server_is_traced_as_the_settings_say(
+    store_dsn: str, servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = Collector()
+    async with serving(collector):
+        for key, value in {
+            "SETTINGS_FILE": str(tmp_path / "none.toml"), "STORES": "market", "HOME": str(tmp_path / "home"),
+            "PRESETS": str(Path(__file__).parent / "presets"), "DATABASE__URL": store_dsn, "CACHE__URL": servers.cache_url,
+            "TRACING__ENDPOINT": f"{collector.base}/", "TRACING__SERVICE": "stalls",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(f"TRADEPOST_{key}", value)
+        server = _Application(load_settings(None, os.environ))
+        asked_of: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        living = asyncio.create_task(server({"type": "lifespan"}, asked_of.get, told.put))
+        await asked_of.put({"type": "lifespan.startup"})
+        assert (await told.get())["type"] == "lifespan.startup.complete"
+        transport = httpx.ASGITransport(app=server)
+        async with httpx.AsyncClient(transport=transport, base_url="http://market.localhost") as client:
+            assert (await client.get("/api/v1/listings")).status_code == 200
+        await asked_of.put({"type": "lifespan.shutdown"})
+        await living
+    assert collector.spans[-1].name == "GET /api/v1/listings"
+    assert b"stalls" in collector.bodies
