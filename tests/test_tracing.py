@@ -62,7 +62,7 @@ class Span(msgspec.Struct):
 class Collector(Loopback):
     """Takes traces as a collector does."""
 
-    slowness = 60.0
+    slowness = 0.5
 
     async def answer(self, asked: Asked) -> Answer:
         """Take what comes."""
@@ -383,6 +383,8 @@ async def test_a_server_is_traced_as_the_settings_say(
             "TRACING__ENDPOINT": f"{collector.base}/", "TRACING__SERVICE": "stalls",
         }.items():  # fmt: skip
             monkeypatch.setenv(f"TRADEPOST_{key}", value)
+        # A server composes who reacts to what; the other tests of this process do not.
+        monkeypatch.setattr("tradepost.core.events._subscriptions", {})
         server = _Application(load_settings(None, os.environ))
         asked_of: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
