@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -14,7 +15,8 @@ from tradepost.cli.backup_work import create_backup
 from tradepost.cli.migrate import MigrationBlocked, Patience, migrate_store, migrate_stores, plan_of
 from tradepost.cli.rehearse import RehearsalDiffers, compare, rehearse_upgrade
 from tradepost.core.settings import DatabaseSettings, Settings
-from tradepost.migrations import DatabaseTooNew, current_revision, migrate
+from tradepost.migrations import DatabaseTooNew, current_revision, migrate, spares
+from tradepost.migrations.spares import LEFT_BEHIND, NoRoomForCopy, check_room, size_of, spare_database
 
 NAME = "tradepost_market"
 
@@ -77,6 +79,34 @@ async def test_a_migration_that_is_kept_waiting_says_so_and_two_at_once_are_one_
         == [None] * 2
     )
     assert await current_revision(dsn) == REVISIONS[-1]
+
+
+async def test_what_a_killed_command_left_behind_is_dropped_and_what_another_one_uses_is_not(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = servers.dsn("postgres", "postgres")
+    left = "tradepost_import_0badcafe"
+    await servers.command(f'CREATE DATABASE "{left}"')
+    connection = await asyncpg.connect(admin)
+    try:
+        assert left in [row[0] for row in await connection.fetch(LEFT_BEHIND)]
+        async with spare_database(admin, "rehearse") as (mine, _):
+            await connection.execute(f'CREATE DATABASE "{mine}"')
+            async with spare_database(admin, "plan") as (other, _):
+                assert other != mine
+            there = {row[0] for row in await connection.fetch("SELECT datname FROM pg_database")}
+        assert mine in there
+        assert left not in there
+        assert not await size_of(connection, mine)
+        size = await size_of(connection, "postgres")
+        await check_room(connection, size)
+        assert size > 1_000_000
+        monkeypatch.setattr(spares, "_IS_HERE", "SELECT true")
+        monkeypatch.setattr(spares.shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * 2**20))
+        with pytest.raises(NoRoomForCopy, match=r"about 5 MB .* and 3 MB are free there"):
+            await check_room(connection, 5 * 2**20)
+    finally:
+        await connection.close()
 
 
 async def test_only_alerts_that_may_be_filed_wrongly_are_filed_anew(dsn: str) -> None:

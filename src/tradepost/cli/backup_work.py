@@ -7,7 +7,6 @@ not one of ours; encrypted, also the settings file, which holds secrets. Counts 
 import asyncio
 import os
 import re
-import secrets
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,6 +34,7 @@ from tradepost.core.settings import Settings, load_settings
 from tradepost.flows.preset import PRESETS, find_presets
 from tradepost.flows.store import database_name
 from tradepost.migrations import configuration, create_database, current_revision, migrate
+from tradepost.migrations.spares import check_room, spare_database
 
 FORMAT, DUMP, SETTINGS = 1, "database.dump", "settings.toml"
 SETTINGS_FILE = "tradepost.toml"
@@ -230,13 +230,14 @@ async def _add_files(files: FileStore, archive: ArchiveWriter, keys: list[str]) 
 
 async def verify_backup(archive: str, dsn: str) -> None:
     """Restore into a scratch database, compare, and drop it. Raises what `restore_backup` does, and `BackupDiffers`."""
-    async with place_of(dsn) as place, opened_backup(place, archive) as (folder, about, _):
-        name = f"tradepost_verify_{secrets.token_hex(4)}"
+    async with (
+        place_of(dsn) as place,
+        opened_backup(place, archive) as (folder, about, _),
+        spare_database(place.dsn("postgres"), "verify") as (name, server),
+    ):
+        await check_room(server, (folder / DUMP).stat().st_size)
         await create_database(place.dsn("postgres"), name)
-        try:
-            await load_backup(place, name, folder, about)
-        finally:
-            await drop_database(place, name)
+        await load_backup(place, name, folder, about)
     _console.print(
         f"[green]Good.[/] {about.store} of {about.made_at:%Y-%m-%d %H:%M} UTC: {len(about.rows)} tables, {sum(about.rows.values()):,} rows, "
         f"{len(about.sums)} sums and the ledger are as they were."

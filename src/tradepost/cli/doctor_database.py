@@ -11,6 +11,7 @@ from tradepost.cli.findings import Finding
 from tradepost.core.crypto import Keyring
 from tradepost.core.settings import DatabaseSettings
 from tradepost.migrations import EXTENSIONS, configuration
+from tradepost.migrations.spares import LEFT_BEHIND
 
 OLDEST = 170_000
 _ROLE = """
@@ -168,6 +169,15 @@ async def _server(connection: asyncpg.Connection, said: _Said, wanted: int) -> A
         "counted",
         "PostgreSQL does not count statements, so slow ones are not known",
         "Set shared_preload_libraries = 'pg_stat_statements' and start PostgreSQL anew.",
+        warn=True,
+    )
+    left = [row[0] for row in await connection.fetch(LEFT_BEHIND)]
+    yield said(
+        "leftovers",
+        not left,
+        "none",
+        f"killed commands left databases behind, which may hold copies of what customers told: {', '.join(left)}",
+        "The next tradepost rehearse, import or backup verify drops them; or do it by DROP DATABASE.",
         warn=True,
     )
     before = time.time()

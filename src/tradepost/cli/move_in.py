@@ -2,7 +2,6 @@
 
 import csv
 import re
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +22,7 @@ from tradepost.flows.move_in import ImportDiffers, Note, Report, Wishes, move_in
 from tradepost.flows.move_plan import SYSTEMS, load_plan
 from tradepost.flows.preset import find_presets, load_preset
 from tradepost.flows.store import database_name
+from tradepost.migrations.spares import check_room, spare_database
 
 __all__ = ["SYSTEMS", "Wishes", "import_database"]
 _console = Console()
@@ -96,7 +96,7 @@ async def _opened(address: str) -> AsyncIterator[asyncpg.Connection]:
 async def _restored(dump: Path, place: Place) -> AsyncIterator[asyncpg.Connection]:
     """Restore a dump (pg_dump's custom format, or plain SQL) into a database of its own on our server, dropped afterwards.
 
-    Raises `DumpMissing`, `DumpLeavesItsDatabase`, `DumpFailed`.
+    Raises `DumpMissing`, `DumpLeavesItsDatabase`, `DumpFailed`, `NoRoomForCopy`.
     """
     if not dump.is_file():  # noqa: ASYNC240  # the command does nothing else meanwhile
         raise DumpMissing(str(dump))
@@ -104,9 +104,8 @@ async def _restored(dump: Path, place: Place) -> AsyncIterator[asyncpg.Connectio
         is_custom = file.read(5) == b"PGDMP"
     if not is_custom:
         _check_plain(dump)
-    name = f"tradepost_import_{secrets.token_hex(4)}"
-    server = await asyncpg.connect(place.dsn("postgres"))
-    try:
+    async with spare_database(place.dsn("postgres"), "import") as (name, server):
+        await check_room(server, dump.stat().st_size)  # noqa: ASYNC240  # at the least: the dump may be compressed
         await server.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
         if is_custom:
             await run_client(
@@ -118,9 +117,6 @@ async def _restored(dump: Path, place: Place) -> AsyncIterator[asyncpg.Connectio
             )
         async with _opened(place.dsn(name)) as connection:
             yield connection
-    finally:
-        await server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await server.close()
 
 
 def _check_plain(dump: Path) -> None:

@@ -1,6 +1,5 @@
 """`tradepost rehearse`: the upgrade on a copy first, with every count and sum compared."""
 
-import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +12,7 @@ import asyncpg
 from rich.console import Console
 from sqlalchemy import Connection
 
-from tradepost.cli.backup_work import DUMP, Place, drop_database, load_backup, measure, opened_backup, place_of
+from tradepost.cli.backup_work import DUMP, Place, load_backup, measure, opened_backup, place_of
 from tradepost.core.archiving.client import run_client
 from tradepost.core.database import Database
 from tradepost.core.errors import Invalid
@@ -21,6 +20,7 @@ from tradepost.flows.install_store import install_store
 from tradepost.flows.preset import find_presets
 from tradepost.flows.store import database_name
 from tradepost.migrations import create_database, current_revision, migrate
+from tradepost.migrations.spares import check_room, size_of, spare_database
 
 Measured = tuple[dict[str, int], dict[str, str], int]
 _console = Console()
@@ -99,10 +99,10 @@ def compare(before: Measured, after: Measured) -> None:
 
 @asynccontextmanager
 async def _copy(place: Place, store: str, backup: str) -> AsyncIterator[str]:
-    """Make a copy of the store's database, or of what a backup holds, for the length of the block."""
-    name = f"tradepost_rehearse_{secrets.token_hex(4)}"
-    await create_database(place.dsn("postgres"), name)
-    try:
+    """Make a copy of the store's database, or of what a backup holds, for the length of the block. Raises `NoRoomForCopy`."""
+    async with spare_database(place.dsn("postgres"), "rehearse") as (name, server):
+        await check_room(server, await size_of(server, database_name(store)))
+        await create_database(place.dsn("postgres"), name)
         if backup:
             async with opened_backup(place, backup) as (folder, about, _):
                 await load_backup(place, name, folder, about)
@@ -114,8 +114,6 @@ async def _copy(place: Place, store: str, backup: str) -> AsyncIterator[str]:
                 )
                 await run_client("pg_restore", place.dsn(name), "--exit-on-error", str(dump))
         yield name
-    finally:
-        await drop_database(place, name)
 
 
 async def _measured(dsn: str) -> Measured:

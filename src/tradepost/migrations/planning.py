@@ -4,16 +4,15 @@ Promises the locks that PostgreSQL really takes, not those that somebody thinks 
 touched and keeps no lock.
 """
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
 import msgspec
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from tradepost.migrations import configuration, create_database, migrate
+from tradepost.migrations.spares import spare_database
 
 # Weaker ones keep nobody from reading and writing.
 _STRONG = """
@@ -50,14 +49,11 @@ async def plan_migration(admin_dsn: str, dsn_of: Callable[[str], str], current: 
     scripts = ScriptDirectory.from_config(configuration())
     if current == scripts.get_current_head():
         return ()
-    name = f"tradepost_plan_{secrets.token_hex(4)}"
-    await create_database(admin_dsn, name)
-    try:
+    async with spare_database(admin_dsn, "plan") as (name, _):
+        await create_database(admin_dsn, name)
         if current is not None:
             await migrate(dsn_of(name), to=current)
         return await _watched(dsn_of(name), scripts)
-    finally:
-        await _drop(admin_dsn, name)
 
 
 async def _watched(dsn: str, scripts: ScriptDirectory) -> tuple[Step, ...]:
@@ -80,11 +76,3 @@ async def _watched(dsn: str, scripts: ScriptDirectory) -> tuple[Step, ...]:
 
     await migrate(dsn, watch=(begin, look))
     return tuple(steps)
-
-
-async def _drop(admin_dsn: str, name: str) -> None:
-    connection = await asyncpg.connect(admin_dsn)
-    try:
-        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-    finally:
-        await connection.close()
