@@ -71,9 +71,8 @@ async def test_a_draft_is_tried_on_the_front_page_and_put_in_force(browser: Brow
     await page.fill("[name='bg.light']", "#fff0f5")
     await page.get_by_role("button", name="Try it").click()
     await expect(page.locator(".borrowed")).to_contain_text("Nobody else sees it")
-    assert (
-        await page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--bg')")
-        == "light-dark(#fff0f5, #131416)"
+    await page.wait_for_function(  # its style comes after its words
+        "getComputedStyle(document.documentElement).getPropertyValue('--bg') === 'light-dark(#fff0f5, #131416)'"
     )
     assert await shop.count("store_editions", "true") == 0
     await page.get_by_role("button", name="Put it in force").click()
