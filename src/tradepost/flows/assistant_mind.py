@@ -91,11 +91,10 @@ async def open_mind(store: Store, language: str = "en") -> Mind:
 async def teach_ahead(store: Store, language: str = "en") -> None:
     """Train a store's classifier where none is kept yet, so that nobody's first question waits for it. Never raises."""
     settings = store.installation.embeddings
-    embedder = open_embedder(settings)
-    if embedder is None or find_spec("numpy") is None:
-        return
     examples = tidy_examples(examples_of(store.preset_folder, language))
-    mark = _mark(embedder.model, examples)
+    mark = _mark_of(settings, examples)
+    if mark is None:
+        return
     path = _model_path(settings, mark)
     try:
         async with _teaching:  # the stores of an installation mostly share one
@@ -129,10 +128,9 @@ def tidy_examples(examples: Examples, *more: str) -> Examples:
 
 async def open_classifier(settings: EmbeddingSettings, examples: Examples, *, anew: bool = False) -> Classifier:
     """Return a classifier of examples in the one spelling: in memory, from its file, or taught now (`anew`: in any case)."""
-    embedder = open_embedder(settings)
-    if embedder is None or find_spec("numpy") is None:
+    mark = _mark_of(settings, examples)
+    if mark is None:
         return Nearest(examples)
-    mark = _mark(embedder.model, examples)
     if anew or mark not in _classifiers:
         path = _model_path(settings, mark)
         model = None if anew else await asyncio.to_thread(_read, path)
@@ -145,6 +143,14 @@ def _read(path: Path) -> Model | None:
         return msgspec.msgpack.decode(path.read_bytes(), type=Model)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def _mark_of(settings: EmbeddingSettings, examples: Sequence[tuple[str, str]]) -> str | None:
+    """Return what names the classifier of examples, None where nothing here can train one."""
+    embedder = open_embedder(settings)
+    if embedder is None or find_spec("numpy") is None:
+        return None
+    return _mark(embedder.model, examples)
 
 
 def _mark(model: str, examples: Sequence[tuple[str, str]]) -> str:

@@ -10,7 +10,28 @@ Kind = Literal["vacuum", "analyze", "reindex", "leftover", "months", "retention"
 Tone = Literal["bad", "warn", "info"]
 
 
-class TableHealth(msgspec.Struct, frozen=True):
+class _Measured:
+    """What follows from the figures of a table, or of all its months together."""
+
+    __slots__ = ()
+    rows_about: int
+    dead_rows: int
+    table_bytes: int
+    index_bytes: int
+    toast_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """With indexes and what is stored aside."""
+        return self.table_bytes + self.index_bytes + self.toast_bytes
+
+    @property
+    def dead_percent(self) -> int:
+        """How many of a hundred rows are dead."""
+        return round(100 * self.dead_rows / max(1, self.rows_about + self.dead_rows))
+
+
+class TableHealth(_Measured, msgspec.Struct, frozen=True):
     """One table, or one month of one: `root` is the table it is a part of, itself where it is none.
 
     `rows_about`, `dead_rows` and `changed_rows` (since its statistics were taken) are PostgreSQL's estimates; `bloat_bytes` is ours,
@@ -35,18 +56,8 @@ class TableHealth(msgspec.Struct, frozen=True):
     analyzed_at: datetime | None
     frozen_age: int
 
-    @property
-    def total_bytes(self) -> int:
-        """With indexes and what is stored aside."""
-        return self.table_bytes + self.index_bytes + self.toast_bytes
 
-    @property
-    def dead_percent(self) -> int:
-        """How many of a hundred rows are dead."""
-        return round(100 * self.dead_rows / max(1, self.rows_about + self.dead_rows))
-
-
-class WholeTable(msgspec.Struct, frozen=True):
+class WholeTable(_Measured, msgspec.Struct, frozen=True):
     """A table with all its months."""
 
     name: str
@@ -61,16 +72,6 @@ class WholeTable(msgspec.Struct, frozen=True):
     index_scans: int
     vacuumed_at: datetime | None
     analyzed_at: datetime | None
-
-    @property
-    def total_bytes(self) -> int:
-        """With indexes and what is stored aside."""
-        return self.table_bytes + self.index_bytes + self.toast_bytes
-
-    @property
-    def dead_percent(self) -> int:
-        """How many of a hundred rows are dead."""
-        return round(100 * self.dead_rows / max(1, self.rows_about + self.dead_rows))
 
 
 class IndexHealth(msgspec.Struct, frozen=True):
